@@ -1,0 +1,157 @@
+-- Audit: every control action writes its row here in its own transaction; the rows of one tenant
+-- form a hash chain, so an edit, a removal or an insertion in the middle shows.
+
+create table public.audit_log (
+    id         bigint generated always as identity primary key,
+    tenant     uuid not null,                -- the owner; all zeros for what concerns everyone
+    at         timestamptz not null,
+    actor      uuid,                         -- NULL: the engine
+    actor_email text not null,
+    actor_role text not null,
+    action     text not null,
+    target     text not null,
+    outcome    text not null check (outcome in ('done', 'refused')),
+    reason     text,
+    detail     jsonb not null default '{}',
+    prev_hash  bytea not null,
+    hash       bytea not null
+);
+create index audit_log_tenant_id on public.audit_log (tenant, id);
+create index audit_log_at on public.audit_log (at desc);
+comment on table public.audit_log is 'Append-only record of who did what, when and why; hash-chained per tenant.';
+
+-- One row per chain, locked while a row is appended.
+create table private.audit_chain_heads (
+    tenant uuid primary key,
+    hash   bytea not null,
+    length bigint not null default 0
+);
+
+create function private.audit_hash(p_prev bytea, p_row public.audit_log)
+    returns bytea
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select sha256(p_prev || convert_to(jsonb_build_array(
+        p_row.tenant, extract(epoch from p_row.at), p_row.actor, p_row.actor_email, p_row.actor_role,
+        p_row.action, p_row.target, p_row.outcome, p_row.reason, p_row.detail)::text, 'UTF8'));
+$$;
+
+-- Append one row to a tenant's chain. Called by: every control function, in its transaction.
+create function private.audit(
+    p_action text, p_target text, p_outcome text, p_reason text, p_detail jsonb,
+    p_tenant uuid default '00000000-0000-0000-0000-000000000000')
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_row public.audit_log;
+    v_head bytea;
+begin
+    insert into private.audit_chain_heads (tenant, hash) values (p_tenant, sha256(''))
+        on conflict do nothing;
+    select h.hash into v_head from private.audit_chain_heads h where h.tenant = p_tenant for update;
+
+    v_row.tenant := p_tenant;
+    v_row.at := clock_timestamp();
+    v_row.actor := auth.uid();
+    v_row.actor_role := case when private.is_engine() then 'engine'
+                             else coalesce(private.caller_role()::text, 'none') end;
+    v_row.actor_email := coalesce(
+        (select m.email from public.members m where m.user_id = v_row.actor),
+        case when v_row.actor_role = 'engine' then 'engine' else 'unknown' end);
+    v_row.action := p_action;
+    v_row.target := p_target;
+    v_row.outcome := p_outcome;
+    v_row.reason := p_reason;
+    v_row.detail := coalesce(p_detail, '{}');
+    v_row.prev_hash := v_head;
+    v_row.hash := private.audit_hash(v_head, v_row);
+
+    insert into public.audit_log (tenant, at, actor, actor_email, actor_role, action, target, outcome,
+                                  reason, detail, prev_hash, hash)
+    values (v_row.tenant, v_row.at, v_row.actor, v_row.actor_email, v_row.actor_role, v_row.action,
+            v_row.target, v_row.outcome, v_row.reason, v_row.detail, v_row.prev_hash, v_row.hash);
+    update private.audit_chain_heads h set hash = v_row.hash, length = h.length + 1 where h.tenant = p_tenant;
+end;
+$$;
+
+-- Answer a refused attempt: the status goes out through PostgREST's response.status instead of an
+-- exception, so that the audit row of the attempt commits while nothing else changes.
+create function private.refuse(p_status int, p_code text, p_message text, p_action text, p_target text,
+                               p_hint text default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+begin
+    perform private.audit(p_action, p_target, 'refused', left(p_message, 500), jsonb_build_object('code', p_code));
+    perform set_config('response.status', p_status::text, true);
+    return jsonb_build_object('code', p_code, 'message', p_message, 'hint', p_hint, 'details', null);
+end;
+$$;
+
+create function private.refuse_change()
+    returns trigger
+    language plpgsql
+    set search_path = ''
+as $$
+begin
+    raise exception '% is append-only', tg_table_name using errcode = '42501';
+end;
+$$;
+create trigger audit_log_is_append_only
+    before update or delete or truncate on public.audit_log
+    for each statement execute function private.refuse_change();
+
+alter table public.audit_log enable row level security;
+revoke all on public.audit_log from anon, authenticated, service_role;
+grant select on public.audit_log to authenticated, service_role;
+create policy "staff read the audit log, a member reads its own acts"
+    on public.audit_log for select to authenticated
+    using ((select private.is_staff()) or actor = (select auth.uid()));
+
+-- Recompute every chain. Called by: admins. Answers the first broken row of each chain, if any.
+create function public.verify_audit_chain()
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_broken bigint;
+    v_chains int;
+    v_rows bigint;
+begin
+    if private.caller_role() is distinct from 'admin' then
+        return private.refuse(403, 'FORBIDDEN', 'Only an admin can verify the audit log.', 'verify_audit_chain', 'audit_log');
+    end if;
+    select min(c.id), count(distinct c.tenant), count(*) into v_broken, v_chains, v_rows
+    from (
+        select a.id, a.tenant,
+               a.prev_hash is distinct from lag(a.hash, 1, sha256('')) over w
+               or a.hash is distinct from private.audit_hash(a.prev_hash, a) as broken
+        from public.audit_log a
+        window w as (partition by a.tenant order by a.id)
+    ) c where c.broken;
+    if v_broken is null then
+        -- A chain cut off at its end is shorter than its head says.
+        select min(h.length) into v_broken from private.audit_chain_heads h
+        where h.length <> (select count(*) from public.audit_log a where a.tenant = h.tenant);
+    end if;
+    select count(distinct a.tenant), count(*) into v_chains, v_rows from public.audit_log a;
+    return jsonb_build_object('ok', v_broken is null, 'first_broken_id', v_broken,
+                              'chains', v_chains, 'rows', v_rows);
+end;
+$$;
+revoke execute on function public.verify_audit_chain() from public, anon;
+grant execute on function public.verify_audit_chain() to authenticated;
+comment on function public.verify_audit_chain() is
+    'Recomputes the audit log''s hash chains; admins only. Answers ok and the first broken row.';

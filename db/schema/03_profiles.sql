@@ -1,0 +1,67 @@
+-- Profiles: a strategy run by an owner with its own capital. Which broker account it uses is a
+-- name here; the keys live in the engine's environment, never in a table.
+
+create table public.profiles (
+    id             uuid primary key default gen_random_uuid(),
+    owner_id       uuid not null references public.members (user_id),
+    name           text not null check (length(name) between 1 and 80),
+    strategy       text not null,
+    symbols        text[] not null check (cardinality(symbols) > 0),
+    params         jsonb not null default '{}',
+    timeframe      text not null default '1Day' check (timeframe in ('5Min', '15Min', '30Min', '1Hour', '1Day')),
+    trading_mode   public.trading_mode not null default 'paper',
+    active         boolean not null default true,
+    broker_account text not null default 'main',
+    shard          text not null default 'main',
+    capital_usd    numeric(18, 2) not null check (capital_usd >= 0),
+    created_at     timestamptz not null default now(),
+    updated_at     timestamptz not null default now(),
+    unique (owner_id, name)
+);
+create index profiles_shard on public.profiles (shard);
+comment on table public.profiles is 'A strategy run by an owner: symbols, parameters, capital, trading mode.';
+
+-- What a profile has committed. One row per profile, locked first by the gate and by every fill, so
+-- that all decisions about one profile happen one after another.
+create table public.profile_capital (
+    profile_id   uuid primary key references public.profiles (id) on delete cascade,
+    owner_id     uuid not null references public.members (user_id),
+    capital_usd  numeric(18, 2) not null,
+    reserved_usd numeric(24, 9) not null default 0 check (reserved_usd >= 0),
+    used_usd     numeric(24, 9) not null default 0 check (used_usd >= 0),
+    realized_usd numeric(24, 9) not null default 0,
+    -- I5 for the capital as it stands; lowering it below what is committed is allowed and blocks entries.
+    updated_at   timestamptz not null default now()
+);
+create index profile_capital_owner on public.profile_capital (owner_id);
+comment on table public.profile_capital is 'Capital of a profile: the limit, what working entries reserve, what open positions use.';
+
+create function private.sync_profile_capital()
+    returns trigger
+    language plpgsql
+    security definer
+    set search_path = ''
+as $$
+begin
+    insert into public.profile_capital as c (profile_id, owner_id, capital_usd)
+    values (new.id, new.owner_id, new.capital_usd)
+    on conflict (profile_id) do update
+        set capital_usd = excluded.capital_usd, owner_id = excluded.owner_id, updated_at = now();
+    return new;
+end;
+$$;
+create trigger profiles_carry_their_capital
+    after insert or update of capital_usd, owner_id on public.profiles
+    for each row execute function private.sync_profile_capital();
+
+alter table public.profiles enable row level security;
+alter table public.profile_capital enable row level security;
+revoke all on public.profiles, public.profile_capital from anon, authenticated, service_role;
+grant select on public.profiles, public.profile_capital to authenticated, service_role;
+
+create policy "owners and staff read profiles"
+    on public.profiles for select to authenticated
+    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+create policy "owners and staff read capital"
+    on public.profile_capital for select to authenticated
+    using (owner_id = (select auth.uid()) or (select private.is_staff()));

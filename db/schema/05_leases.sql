@@ -1,0 +1,137 @@
+-- Leases: one engine writes per shard. Every write of an engine carries the fencing token of its
+-- lease; a token that is not the newest one, or whose lease has run out, is refused.
+
+create table public.engine_leases (
+    shard       text primary key,
+    holder      text not null,
+    token       bigint not null,
+    acquired_at timestamptz not null,
+    expires_at  timestamptz not null
+);
+comment on table public.engine_leases is 'Who may write for a shard, until when, with which fencing token.';
+
+create table public.engine_heartbeats (
+    shard      text primary key,
+    holder     text not null,
+    token      bigint not null,
+    version    text not null default '',
+    started_at timestamptz not null,
+    beat_at    timestamptz not null,
+    market_at  timestamptz,                      -- the broker's clock
+    jobs       jsonb not null default '{}',
+    detail     jsonb not null default '{}'
+);
+comment on table public.engine_heartbeats is 'The last sign of life of each shard''s engine and its jobs.';
+
+alter table public.engine_leases enable row level security;
+alter table public.engine_heartbeats enable row level security;
+revoke all on public.engine_leases, public.engine_heartbeats from anon, authenticated, service_role;
+grant select on public.engine_leases, public.engine_heartbeats to authenticated, service_role;
+create policy "staff read the leases"
+    on public.engine_leases for select to authenticated using ((select private.is_staff()));
+create policy "members read the heartbeats"
+    on public.engine_heartbeats for select to authenticated using ((select private.caller_role()) is not null);
+
+-- Raise LEASE_LOST unless the token is the shard's current one. Called first by every engine function.
+-- The key-share lock keeps a takeover out until the caller commits, and lets heartbeats through.
+create function private.check_lease(p_shard text, p_token bigint)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+begin
+    perform 1 from public.engine_leases l
+      where l.shard = p_shard and l.token = p_token and l.expires_at > clock_timestamp()
+      for key share;
+    if not found then
+        perform private.fail(409, 'LEASE_LOST',
+            format('The lease of shard %s is no longer held with token %s.', p_shard, p_token),
+            'Stop writing; acquire the lease again and recover before trading.');
+    end if;
+end;
+$$;
+
+-- Take the shard's lease when it is free, run out, or already this holder's.
+-- Called by: an engine at its start. A holder's name is unique to the process.
+create function public.acquire_lease(p_shard text, p_holder text, p_ttl_s int default 10)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_lease public.engine_leases;
+    v_now timestamptz;
+    v_ttl interval := make_interval(secs => least(greatest(coalesce(p_ttl_s, 10), 1), 300));
+begin
+    insert into public.engine_leases (shard, holder, token, acquired_at, expires_at)
+    values (p_shard, '', 0, now(), '-infinity') on conflict do nothing;
+    select l.* into v_lease from public.engine_leases l where l.shard = p_shard for update;
+    v_now := clock_timestamp();
+    if v_lease.expires_at > v_now and v_lease.holder <> p_holder then
+        return jsonb_build_object('acquired', false, 'token', null, 'holder', v_lease.holder,
+                                  'expires_at', v_lease.expires_at);
+    end if;
+    update public.engine_leases l
+       set holder = p_holder, token = l.token + 1, acquired_at = v_now, expires_at = v_now + v_ttl
+     where l.shard = p_shard returning l.* into v_lease;
+    insert into public.engine_heartbeats as h (shard, holder, token, started_at, beat_at)
+    values (p_shard, p_holder, v_lease.token, v_now, v_now)
+    on conflict (shard) do update
+        set holder = excluded.holder, token = excluded.token, started_at = excluded.started_at,
+            beat_at = excluded.beat_at;
+    return jsonb_build_object('acquired', true, 'token', v_lease.token, 'holder', p_holder,
+                              'expires_at', v_lease.expires_at);
+end;
+$$;
+
+create function public.release_lease(p_shard text, p_token bigint)
+    returns boolean
+    language sql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+    with released as (
+        update public.engine_leases l set expires_at = clock_timestamp()
+        where l.shard = p_shard and l.token = p_token returning 1)
+    select exists (select 1 from released);
+$$;
+
+-- Renew the lease, note the sign of life, end pauses whose time has come. Answers trading_status.
+create function public.heartbeat(p_shard text, p_token bigint, p_version text default '', p_market_at timestamptz default null,
+                                 p_jobs jsonb default '{}', p_detail jsonb default '{}', p_ttl_s int default 10)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+begin
+    update public.engine_leases l
+       set expires_at = clock_timestamp() + make_interval(secs => least(greatest(coalesce(p_ttl_s, 10), 1), 300))
+     where l.shard = p_shard and l.token = p_token and l.expires_at > clock_timestamp();
+    if not found then
+        perform private.check_lease(p_shard, p_token);
+    end if;
+    update public.engine_heartbeats h
+       set beat_at = clock_timestamp(), version = coalesce(p_version, ''), market_at = coalesce(p_market_at, h.market_at),
+           jobs = coalesce(p_jobs, '{}'), detail = coalesce(p_detail, '{}')
+     where h.shard = p_shard;
+    perform private.resume_due();
+    return public.trading_status();
+end;
+$$;
+
+revoke execute on function public.acquire_lease(text, text, int) from public, anon, authenticated;
+revoke execute on function public.release_lease(text, bigint) from public, anon, authenticated;
+revoke execute on function public.heartbeat(text, bigint, text, timestamptz, jsonb, jsonb, int) from public, anon, authenticated;
+grant execute on function public.acquire_lease(text, text, int) to service_role;
+grant execute on function public.release_lease(text, bigint) to service_role;
+grant execute on function public.heartbeat(text, bigint, text, timestamptz, jsonb, jsonb, int) to service_role;
+comment on function public.acquire_lease(text, text, int) is 'Take a shard''s lease with a new fencing token. Engine only.';
+comment on function public.heartbeat(text, bigint, text, timestamptz, jsonb, jsonb, int) is
+    'Renew the lease and note the sign of life; answers trading_status. Engine only; LEASE_LOST when stale.';

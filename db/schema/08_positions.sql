@@ -1,0 +1,174 @@
+-- Fills, trades, positions: what the broker did with the orders. Fills are facts; trades and
+-- positions are sums over them and can be recomputed from fills alone.
+
+create table public.fills (
+    id             bigint generated always as identity primary key,
+    order_id       uuid not null references public.orders (id),
+    trade_id       uuid not null,
+    owner_id       uuid not null,
+    profile_id     uuid not null references public.profiles (id),
+    symbol         text not null,
+    side           public.order_side not null,
+    purpose        public.order_purpose not null,
+    qty            numeric(24, 9) not null check (qty > 0),
+    price          numeric(24, 9) not null check (price > 0),
+    -- The order's filled quantity after this fill: the same fill, told twice, lands on the same key.
+    cumulative_qty numeric(24, 9) not null,
+    executed_at    timestamptz not null,         -- market time
+    recorded_at    timestamptz not null default now(),
+    unique (order_id, cumulative_qty)
+);
+create index fills_trade on public.fills (trade_id);
+create index fills_owner on public.fills (owner_id, executed_at desc);
+create index fills_profile on public.fills (profile_id, executed_at desc);
+create index fills_recorded on public.fills using brin (recorded_at);
+comment on table public.fills is 'What the broker executed; append-only.';
+create trigger fills_is_append_only
+    before update or delete on public.fills
+    for each statement execute function private.refuse_change();
+
+create table public.trades (
+    id                 uuid primary key,         -- the entry order's id
+    owner_id           uuid not null references public.members (user_id),
+    profile_id         uuid not null references public.profiles (id),
+    symbol             text not null,
+    position_side      public.position_side not null,
+    qty_entered        numeric(24, 9) not null default 0,
+    entry_notional_usd numeric(28, 9) not null default 0,
+    qty_exited         numeric(24, 9) not null default 0,
+    exit_notional_usd  numeric(28, 9) not null default 0,
+    realized_pnl_usd   numeric(28, 9) not null default 0,
+    exit_reason        text,
+    opened_at          timestamptz not null,     -- market time
+    closed_at          timestamptz,              -- market time; NULL: open
+    recorded_at        timestamptz not null default now()
+);
+create index trades_owner on public.trades (owner_id, closed_at desc);
+create index trades_profile on public.trades (profile_id, closed_at desc);
+create index trades_closed on public.trades (closed_at desc);
+comment on table public.trades is 'A round trip: what one entry order bought or sold, and how it was closed.';
+
+create table public.positions (
+    trade_id           uuid primary key references public.trades (id),
+    owner_id           uuid not null references public.members (user_id),
+    profile_id         uuid not null references public.profiles (id),
+    symbol             text not null,
+    side               public.position_side not null,
+    qty                numeric(24, 9) not null check (qty > 0),
+    avg_entry_price    numeric(24, 9) not null,
+    cost_usd           numeric(28, 9) not null,
+    mark_price         numeric(18, 6),
+    unrealized_pnl_usd numeric(28, 9),
+    stop_price         numeric(18, 6),
+    take_profit_price  numeric(18, 6),
+    protected_qty      numeric(24, 9) not null default 0,
+    opened_at          timestamptz not null,     -- market time
+    marked_at          timestamptz,              -- market time
+    updated_at         timestamptz not null default now()
+);
+create index positions_owner on public.positions (owner_id);
+create index positions_profile on public.positions (profile_id, symbol);
+comment on table public.positions is 'Open quantity per trade, with its protection and last mark.';
+
+create view public.trade_history with (security_invoker = true) as
+select t.*, p.name as profile_name, p.strategy,
+       t.entry_notional_usd / nullif(t.qty_entered, 0) as entry_price,
+       t.exit_notional_usd / nullif(t.qty_exited, 0) as exit_price,
+       t.realized_pnl_usd / nullif(t.entry_notional_usd, 0) as return_pct,
+       t.closed_at - t.opened_at as holding
+from public.trades t join public.profiles p on p.id = t.profile_id
+where t.closed_at is not null;
+comment on view public.trade_history is 'Closed trades; return_pct is a fraction of the entry notional.';
+
+alter table public.fills enable row level security;
+alter table public.trades enable row level security;
+alter table public.positions enable row level security;
+revoke all on public.fills, public.trades, public.positions, public.trade_history from anon, authenticated, service_role;
+grant select on public.fills, public.trades, public.positions, public.trade_history to authenticated, service_role;
+create policy "owners and staff read fills"
+    on public.fills for select to authenticated
+    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+create policy "owners and staff read trades"
+    on public.trades for select to authenticated
+    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+create policy "owners and staff read positions"
+    on public.positions for select to authenticated
+    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+
+-- Book what an order was filled with beyond what is known, at the price that the averages imply.
+-- The caller holds the profile's capital row and passes the order as it was before the update.
+create function private.book_fill(p_order public.orders, p_filled_qty numeric, p_avg_price numeric, p_at timestamptz)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_qty numeric := p_filled_qty - p_order.filled_qty;
+    v_price numeric := (p_filled_qty * p_avg_price - p_order.filled_qty * coalesce(p_order.filled_avg_price, 0))
+                       / nullif(p_filled_qty - p_order.filled_qty, 0);
+begin
+    insert into public.fills (order_id, trade_id, owner_id, profile_id, symbol, side, purpose, qty, price,
+                              cumulative_qty, executed_at)
+    values (p_order.id, p_order.trade_id, p_order.owner_id, p_order.profile_id, p_order.symbol, p_order.side,
+            p_order.purpose, v_qty, v_price, p_filled_qty, p_at);
+    if p_order.purpose = 'entry' then
+        insert into public.trades as t (id, owner_id, profile_id, symbol, position_side, qty_entered,
+                                        entry_notional_usd, opened_at)
+        values (p_order.trade_id, p_order.owner_id, p_order.profile_id, p_order.symbol, p_order.position_side,
+                v_qty, v_qty * v_price, p_at)
+        on conflict (id) do update
+            set qty_entered = t.qty_entered + v_qty, entry_notional_usd = t.entry_notional_usd + v_qty * v_price,
+                closed_at = null;
+    else
+        update public.trades t
+           set qty_exited = t.qty_exited + v_qty, exit_notional_usd = t.exit_notional_usd + v_qty * v_price,
+               exit_reason = coalesce(p_order.exit_reason, p_order.purpose::text)
+         where t.id = p_order.trade_id;
+    end if;
+    perform private.restate_trade(p_order.trade_id, p_at);
+end;
+$$;
+
+-- Bring a trade's profit, its position and its profile's capital in line with the trade's sums.
+create function private.restate_trade(p_trade_id uuid, p_at timestamptz)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    t public.trades;
+    v_open_qty numeric;
+    v_cost numeric;
+    v_cost_before numeric;
+    v_pnl numeric;
+begin
+    select * into t from public.trades where id = p_trade_id;
+    v_open_qty := t.qty_entered - t.qty_exited;
+    v_cost := round(t.entry_notional_usd * v_open_qty / t.qty_entered, 9);
+    v_pnl := round((t.exit_notional_usd - t.entry_notional_usd * t.qty_exited / t.qty_entered)
+                   * case t.position_side when 'long' then 1 else -1 end, 9);
+    select coalesce(sum(p.cost_usd), 0) into v_cost_before from public.positions p where p.trade_id = t.id;
+    update public.profile_capital c
+       set used_usd = c.used_usd + greatest(v_cost, 0) - v_cost_before,
+           realized_usd = c.realized_usd + v_pnl - t.realized_pnl_usd, updated_at = clock_timestamp()
+     where c.profile_id = t.profile_id;
+    update public.trades set realized_pnl_usd = v_pnl, closed_at = case when v_open_qty <= 0 then p_at end
+     where id = t.id;
+    if v_open_qty <= 0 then
+        delete from public.positions p where p.trade_id = t.id;
+    else
+        insert into public.positions as p (trade_id, owner_id, profile_id, symbol, side, qty, avg_entry_price,
+            cost_usd, stop_price, take_profit_price, opened_at)
+        select t.id, t.owner_id, t.profile_id, t.symbol, t.position_side, v_open_qty,
+               t.entry_notional_usd / t.qty_entered, v_cost, o.stop_loss_price, o.take_profit_price, t.opened_at
+        from public.orders o where o.id = t.id
+        on conflict (trade_id) do update
+            set qty = excluded.qty, avg_entry_price = excluded.avg_entry_price, cost_usd = excluded.cost_usd,
+                updated_at = clock_timestamp();
+    end if;
+end;
+$$;

@@ -1,0 +1,131 @@
+-- Trading controls: whether entries may be opened, per scope, with the history of every change.
+-- The effective mode of an order is the most restrictive over global, its profile and its symbol.
+
+create table public.trading_controls (
+    scope            public.control_scope not null,
+    scope_key        text not null,              -- '*' for global, else the profile's id or the symbol
+    mode             public.control_mode not null default 'RUNNING',
+    version          int not null default 1,
+    reason_code      text not null default 'initial',
+    reason           text not null default '',
+    changed_by       uuid,                       -- NULL: the installation or the engine
+    changed_by_email text not null default 'installation',
+    changed_at       timestamptz not null default now(),
+    resume_at        timestamptz,
+    cancel_entries   boolean not null default true,
+    quiesced_at      timestamptz,                -- when the last open permit of the scope was settled
+    primary key (scope, scope_key),
+    check ((scope = 'global') = (scope_key = '*'))
+);
+comment on table public.trading_controls is 'The mode of each scope as it stands: who set it, when, why.';
+insert into public.trading_controls (scope, scope_key) values ('global', '*');
+
+create table public.trading_control_events (
+    id                bigint generated always as identity primary key,
+    scope             public.control_scope not null,
+    scope_key         text not null,
+    from_mode         public.control_mode not null,
+    to_mode           public.control_mode not null,
+    version           int not null,
+    reason_code       text not null,
+    reason            text not null,
+    changed_by        uuid,
+    changed_by_email  text not null,
+    changed_at        timestamptz not null,
+    entries_canceled  int not null,
+    entries_in_flight int not null
+);
+create index trading_control_events_changed_at on public.trading_control_events (changed_at desc);
+comment on table public.trading_control_events is 'Every change of a trading control, append-only.';
+create trigger trading_control_events_is_append_only
+    before update or delete or truncate on public.trading_control_events
+    for each statement execute function private.refuse_change();
+
+-- Answers already given, so that a request sent twice acts once.
+create table private.control_requests (
+    request_id uuid primary key,
+    action     text not null,
+    actor      uuid,
+    response   jsonb not null,
+    created_at timestamptz not null default now()
+);
+
+alter table public.trading_controls enable row level security;
+alter table public.trading_control_events enable row level security;
+revoke all on public.trading_controls, public.trading_control_events from anon, authenticated, service_role;
+grant select on public.trading_controls, public.trading_control_events to authenticated, service_role;
+create policy "members read the controls"
+    on public.trading_controls for select to authenticated
+    using ((select private.caller_role()) is not null);
+create policy "members read the history of the controls"
+    on public.trading_control_events for select to authenticated
+    using ((select private.caller_role()) is not null);
+
+-- Everything that lets an entry through holds this lock shared until it commits; a change of mode
+-- takes it alone. Advisory locks queue fairly, so a pause waits for at most the calls under way.
+create function private.lock_controls(p_exclusive boolean)
+    returns void
+    language plpgsql
+    volatile
+    set search_path = ''
+as $$
+begin
+    if p_exclusive then
+        perform pg_advisory_xact_lock(7201, 1);
+    else
+        perform pg_advisory_xact_lock_shared(7201, 1);
+    end if;
+end;
+$$;
+
+-- Without a search_path of its own, so that it can be inlined into the gate's query.
+create function private.effective_mode(p_profile_id uuid, p_symbol text)
+    returns public.control_mode
+    language sql
+    stable
+as $$
+    select max(c.mode) from public.trading_controls c
+    where (c.scope = 'global' and c.scope_key = '*')
+       or (c.scope = 'profile' and c.scope_key = p_profile_id::text)
+       or (c.scope = 'symbol' and c.scope_key = p_symbol);
+$$;
+
+create function private.in_scope(p_scope public.control_scope, p_scope_key text, p_profile_id uuid, p_symbol text)
+    returns boolean
+    language sql
+    immutable
+as $$
+    select case p_scope when 'global' then true
+                        when 'profile' then p_scope_key = p_profile_id::text
+                        else p_scope_key = p_symbol end;
+$$;
+
+-- Entries for which a permit is out or whose fate at the broker is not known.
+create function private.entries_in_flight(p_scope public.control_scope, p_scope_key text)
+    returns setof public.orders
+    language plpgsql
+    stable
+    set search_path = ''
+as $$
+begin
+    return query
+        select o.* from public.orders o
+        where o.purpose = 'entry' and o.state in ('submitting', 'unknown')
+          and private.in_scope(p_scope, p_scope_key, o.profile_id, o.symbol);
+end;
+$$;
+
+-- Note the moment at which a paused scope has no open permit left. Called by: every function that
+-- settles a permit, at its end.
+create function private.settle_quiescence()
+    returns void
+    language sql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+    update public.trading_controls c
+       set quiesced_at = clock_timestamp()
+     where c.mode <> 'RUNNING' and c.quiesced_at is null
+       and not exists (select 1 from private.entries_in_flight(c.scope, c.scope_key));
+$$;

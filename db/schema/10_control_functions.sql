@@ -1,0 +1,364 @@
+-- The control functions: pause, resume, halt, and what everyone sees of them.
+
+-- What the caller may see of the controls. Called by: any member, the engine.
+-- Errors: FORBIDDEN (403) for a signed-in user who is no member.
+create function public.trading_status()
+    returns jsonb
+    language plpgsql
+    stable
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_global public.trading_controls;
+    v_role text := case when private.is_engine() then 'engine' else private.caller_role()::text end;
+begin
+    if v_role is null then
+        perform private.fail(403, 'FORBIDDEN', 'You are signed in, but not a member of this installation.',
+                             'Ask an admin to add you.');
+    end if;
+    select c.* into v_global from public.trading_controls c where c.scope = 'global';
+    return jsonb_build_object(
+        'mode', v_global.mode,
+        'lastChangedBy', v_global.changed_by_email,
+        'lastChangedAt', floor(extract(epoch from v_global.changed_at) * 1000)::bigint,
+        'reason', v_global.reason,
+        'reason_code', v_global.reason_code,
+        'scope', 'global',
+        'version', v_global.version,
+        'changed_at', v_global.changed_at,
+        'resume_at', v_global.resume_at,
+        'phase', case when v_global.mode = 'RUNNING' then 'running'
+                      when v_global.quiesced_at is null then 'draining' else 'quiesced' end,
+        'quiesced_at', v_global.quiesced_at,
+        'entries_in_flight', private.in_flight_list(),
+        'scopes', private.restricted_scopes(),
+        'next_change', private.next_change(),
+        'engine', private.engine_status(),
+        'role', v_role,
+        'email', (select m.email from public.members m where m.user_id = auth.uid()),
+        'checked_at', clock_timestamp());
+end;
+$$;
+revoke execute on function public.trading_status() from public, anon;
+grant execute on function public.trading_status() to authenticated, service_role;
+comment on function public.trading_status() is
+    'Effective mode per scope, who, when, why, entries in flight, quiescence, engine heartbeat. Any member.';
+
+-- Open permits as a member may know them: ids and deadlines, but no other tenant's symbols.
+create function private.in_flight_list()
+    returns jsonb
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'order_id', o.id, 'state', o.state, 'permit_deadline', o.permit_deadline,
+        'symbol', case when private.is_engine() or private.is_staff() or o.owner_id = auth.uid() then o.symbol end)
+        order by o.submitted_at), '[]')
+    from private.entries_in_flight('global', '*') o;
+$$;
+
+create function private.restricted_scopes()
+    returns jsonb
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'scope', c.scope, 'scope_key', c.scope_key, 'mode', c.mode, 'version', c.version,
+        'reason', c.reason, 'reason_code', c.reason_code, 'resume_at', c.resume_at,
+        'changed_by_email', c.changed_by_email, 'changed_at', c.changed_at, 'quiesced_at', c.quiesced_at)
+        order by c.scope, c.scope_key), '[]')
+    from public.trading_controls c
+    where c.scope <> 'global' and c.mode <> 'RUNNING';
+$$;
+
+create function private.next_change()
+    returns jsonb
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select jsonb_build_object('scope', c.scope, 'scope_key', c.scope_key, 'at', c.resume_at, 'to_mode', 'RUNNING')
+    from public.trading_controls c
+    where c.mode <> 'RUNNING' and c.resume_at is not null
+    order by c.resume_at limit 1;
+$$;
+
+-- The oldest heartbeat speaks for all: one dead shard is a dead engine to whoever reads the badge.
+create function private.engine_status()
+    returns jsonb
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select coalesce(
+        (select jsonb_build_object(
+            'alive', clock_timestamp() - h.beat_at < interval '15 seconds',
+            'age_s', round(extract(epoch from clock_timestamp() - h.beat_at), 3),
+            'beat_at', h.beat_at, 'market_at', h.market_at, 'holder', h.holder, 'version', h.version)
+         from public.engine_heartbeats h order by h.beat_at limit 1),
+        jsonb_build_object('alive', false, 'age_s', null, 'beat_at', null, 'market_at', null,
+                           'holder', null, 'version', null));
+$$;
+
+-- Cancel the entries of a scope that were not sent yet and ask for the cancellation, by id, of those
+-- that rest at the broker. Protective orders are not entries and are never touched.
+create function private.cancel_entries(p_scope public.control_scope, p_scope_key text, p_why text)
+    returns int
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_canceled int;
+begin
+    perform 1 from public.profile_capital c order by c.profile_id for update;
+    update public.orders o
+       set state = 'canceled', reason = p_why
+     where o.purpose = 'entry' and o.state in ('ready', 'awaiting_approval')
+       and private.in_scope(p_scope, p_scope_key, o.profile_id, o.symbol);
+    get diagnostics v_canceled = row_count;
+    update public.orders o
+       set cancel_requested_at = clock_timestamp(), reason = p_why
+     where o.purpose = 'entry' and o.state in ('submitting', 'unknown', 'working', 'partially_filled')
+       and o.cancel_requested_at is null
+       and private.in_scope(p_scope, p_scope_key, o.profile_id, o.symbol);
+    return v_canceled;
+end;
+$$;
+
+-- Set a scope's mode, record the event and the audit row. The caller holds the exclusive lock and
+-- has checked rights and arguments.
+create function private.change_mode(p_to public.control_mode, p_scope public.control_scope, p_key text,
+                                    p_reason text, p_reason_code text, p_resume_at timestamptz,
+                                    p_cancel_entries boolean)
+    returns int
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_old public.trading_controls;
+    v_new public.trading_controls;
+    v_actor_email text := coalesce((select m.email from public.members m where m.user_id = auth.uid()), 'engine');
+    v_canceled int := 0;
+    v_in_flight int;
+begin
+    select c.* into v_old from public.trading_controls c where c.scope = p_scope and c.scope_key = p_key;
+    if p_to <> 'RUNNING' and p_cancel_entries then
+        v_canceled := private.cancel_entries(p_scope, p_key, format('%s: %s', initcap(p_to::text), left(p_reason, 200)));
+    end if;
+    select count(*) into v_in_flight from private.entries_in_flight(p_scope, p_key);
+    insert into public.trading_controls as c (scope, scope_key, mode, reason_code, reason, changed_by,
+        changed_by_email, changed_at, resume_at, cancel_entries, quiesced_at)
+    values (p_scope, p_key, p_to, p_reason_code, p_reason, auth.uid(), v_actor_email, clock_timestamp(),
+            p_resume_at, p_cancel_entries,
+            case when p_to <> 'RUNNING' and v_in_flight = 0 then clock_timestamp() end)
+    on conflict (scope, scope_key) do update
+        set mode = excluded.mode, version = c.version + 1, reason_code = excluded.reason_code,
+            reason = excluded.reason, changed_by = excluded.changed_by, changed_by_email = excluded.changed_by_email,
+            changed_at = excluded.changed_at, resume_at = excluded.resume_at,
+            cancel_entries = excluded.cancel_entries, quiesced_at = excluded.quiesced_at
+    returning c.* into v_new;
+    insert into public.trading_control_events (scope, scope_key, from_mode, to_mode, version, reason_code, reason,
+        changed_by, changed_by_email, changed_at, entries_canceled, entries_in_flight)
+    values (p_scope, p_key, coalesce(v_old.mode, 'RUNNING'), p_to, v_new.version, p_reason_code, p_reason,
+            v_new.changed_by, v_new.changed_by_email, v_new.changed_at, v_canceled, v_in_flight);
+    perform private.audit(
+        case p_to when 'RUNNING' then 'resume_trading' when 'PAUSED' then 'pause_trading' else 'halt_trading' end,
+        p_scope || ':' || p_key, 'done', p_reason,
+        jsonb_build_object('from', coalesce(v_old.mode, 'RUNNING'), 'to', p_to, 'version', v_new.version,
+                           'reason_code', p_reason_code, 'resume_at', p_resume_at,
+                           'entries_canceled', v_canceled, 'entries_in_flight', v_in_flight));
+    return v_canceled;
+end;
+$$;
+
+-- The scope's key in its one spelling, or NULL when it names nothing known.
+create function private.control_key(p_scope public.control_scope, p_scope_key text)
+    returns text
+    language sql
+    stable
+    security definer
+    set search_path = ''
+as $$
+    select case p_scope
+        when 'global' then case when coalesce(nullif(p_scope_key, ''), '*') = '*' then '*' end
+        when 'profile' then (select p.id::text from public.profiles p where p.id = private.as_uuid(p_scope_key))
+        when 'symbol' then (select upper(trim(p_scope_key)) from public.profiles p
+                            where upper(trim(p_scope_key)) = any (p.symbols) limit 1)
+    end;
+$$;
+
+-- Why a control request cannot be accepted as it is written; NULL when it can.
+create function private.control_request_error(p_scope text, p_scope_key text, p_reason text, p_reason_code text,
+                                              p_resume_at timestamptz)
+    returns text
+    language plpgsql
+    stable
+    security definer
+    set search_path = ''
+as $$
+begin
+    if coalesce(p_scope, '') not in ('global', 'profile', 'symbol') then
+        return format('Scope %L is unknown: use global, profile or symbol.', left(p_scope, 40));
+    elsif private.control_key(p_scope::public.control_scope, p_scope_key) is null then
+        return format('%s %L is not known here.', initcap(p_scope), left(p_scope_key, 60));
+    elsif length(trim(coalesce(p_reason, ''))) = 0 then
+        return 'A reason is required: say in a few words why.';
+    elsif length(p_reason) > 500 then
+        return format('The reason has %s characters; at most 500 are kept. Shorten it.', length(p_reason));
+    elsif coalesce(p_reason_code, '') !~ '^[a-z][a-z0-9_]{0,39}$' then
+        return 'The reason code must be one lower-case word such as manual, news or incident.';
+    elsif p_resume_at <= clock_timestamp() then
+        return 'The resume time has already passed: choose a later one or leave it empty.';
+    end if;
+    return null;
+end;
+$$;
+
+-- Everything that the three control functions share: rights, arguments, repeat, version, change.
+create function private.control(p_to public.control_mode, p_action text, p_reason text, p_request_id uuid,
+                                p_scope text, p_scope_key text, p_reason_code text, p_resume_at timestamptz,
+                                p_cancel_entries boolean, p_expected_version int)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_target text := left(coalesce(p_scope, '') || ':' || coalesce(nullif(p_scope_key, ''), '*'), 120);
+    v_error text;
+    v_seen private.control_requests;
+    v_now public.trading_controls;
+    v_canceled int := 0;
+    v_answer jsonb;
+begin
+    if private.caller_role() is distinct from 'admin' then
+        return private.refuse(403, 'FORBIDDEN', 'Only an admin may pause, resume or halt trading.', p_action, v_target,
+                              'Ask an admin. Your attempt was recorded.');
+    end if;
+    v_error := private.control_request_error(p_scope, p_scope_key, p_reason, p_reason_code, p_resume_at);
+    if v_error is not null then
+        return private.refuse(422, 'INVALID', v_error, p_action, v_target);
+    end if;
+
+    perform private.lock_controls(p_exclusive => true);
+    select r.* into v_seen from private.control_requests r where r.request_id = p_request_id;
+    if v_seen.request_id is not null then
+        if v_seen.action <> p_action or v_seen.actor is distinct from auth.uid() then
+            return private.refuse(409, 'CONFLICT', 'This request id was already used for something else.', p_action, v_target);
+        end if;
+        return v_seen.response;
+    end if;
+    select c.* into v_now from public.trading_controls c
+     where c.scope = p_scope::public.control_scope
+       and c.scope_key = private.control_key(p_scope::public.control_scope, p_scope_key);
+    if p_expected_version is not null and p_expected_version <> coalesce(v_now.version, 0) then
+        return private.refuse(409, 'CONFLICT', format('Someone changed this control meanwhile: it is at version %s now.',
+                              coalesce(v_now.version, 0)), p_action, v_target, 'Look at the current state and decide again.');
+    end if;
+
+    if coalesce(v_now.mode, 'RUNNING') <> p_to then
+        v_canceled := private.change_mode(p_to, p_scope::public.control_scope,
+            private.control_key(p_scope::public.control_scope, p_scope_key), trim(p_reason), p_reason_code,
+            p_resume_at, p_cancel_entries);
+    end if;
+    v_answer := jsonb_build_object(
+        'success', true,
+        'changed', coalesce(v_now.mode, 'RUNNING') <> p_to,
+        'message', case when coalesce(v_now.mode, 'RUNNING') = p_to then format('Trading is already %s; nothing was changed.', p_to)
+                        else format('Trading is %s.', p_to) end,
+        'entries_canceled', v_canceled,
+        'status', public.trading_status());
+    if p_request_id is not null then
+        insert into private.control_requests (request_id, action, actor, response)
+        values (p_request_id, p_action, auth.uid(), v_answer);
+    end if;
+    return v_answer;
+end;
+$$;
+
+-- Stop entries. Open positions keep their protective orders and can still be closed.
+-- Called by: admins. Errors: FORBIDDEN, INVALID, CONFLICT, each audited as refused.
+create function public.pause_trading(
+    p_reason text, p_request_id uuid default null, p_scope text default 'global', p_scope_key text default null,
+    p_reason_code text default 'manual', p_resume_at timestamptz default null, p_cancel_entries boolean default true,
+    p_expected_version int default null)
+    returns jsonb
+    language sql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+    select private.control('PAUSED', 'pause_trading', p_reason, p_request_id, p_scope, p_scope_key, p_reason_code,
+                           p_resume_at, coalesce(p_cancel_entries, true), p_expected_version);
+$$;
+
+-- Let entries flow again. Called by: admins.
+create function public.resume_trading(
+    p_reason text, p_request_id uuid default null, p_scope text default 'global', p_scope_key text default null,
+    p_reason_code text default 'manual', p_expected_version int default null)
+    returns jsonb
+    language sql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+    select private.control('RUNNING', 'resume_trading', p_reason, p_request_id, p_scope, p_scope_key, p_reason_code,
+                           null, false, p_expected_version);
+$$;
+
+-- Stop everything but cancels; exits too. Protective orders at the broker stay. Called by: admins.
+create function public.halt_trading(
+    p_reason text, p_request_id uuid default null, p_scope text default 'global', p_scope_key text default null,
+    p_reason_code text default 'manual', p_expected_version int default null)
+    returns jsonb
+    language sql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+    select private.control('HALTED', 'halt_trading', p_reason, p_request_id, p_scope, p_scope_key, p_reason_code,
+                           null, true, p_expected_version);
+$$;
+
+-- Not revoked from authenticated non-admins: their attempt must reach the function to be recorded.
+revoke execute on function public.pause_trading(text, uuid, text, text, text, timestamptz, boolean, int) from public, anon;
+revoke execute on function public.resume_trading(text, uuid, text, text, text, int) from public, anon;
+revoke execute on function public.halt_trading(text, uuid, text, text, text, int) from public, anon;
+grant execute on function public.pause_trading(text, uuid, text, text, text, timestamptz, boolean, int) to authenticated, service_role;
+grant execute on function public.resume_trading(text, uuid, text, text, text, int) to authenticated, service_role;
+grant execute on function public.halt_trading(text, uuid, text, text, text, int) to authenticated, service_role;
+comment on function public.pause_trading(text, uuid, text, text, text, timestamptz, boolean, int) is
+    'No new entries in the scope until resumed; unsent entries are cancelled. Admins only, idempotent by request id.';
+comment on function public.resume_trading(text, uuid, text, text, text, int) is 'Entries may flow again. Admins only.';
+comment on function public.halt_trading(text, uuid, text, text, text, int) is 'Nothing but cancels in the scope. Admins only.';
+
+-- End the pauses whose time has come. Called by: heartbeat.
+create function private.resume_due()
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_due public.trading_controls;
+begin
+    if not exists (select 1 from public.trading_controls c where c.mode <> 'RUNNING' and c.resume_at <= clock_timestamp()) then
+        return;
+    end if;
+    perform private.lock_controls(p_exclusive => true);
+    for v_due in select c.* from public.trading_controls c
+                 where c.mode <> 'RUNNING' and c.resume_at <= clock_timestamp() loop
+        perform private.change_mode('RUNNING', v_due.scope, v_due.scope_key,
+            format('The pause set by %s ended as planned.', v_due.changed_by_email), 'resume_at', null, false);
+    end loop;
+end;
+$$;

@@ -1,0 +1,160 @@
+-- The engine's own state: what it needs to start again, and what reconciliation found.
+
+create table public.bot_state_snapshots (
+    id       bigint generated always as identity primary key,
+    shard    text not null,
+    token    bigint not null,
+    state    jsonb not null,
+    saved_at timestamptz not null default now()
+);
+create index bot_state_snapshots_shard on public.bot_state_snapshots (shard, id desc);
+comment on table public.bot_state_snapshots is 'Snapshots of an engine''s state; the newest of a shard is loaded at its start.';
+
+create table public.reconciliation_runs (
+    id                uuid primary key default gen_random_uuid(),
+    shard             text not null,
+    kind              text not null check (kind in ('full', 'incremental')),
+    started_at        timestamptz not null,
+    finished_at       timestamptz not null,
+    orders_checked    int not null,
+    positions_checked int not null,
+    findings          int not null
+);
+create index reconciliation_runs_finished on public.reconciliation_runs (finished_at desc);
+comment on table public.reconciliation_runs is 'Each comparison of our books with the broker''s.';
+
+create table public.reconciliation_findings (
+    id            bigint generated always as identity primary key,
+    run_id        uuid not null references public.reconciliation_runs (id),
+    shard         text not null,
+    key           text not null,                 -- the same difference, found again, is the same finding
+    kind          text not null,
+    symbol        text,
+    detail        jsonb not null default '{}',
+    status        text not null check (status in ('open', 'repaired')),
+    first_seen_at timestamptz not null,
+    last_seen_at  timestamptz not null
+);
+create unique index reconciliation_findings_open on public.reconciliation_findings (shard, key) where status = 'open';
+create index reconciliation_findings_run on public.reconciliation_findings (run_id);
+create index reconciliation_findings_last_seen on public.reconciliation_findings (last_seen_at desc);
+comment on table public.reconciliation_findings is 'Differences between our books and the broker''s, open or repaired.';
+
+alter table public.bot_state_snapshots enable row level security;
+alter table public.reconciliation_runs enable row level security;
+alter table public.reconciliation_findings enable row level security;
+revoke all on public.bot_state_snapshots, public.reconciliation_runs, public.reconciliation_findings from anon, authenticated, service_role;
+grant select on public.bot_state_snapshots, public.reconciliation_runs, public.reconciliation_findings to authenticated, service_role;
+create policy "staff read engine snapshots"
+    on public.bot_state_snapshots for select to authenticated using ((select private.is_staff()));
+create policy "staff read reconciliation runs"
+    on public.reconciliation_runs for select to authenticated using ((select private.is_staff()));
+create policy "staff read findings"
+    on public.reconciliation_findings for select to authenticated using ((select private.is_staff()));
+
+-- Keep a snapshot; the last hundred of a shard stay. Called by: the engine. Errors: LEASE_LOST.
+create function public.save_bot_state(p_shard text, p_token bigint, p_state jsonb)
+    returns timestamptz
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_saved timestamptz;
+begin
+    perform private.check_lease(p_shard, p_token);
+    insert into public.bot_state_snapshots (shard, token, state, saved_at)
+    values (p_shard, p_token, p_state, clock_timestamp()) returning saved_at into v_saved;
+    delete from public.bot_state_snapshots s
+     where s.shard = p_shard
+       and s.id <= (select n.id from public.bot_state_snapshots n where n.shard = p_shard order by n.id desc offset 100 limit 1);
+    return v_saved;
+end;
+$$;
+
+create function public.load_bot_state(p_shard text)
+    returns jsonb
+    language sql
+    stable
+    security definer
+    set search_path = ''
+as $$
+    select jsonb_build_object('state', s.state, 'saved_at', s.saved_at)
+    from public.bot_state_snapshots s where s.shard = p_shard order by s.id desc limit 1;
+$$;
+
+-- Everything an engine needs to act for its shard, in one consistent read. Called by: the engine. Errors: LEASE_LOST.
+create function public.engine_snapshot(p_shard text, p_token bigint)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+begin
+    perform private.check_lease(p_shard, p_token);
+    return (select jsonb_build_object(
+        'profiles', (select coalesce(jsonb_agg(to_jsonb(f) || jsonb_build_object(
+                'reserved_usd', c.reserved_usd, 'used_usd', c.used_usd, 'realized_usd', c.realized_usd) order by f.id), '[]')
+            from public.profiles f join public.profile_capital c on c.profile_id = f.id where f.shard = p_shard),
+        'trades', (select coalesce(jsonb_agg(to_jsonb(n) || jsonb_build_object(
+                'exit_working', exists (select 1 from public.orders o where o.trade_id = n.trade_id and o.purpose = 'exit'
+                                        and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')),
+                'legs', (select coalesce(jsonb_agg(to_jsonb(o) order by o.created_at), '[]') from public.orders o
+                         where o.trade_id = n.trade_id and o.purpose in ('stop_loss', 'take_profit')
+                           and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')))
+                order by n.opened_at, n.trade_id), '[]')
+            from public.positions n join public.profiles f on f.id = n.profile_id where f.shard = p_shard),
+        'orders', (select coalesce(jsonb_agg(to_jsonb(o) order by o.created_at, o.id), '[]') from public.orders o
+            where o.shard = p_shard
+              and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')),
+        'controls', (select jsonb_agg(to_jsonb(c)) from public.trading_controls c where c.scope = 'global' or c.mode <> 'RUNNING'),
+        'risk_config', (select jsonb_build_object('version', r.version, 'config', r.config) from public.risk_configs r where r.active)));
+end;
+$$;
+
+-- Note one reconciliation: new differences open a finding, known ones are seen again, and open ones
+-- that a full sweep no longer sees are repaired. Called by: the engine. Errors: LEASE_LOST.
+create function public.reconcile_apply(p_shard text, p_token bigint, p_run jsonb, p_findings jsonb)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_run uuid;
+    v_now timestamptz := clock_timestamp();
+begin
+    perform private.check_lease(p_shard, p_token);
+    insert into public.reconciliation_runs (shard, kind, started_at, finished_at, orders_checked, positions_checked, findings)
+    values (p_shard, p_run ->> 'kind', coalesce((p_run ->> 'started_at')::timestamptz, v_now), v_now,
+            coalesce((p_run ->> 'orders_checked')::int, 0), coalesce((p_run ->> 'positions_checked')::int, 0),
+            jsonb_array_length(p_findings))
+    returning id into v_run;
+    insert into public.reconciliation_findings as f (run_id, shard, key, kind, symbol, detail, status, first_seen_at, last_seen_at)
+    select distinct on (n.key) v_run, p_shard, n.key, n.kind, n.symbol, coalesce(n.detail, '{}'), coalesce(n.status, 'open'), v_now, v_now
+    from jsonb_to_recordset(p_findings) as n (key text, kind text, symbol text, detail jsonb, status text)
+    on conflict (shard, key) where status = 'open' do update
+        set last_seen_at = v_now, detail = excluded.detail, run_id = excluded.run_id;
+    update public.reconciliation_findings f
+       set status = 'repaired', last_seen_at = v_now
+     where f.shard = p_shard and f.status = 'open'
+       and (p_run ->> 'kind' = 'full' and f.last_seen_at < v_now
+            or exists (select 1 from jsonb_to_recordset(p_findings) as n (key text, status text)
+                       where n.key = f.key and n.status = 'repaired'));
+    return jsonb_build_object('run_id', v_run, 'findings', jsonb_array_length(p_findings));
+end;
+$$;
+
+revoke execute on function public.save_bot_state(text, bigint, jsonb) from public, anon, authenticated;
+revoke execute on function public.load_bot_state(text) from public, anon, authenticated;
+revoke execute on function public.engine_snapshot(text, bigint) from public, anon, authenticated;
+revoke execute on function public.reconcile_apply(text, bigint, jsonb, jsonb) from public, anon, authenticated;
+grant execute on function public.save_bot_state(text, bigint, jsonb) to service_role;
+grant execute on function public.load_bot_state(text) to service_role;
+grant execute on function public.engine_snapshot(text, bigint) to service_role;
+grant execute on function public.reconcile_apply(text, bigint, jsonb, jsonb) to service_role;
+comment on function public.engine_snapshot(text, bigint) is 'Everything an engine needs to act for its shard. Engine only.';
+comment on function public.reconcile_apply(text, bigint, jsonb, jsonb) is 'Note a reconciliation and its findings. Engine only.';
