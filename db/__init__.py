@@ -1,0 +1,1 @@
+"""The authority's Python side: clients, typed commands, read queries."""

@@ -1,0 +1,90 @@
+"""What can go wrong when talking to the authority, and who has to act.
+
+    AuthorityError
+    ├── Unreachable        wait and retry: nothing is known about the call's outcome
+    ├── NotSignedIn        the user signs in again
+    ├── Forbidden          the user asks an admin
+    ├── Invalid            the caller corrects its input; nothing was changed
+    ├── NotFound           the caller looks again; the thing is not there (any more)
+    ├── Conflict           the user looks at the current state and decides again
+    └── LeaseLost          the engine stops writing and recovers
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+from postgrest.exceptions import APIError
+
+
+class AuthorityError(Exception):
+    """An answer of the authority that is not a success."""
+
+    def __init__(self, message: str, *, code: str = "ERROR", hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.hint = hint
+
+
+class Unreachable(AuthorityError):
+    """No answer, or none that can be understood; the call may or may not have taken effect."""
+
+
+class NotSignedIn(AuthorityError):
+    """The token is missing, expired or forged."""
+
+
+class Forbidden(AuthorityError):
+    """The caller's role does not allow this."""
+
+
+class Invalid(AuthorityError):
+    """The input cannot be accepted; nothing was changed."""
+
+
+class NotFound(AuthorityError):
+    """What was named does not exist or is not visible to the caller."""
+
+
+class Conflict(AuthorityError):
+    """Someone else changed it meanwhile, or the state does not allow it."""
+
+
+class LeaseLost(AuthorityError):
+    """The fencing token is stale: another engine may be writing."""
+
+
+_BY_CODE: dict[str, type[AuthorityError]] = {
+    "FORBIDDEN": Forbidden,
+    "42501": Forbidden,
+    "INVALID": Invalid,
+    "22P02": Invalid,  # text that is no uuid, number or enum value
+    "22003": Invalid,  # a number out of range
+    "22007": Invalid,  # text that is no date
+    "NOT_FOUND": NotFound,
+    "CONFLICT": Conflict,
+    "ILLEGAL_TRANSITION": Conflict,
+    "LEASE_LOST": LeaseLost,
+    "PGRST301": NotSignedIn,
+    "PGRST302": NotSignedIn,
+    "PGRST303": NotSignedIn,
+}
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the client libraries' errors into the tree above, by code."""
+    try:
+        yield
+    except APIError as e:
+        code = str(e.code or "ERROR")
+        kind = _BY_CODE.get(code, Unreachable if code in {"502", "503", "504"} else AuthorityError)
+        message = e.message or "The database refused the call without saying why."
+        raise kind(message, code=code, hint=e.hint) from e
+    except httpx.HTTPError as e:
+        raise Unreachable(
+            f"The database cannot be reached ({type(e).__name__}).",
+            code="UNREACHABLE",
+            hint="Check that the gateway and PostgREST are running, then try again.",
+        ) from e
