@@ -1,0 +1,1 @@
+"""The engine: loops around pure functions."""
