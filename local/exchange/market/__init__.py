@@ -1,0 +1,1 @@
+"""The market: sessions, daily bars, and the synthetic path inside each bar."""

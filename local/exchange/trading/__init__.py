@@ -1,0 +1,1 @@
+"""The trading side: orders, matching, the account and its durable ledger."""

@@ -1,0 +1,94 @@
+"""Refusals, each with the status code and body that Alpaca sends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from local.exchange.trading.numbers import plain
+
+INVALID_REQUEST = 40010001
+UNPROCESSABLE = 42210000
+FORBIDDEN = 40310000
+NOT_FOUND = 40410000
+
+
+class Refusal(Exception):
+    """The exchange says no; nothing has changed."""
+
+    def __init__(self, status: int, code: int | None, message: str, **details: object) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = details | ({"code": code} if code else {}) | {"message": message}
+
+
+def invalid(message: str) -> Refusal:
+    """Return the refusal of a missing or malformed field."""
+    return Refusal(422, INVALID_REQUEST, message)
+
+
+def unprocessable(message: str, **details: object) -> Refusal:
+    """Return the refusal of a well-formed request that the rules do not allow."""
+    return Refusal(422, UNPROCESSABLE, message, **details)
+
+
+def forbidden(message: str, **details: object) -> Refusal:
+    """Return the refusal of a request that this account may not make now."""
+    return Refusal(403, FORBIDDEN, message, **details)
+
+
+def not_found(message: str) -> Refusal:
+    return Refusal(404, NOT_FOUND, message)
+
+
+def not_simulated(what: str) -> Refusal:
+    """Return the answer to what Alpaca can do and this exchange cannot (yet)."""
+    return Refusal(501, None, f"not simulated by the paper exchange: {what}")
+
+
+def malformed_body() -> Refusal:
+    return Refusal(400, 40010000, "request body format is invalid")
+
+
+def duplicate_client_order_id() -> Refusal:
+    return invalid("client_order_id must be unique")
+
+
+def insufficient_quantity(
+    symbol: str, *, requested: Decimal, existing: Decimal, held: Decimal, holders: Iterable[str]
+) -> Refusal:
+    """Return the refusal to sell (or cover) more than is free; open orders hold the rest."""
+    available = existing - held
+    related = list(holders)
+    return forbidden(
+        "insufficient qty available for order "
+        f"(requested: {plain(requested)}, available: {plain(available)})",
+        symbol=symbol,
+        available=plain(available),
+        existing_qty=plain(existing),
+        held_for_orders=plain(held),
+        **({"related_orders": related} if related else {}),
+    )
+
+
+def insufficient_buying_power(*, available: Decimal, needed: Decimal) -> Refusal:
+    return forbidden(
+        "insufficient buying power",
+        buying_power=plain(available.quantize(Decimal("0.01"))),
+        cost_basis=plain(needed),
+    )
+
+
+def wash_trade(existing_order_id: str) -> Refusal:
+    return forbidden(
+        "potential wash trade detected. use complex orders",
+        existing_order_id=existing_order_id,
+        reject_reason="opposite side market/stop order exists",
+    )
+
+
+def sub_penny(field: str, price: Decimal) -> Refusal:
+    return unprocessable(
+        f"invalid {field} {plain(price)}. "
+        "sub-penny increment does not fulfill minimum pricing criteria"
+    )

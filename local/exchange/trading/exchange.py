@@ -1,0 +1,227 @@
+"""The exchange: everything a client or a test can ask of it, each change one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+from local.exchange.market.calendar import PRE_OPEN, Moment
+from local.exchange.market.market import Market, Shock
+from local.exchange.market.tape import Tape
+from local.exchange.trading import errors, lifecycle, replacement, session, submission
+from local.exchange.trading.account import OPENING_CASH, Account, Settings
+from local.exchange.trading.audit import check_ledger
+from local.exchange.trading.ledger import Ledger
+from local.exchange.trading.listing import OrderFilter, list_orders
+from local.exchange.trading.margin import Valuation, value
+from local.exchange.trading.matching import FillProfile
+from local.exchange.trading.order import Order, Side, Status
+from local.exchange.trading.store import Changes, LedgerDamaged, State, Store, dump_settings
+from local.exchange.trading.ticket import Ticket, read_ticket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Birth:
+    """What a new ledger starts from; an existing one keeps its own."""
+
+    seed: int
+    start: date
+    seconds_per_session: float = 60.0
+    ledger_id: str | None = None
+
+
+class Exchange:
+    """One account trading against one simulated market."""
+
+    def __init__(self, ledger: Ledger, market: Market, profile: FillProfile) -> None:
+        self.ledger = ledger
+        self.market = market
+        self.profile = profile
+
+    # -- orders ---------------------------------------------------------------------------------
+
+    def submit(self, body: Mapping[str, Any]) -> Order:
+        """Place an order; return it as received (raises Refusal, and then nothing changed)."""
+        return self.place(read_ticket(body))
+
+    def place(self, ticket: Ticket) -> Order:
+        intent = submission.check(ticket, self.ledger, self.market)
+        with self.ledger.transaction():
+            return submission.place(ticket, intent, self.ledger)
+
+    def replace(self, order_id: str, body: Mapping[str, Any]) -> Order:
+        """Change price, quantity or time in force; return the order that takes over."""
+        old = self.order(order_id)
+        amendment = replacement.read_amendment(body)
+        new = replacement.amend(old, amendment, self.ledger, self.market)
+        with self.ledger.transaction():
+            return replacement.swap(old, new, self.ledger)
+
+    def cancel(self, order_id: str) -> None:
+        """Cancel an order and its group; cancelling a canceled order again does nothing."""
+        order = self.order(order_id)
+        if order.status is Status.CANCELED:
+            return
+        if not order.is_open:
+            raise errors.unprocessable(f'order is already in "{order.status}" state')
+        with self.ledger.transaction():
+            lifecycle.cancel(self.ledger, order)
+
+    def cancel_all(self) -> list[str]:
+        """Cancel every open order; return the ids."""
+        orders = list(self.ledger.book)
+        with self.ledger.transaction():
+            for order in orders:
+                if order.is_open:
+                    lifecycle.cancel(self.ledger, order)
+        return [order.id for order in orders]
+
+    def order(self, order_id: str) -> Order:
+        order = self.ledger.order(order_id)
+        if order is None:
+            raise errors.not_found(f"order not found for {order_id}")
+        return order
+
+    def order_by_client_id(self, client_order_id: str) -> Order:
+        order = self.ledger.store.order_by_client_id(client_order_id)
+        if order is None:
+            raise errors.not_found(f"order not found for {client_order_id}")
+        return order
+
+    def orders(self, wanted: OrderFilter) -> list[Order]:
+        return list_orders(self.ledger.store, wanted)
+
+    def legs(self, order: Order) -> list[Order]:
+        """Return the orders that were submitted with `order` as its exits."""
+        return [] if order.parent_id else self.ledger.store.legs(order.id)
+
+    # -- account --------------------------------------------------------------------------------
+
+    @property
+    def account(self) -> Account:
+        return self.ledger.account
+
+    def valuation(self) -> Valuation:
+        """Return what the account is worth at the current prices."""
+        ticks = session.ticks_of(self.market, self.ledger)
+        return value(self.account, self.ledger.book, ticks)
+
+    def configure(self, settings: Settings) -> None:
+        with self.ledger.transaction():
+            self.account.settings = settings
+
+    def close_position(self, symbol: str, qty: Decimal) -> Order:
+        """Send the market order that reduces a position by `qty` shares."""
+        held = self.account.qty(symbol)
+        if not held:
+            raise errors.not_found("position does not exist")
+        side = Side.SELL if held > 0 else Side.BUY
+        submission.check_free(self.ledger, symbol, qty, closes=True)
+        return self.place(Ticket(symbol=symbol, side=side, qty=qty))
+
+    # -- simulated time -------------------------------------------------------------------------
+
+    @property
+    def is_over(self) -> bool:
+        return session.is_over(self.ledger, self.market)
+
+    def step(self, ticks: int = 1) -> None:
+        """Process the next `ticks` ticks, or as many as the tape has left."""
+        with self.ledger.transaction():
+            for _ in range(ticks):
+                if self.is_over:
+                    return
+                session.process_tick(self.ledger, self.market, self.profile)
+
+    def step_minutes(self, minutes: int) -> None:
+        """Process `minutes` of market time, begun five counted full; nights take none."""
+        with self.ledger.transaction():
+            for _ in range(-(-minutes // 5)):
+                if not self.ledger.is_open:
+                    self.step()  # the next open itself; the five minutes follow it
+                self.step()
+
+    def step_to_open(self) -> None:
+        """Process everything up to and including the next open."""
+        with self.ledger.transaction():
+            self.step()
+            while self.ledger.moment.tick != 0 and not self.is_over:
+                self.step()
+
+    def step_to_close(self) -> None:
+        """Process everything up to and including the next close."""
+        with self.ledger.transaction():
+            self.step()
+            while self.ledger.is_open:
+                self.step()
+
+    def skip_night(self) -> None:
+        with self.ledger.transaction():
+            session.skip_night(self.ledger, self.market)
+
+    def set_clock(self, *, mode: str, seconds_per_session: float) -> None:
+        with self.ledger.transaction():
+            self.ledger.state.mode = mode
+            self.ledger.state.seconds_per_session = seconds_per_session
+
+    def shock(self, symbol: str, pct: Decimal) -> None:
+        """Multiply a symbol's prices by 1 + `pct` from now to the end of the session."""
+        moment = self.ledger.moment
+        last = self.market.calendar[moment.session].last_tick
+        since = moment if moment.tick < last else Moment(moment.session + 1, 0)
+        with self.ledger.transaction():
+            self.ledger.shock(Shock(symbol, replace(since, tick=max(0, since.tick)), pct))
+
+
+def open_exchange(
+    path: Path, tape: Tape, birth: Birth, profile: FillProfile = FillProfile.ALPACA_PAPER
+) -> Exchange:
+    """Open the ledger at `path`, or found a new one.
+
+    Raises
+    ------
+    LedgerDamaged if it cannot be read or contradicts itself
+    LedgerInUse if another process has it open
+    ValueError if `birth.start` is not on the tape
+    """
+    store = Store(path)
+    state = store.state()
+    if state is None:
+        state = _newborn(tape, birth)
+        store.write(Changes(state))
+    market = Market(tape, state.seed)
+    problems = check_ledger(store)
+    if problems:
+        raise LedgerDamaged(f"{path} contradicts itself: {problems[0]}")
+    return Exchange(Ledger(store, market), market, profile)
+
+
+def _newborn(tape: Tape, birth: Birth) -> State:
+    session_index = tape.calendar.index_from(birth.start)
+    # The session before the first one gives every symbol a price before the open.
+    if not 0 < session_index <= tape.last_session:
+        first, last = tape.calendar[1].date, tape.calendar[tape.last_session].date
+        raise ValueError(f"the start must lie between {first} and {last}")
+    ledger_id = birth.ledger_id or str(uuid4())
+    now = tape.calendar.time_of(Moment(session_index, PRE_OPEN))
+    return State(
+        ledger_id=ledger_id,
+        seed=birth.seed,
+        first_session=session_index,
+        session=session_index,
+        tick=PRE_OPEN,
+        stamp=now,
+        next_seq=1,
+        mode="stepping",
+        seconds_per_session=birth.seconds_per_session,
+        account_id=str(uuid5(UUID(ledger_id), "account")),
+        created_at=now,
+        cash=OPENING_CASH,
+        last_equity=OPENING_CASH,
+        settings=dump_settings(Settings()),
+    )

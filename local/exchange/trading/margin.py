@@ -1,0 +1,88 @@
+"""What the account is worth and what it may still buy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from local.exchange.market.market import Tick
+from local.exchange.trading.account import Account
+from local.exchange.trading.book import Book
+from local.exchange.trading.matching import reference_price
+from local.exchange.trading.numbers import ZERO
+from local.exchange.trading.order import Order, OrderType, Side
+
+SHORT_COLLAR = Decimal("1.03")
+SHORTING_EQUITY_USD_MIN = Decimal(2_000)
+FULL_MARGIN_EQUITY_USD_MIN = Decimal(25_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Valuation:
+    """The account at one moment; all in US dollars, `short_value` negative."""
+
+    cash: Decimal
+    long_value: Decimal
+    short_value: Decimal
+    held: Decimal
+    multiplier: int
+
+    @property
+    def equity(self) -> Decimal:
+        return self.cash + self.long_value + self.short_value
+
+    @property
+    def exposure(self) -> Decimal:
+        return self.long_value - self.short_value
+
+    @property
+    def buying_power(self) -> Decimal:
+        return self.buying_power_at(self.multiplier)
+
+    def buying_power_at(self, multiplier: int) -> Decimal:
+        """Return what new orders may cost: `multiplier` times equity, less what is in use."""
+        return max(ZERO, multiplier * self.equity - self.exposure - self.held)
+
+
+def value(account: Account, book: Book, ticks: Mapping[str, Tick]) -> Valuation:
+    """Return what the account is worth at `ticks`, which cover positions and open orders."""
+    values = [held.qty * ticks[held.symbol].trade for held in account.positions.values()]
+    long_value = sum((amount for amount in values if amount > 0), ZERO)
+    short_value = sum((amount for amount in values if amount < 0), ZERO)
+    equity = account.cash + long_value + short_value
+    opening = (order for order in book if not order.intent.closes)
+    return Valuation(
+        cash=account.cash,
+        long_value=long_value,
+        short_value=short_value,
+        held=sum((_held(order, ticks[order.symbol]) for order in opening), ZERO),
+        multiplier=min(_multiplier(equity), int(account.settings.max_margin_multiplier)),
+    )
+
+
+def opening_cost(
+    side: Side,
+    order_type: OrderType,
+    qty: Decimal,
+    *,
+    limit: Decimal | None,
+    stop: Decimal | None,
+    tick: Tick,
+) -> Decimal:
+    """Return what an order that opens or adds takes from buying power."""
+    own = reference_price(order_type, limit, stop)
+    if side is Side.SELL:
+        return qty * max(own or ZERO, SHORT_COLLAR * tick.ask)
+    return qty * (own or tick.ask)
+
+
+def _held(order: Order, tick: Tick) -> Decimal:
+    limit, stop = order.limit_price, order.stop_price
+    return opening_cost(order.side, order.type, order.remaining, limit=limit, stop=stop, tick=tick)
+
+
+def _multiplier(equity: Decimal) -> int:
+    if equity >= FULL_MARGIN_EQUITY_USD_MIN:
+        return 4
+    return 2 if equity >= SHORTING_EQUITY_USD_MIN else 1

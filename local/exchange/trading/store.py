@@ -1,0 +1,212 @@
+"""The ledger on disk: one SQLite file, one owner, one transaction per change."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from local.exchange.market.calendar import Moment
+from local.exchange.market.market import Shock
+from local.exchange.trading.account import Account, Fill, Position, Settings, Split
+from local.exchange.trading.order import Order
+from local.exchange.trading.rows import (
+    column_names,
+    encode_time,
+    from_row,
+    insert_statement,
+    to_row,
+)
+
+_SCHEMA = Path(__file__).with_name("schema.sql")
+_OPEN = "status in ('pending_new', 'accepted', 'new', 'held', 'partially_filled')"
+
+
+class LedgerDamaged(Exception):
+    """The ledger cannot be trusted: a person must restore it or start a new one."""
+
+
+class LedgerInUse(Exception):
+    """Another process owns the ledger: a person must stop one of the two."""
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """What the exchange is, apart from its orders and positions; one row."""
+
+    id: int = 1
+    ledger_id: str
+    seed: int
+    first_session: int
+    session: int
+    tick: int
+    stamp: datetime
+    next_seq: int
+    mode: str
+    seconds_per_session: float
+    account_id: str
+    created_at: datetime
+    cash: Decimal
+    last_equity: Decimal
+    settings: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Equity of the account at one session's close."""
+
+    session: int
+    at: datetime
+    equity: Decimal
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one transaction writes; collected in memory, written at once."""
+
+    state: State
+    orders: Iterable[Order] = ()
+    fills: Sequence[Fill] = ()
+    splits: Sequence[Split] = ()
+    closes: Sequence[Close] = ()
+    shocks: Sequence[Shock] = ()
+    positions: Iterable[Position] = ()
+    positions_closed: Iterable[str] = ()
+
+
+class Store:
+    """Reads and writes of the ledger file."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = _connect(path)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise LedgerInUse(f"{path} is in use by another exchange") from error
+            raise LedgerDamaged(f"{path} cannot be opened: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise LedgerDamaged(f"{path} is damaged: {error}") from error
+
+    def close(self) -> None:
+        self._db.close()
+
+    def write(self, changes: Changes) -> None:
+        """Write all of `changes` or nothing."""
+        self._db.execute("begin immediate")
+        try:
+            self._write(changes)
+        except BaseException:
+            self._db.execute("rollback")
+            raise
+        self._db.execute("commit")
+
+    def _write(self, changes: Changes) -> None:
+        self._upsert("state", [changes.state])
+        self._upsert("orders", changes.orders)
+        self._upsert("fills", changes.fills)
+        self._upsert("splits", changes.splits)
+        self._upsert("closes", changes.closes)
+        self._upsert("positions", changes.positions)
+        for symbol in changes.positions_closed:
+            self._db.execute("delete from positions where symbol = ?", [symbol])
+        for shock in changes.shocks:
+            row = [shock.symbol, shock.since.session, shock.since.tick, format(shock.pct, "f")]
+            self._db.execute("insert into shocks values (?, ?, ?, ?)", row)
+
+    def _upsert(self, table: str, values: Iterable[Any]) -> None:
+        for value in values:
+            self._db.execute(insert_statement(type(value), table), to_row(value))
+
+    def state(self) -> State | None:
+        return next(self._select(State, "state"), None)
+
+    def positions(self) -> Iterator[Position]:
+        return self._select(Position, "positions")
+
+    def shocks(self) -> list[Shock]:
+        rows = self._db.execute("select symbol, session, tick, pct from shocks order by rowid")
+        return [Shock(row[0], Moment(row[1], row[2]), Decimal(row[3])) for row in rows]
+
+    def closes(self) -> Iterator[Close]:
+        return self._select(Close, "closes", "true order by session")
+
+    def open_orders(self) -> Iterator[Order]:
+        return self._select(Order, "orders", f"{_OPEN} order by seq")
+
+    def order(self, order_id: str) -> Order | None:
+        return next(self._select(Order, "orders", "id = ?", [order_id]), None)
+
+    def order_by_client_id(self, client_order_id: str) -> Order | None:
+        return next(self._select(Order, "orders", "client_order_id = ?", [client_order_id]), None)
+
+    def legs(self, parent_id: str) -> list[Order]:
+        return list(self._select(Order, "orders", "parent_id = ? order by seq", [parent_id]))
+
+    def orders(self, where: str, args: Sequence[Any]) -> Iterator[Order]:
+        """Select orders; `where` is written by `trading.listing`, values come in `args` only."""
+        return self._select(Order, "orders", where, args)
+
+    def fills(self, where: str = "true order by seq", args: Sequence[Any] = ()) -> Iterator[Fill]:
+        return self._select(Fill, "fills", where, args)
+
+    def splits(self) -> Iterator[Split]:
+        return self._select(Split, "splits", "true order by seq")
+
+    def count_orders(self) -> int:
+        return int(self._db.execute("select count(*) from orders").fetchone()[0])
+
+    def _select(
+        self, cls: type[Any], table: str, where: str = "true", args: Sequence[Any] = ()
+    ) -> Iterator[Any]:
+        names = ", ".join(column_names(cls))
+        for row in self._db.execute(f"select {names} from {table} where {where}", args):
+            yield from_row(cls, row)
+
+
+def load_account(state: State, positions: Iterable[Position]) -> Account:
+    """Return the account as the ledger has it."""
+    return Account(
+        id=state.account_id,
+        created_at=state.created_at,
+        cash=state.cash,
+        last_equity=state.last_equity,
+        positions={position.symbol: position for position in positions},
+        settings=_settings(state.settings),
+    )
+
+
+def dump_settings(settings: Settings) -> str:
+    return json.dumps(asdict(settings))
+
+
+def time_key(at: datetime) -> str:
+    """Return `at` as the ledger stores times, for comparisons in SQL."""
+    return encode_time(at)
+
+
+def _settings(text: str) -> Settings:
+    stored = json.loads(text)
+    return Settings(**{item.name: stored[item.name] for item in fields(Settings)})
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=0.5, isolation_level=None)
+    # One process owns the ledger: a second exchange on the same file is told so at once.
+    db.execute("pragma locking_mode = exclusive")
+    db.execute("pragma journal_mode = wal")
+    # NORMAL syncs at checkpoints only. A killed process loses nothing, since the operating
+    # system still holds its writes; a power cut may lose the last moments, which a simulator can
+    # afford for answering an order in a millisecond.
+    db.execute("pragma synchronous = normal")
+    db.execute("pragma foreign_keys = on")
+    verdict = db.execute("pragma quick_check").fetchone()[0]
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+    db.executescript(_SCHEMA.read_text())
+    return db
