@@ -186,6 +186,7 @@ class Order(Row):
     filled_avg_price: Decimal | None
     cancel_requested_at: datetime | None
     market_at: datetime | None
+    broker_updated_at: datetime | None = None
     created_at: datetime
     submitted_at: datetime | None
 

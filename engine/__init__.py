@@ -1,1 +1,3 @@
-"""The engine: loops around pure functions."""
+"""The engine: loops around pure decisions. It acts; the database decides."""
+
+__version__ = "0.1.0"

@@ -1,1 +1,1 @@
-"""Pure decisions: values in, values out; no clock, no network, no logging."""
+"""Pure decisions: values in, values out; no clock, no input or output, no randomness."""

@@ -1,0 +1,78 @@
+"""Which of the broker's orders tell us something new, and which of ours to look up or cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from engine.domain.book import Order, Purpose
+from engine.domain.broker_types import BrokerOrder
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPlan:
+    """`updates` go to the authority as they are; each id of `lookups` is asked for first."""
+
+    updates: tuple[BrokerOrder, ...]
+    lookups: tuple[str, ...]
+
+
+def plan_sync(ours: Sequence[Order], theirs: Sequence[BrokerOrder]) -> SyncPlan:
+    """Compare our open orders with the broker's list of open orders.
+
+    An order of ours that is not in the list has ended, or it is a `held` leg, which the broker
+    does not list: such a leg is looked up only when nothing else of its group is open.
+    """
+    known = {order.broker_order_id: order for order in ours if order.broker_order_id}
+    known |= {order.id: order for order in ours}
+    listed = {order.broker_order_id for order in theirs}
+    alive = {o.group_id for o in ours if o.broker_order_id in listed}
+    return SyncPlan(
+        updates=tuple(order for order in theirs if _is_news(order, known)),
+        lookups=tuple(
+            order.broker_order_id
+            for order in ours
+            if order.broker_order_id is not None
+            and order.state.is_at_broker
+            and order.broker_order_id not in listed
+            and not (order.broker_status == "held" and order.group_id in alive)
+        ),
+    )
+
+
+def due_cancels(
+    ours: Iterable[Order], *, market_now: datetime, rest_max: timedelta, partial_max: timedelta
+) -> list[Order]:
+    """Return the orders to cancel at the broker by id.
+
+    Those that somebody asked to cancel, and entries that have rested too long: a decision has a
+    time to live, and while an entry is partly filled the broker does not work its protective legs.
+    """
+    return [
+        order for order in ours
+        if order.state.is_at_broker
+        and order.broker_order_id is not None
+        and (
+            order.cancel_requested_at is not None
+            or _has_rested(order, market_now, rest_max, partial_max)
+        )
+    ]
+
+
+def _is_news(theirs: BrokerOrder, known: dict[str, Order]) -> bool:
+    ours = known.get(theirs.broker_order_id) or known.get(theirs.client_order_id)
+    return (
+        ours is None
+        or ours.broker_status != theirs.status
+        or ours.filled_qty != theirs.filled_qty
+        or bool(theirs.legs)
+    )
+
+
+def _has_rested(order: Order, market_now: datetime, rest_max: timedelta, partial_max: timedelta) -> bool:
+    if order.purpose is not Purpose.ENTRY:
+        return False
+    if order.filled_qty > 0 and order.broker_updated_at is not None:
+        return market_now - order.broker_updated_at > partial_max
+    return order.market_at is not None and market_now - order.market_at > rest_max

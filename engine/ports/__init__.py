@@ -1,0 +1,1 @@
+"""What the services need from outside, in the words of the domain."""

@@ -1,0 +1,98 @@
+"""The database that decides, as the services need it.
+
+Every method raises AuthorityUnavailable when it cannot be reached, LeaseLost when the fencing
+token is stale, and Refused for any other coded no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+from engine.domain.book import Order, OrderState, Snapshot
+from engine.domain.broker_types import Bar, BrokerOrder
+from engine.domain.control import TradingControl
+from engine.domain.reconcile import Finding
+from engine.domain.requests import Answer, EntryRequest, ExitRequest
+from engine.domain.submission import Submission
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateAnswer:
+    """What a reported order is to us: `id` None when it is none of ours, `late` when it lives at
+    the broker although it is over on our side."""
+
+    id: str | None
+    state: OrderState | None
+    changed: bool
+    late: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A position's price and protection at a market time."""
+
+    trade_id: str
+    mark_price: Decimal
+    protected_qty: Decimal
+    market_at: datetime
+
+
+class Leases(Protocol):
+    """The right to write for a shard."""
+
+    def acquire(self, holder: str, ttl_s: int) -> bool:
+        """Take the lease when it is free; False while another holder has it."""
+        ...
+
+    def heartbeat(
+        self, *, version: str, market_at: datetime | None, jobs: Mapping[str, Any],
+        detail: Mapping[str, Any], ttl_s: int,
+    ) -> TradingControl:
+        """Renew the lease and note the sign of life; answers what the controls say now."""
+        ...
+
+    def release(self) -> None: ...
+
+
+class OrderDesk(Protocol):
+    """The gate and the life of orders."""
+
+    def request_entries(self, requests: Sequence[EntryRequest]) -> list[Answer]:
+        """Put entries to the gate; answers in the same order, the same id twice acts once."""
+        ...
+
+    def request_exits(self, requests: Sequence[ExitRequest]) -> list[Answer]: ...
+
+    def claim(self) -> list[Order]:
+        """Take permits for orders that are ready, exits first."""
+        ...
+
+    def record_submissions(self, submissions: Sequence[Submission]) -> None: ...
+
+    def record_updates(self, orders: Sequence[BrokerOrder]) -> list[UpdateAnswer]:
+        """Take over what the broker says; monotone and idempotent; answers in the same order."""
+        ...
+
+
+class StateStore(Protocol):
+    """What the engine reads to act, and what it leaves for others to see."""
+
+    def snapshot(self) -> Snapshot: ...
+
+    def record_marks(self, marks: Sequence[Mark]) -> None: ...
+
+    def record_equity(self, market_at: datetime, session_date: date) -> None: ...
+
+    def record_bars(self, bars: Iterable[Bar]) -> None: ...
+
+    def save_state(self, state: Mapping[str, Any]) -> None: ...
+
+    def load_state(self) -> Mapping[str, Any] | None: ...
+
+    def record_reconciliation(
+        self, *, kind: str, orders_checked: int, positions_checked: int, findings: Sequence[Finding]
+    ) -> None: ...

@@ -1,0 +1,1 @@
+"""Services: gather, decide, apply, in that order."""

@@ -1,0 +1,108 @@
+"""What the engine knows about itself: may it trade, and do its jobs run."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from engine.domain.control import ControlMode, TradingControl
+from engine.ports.clock import Clock
+from engine.service.local_brake import LocalBrake
+
+
+@dataclass(slots=True)
+class JobHealth:
+    """The last runs of one job. Seconds are monotonic; `limit_s` is the age that counts as dead."""
+
+    limit_s: float
+    started_s: float
+    done_s: float
+    runs: int = 0
+    failures: int = 0
+    last_error: str | None = None
+
+
+class HealthTracker:
+    """Thread-safe; every job and the HTTP API read it."""
+
+    def __init__(self, clock: Clock, brake: LocalBrake, *, control_age_max_s: float) -> None:
+        self._clock = clock
+        self._brake = brake
+        self._control_age_max_s = control_age_max_s
+        self._lock = threading.Lock()
+        self._control: TradingControl | None = None
+        self._control_s = 0.0
+        self._jobs: dict[str, JobHealth] = {}
+
+    def record_trading_control(self, control: TradingControl) -> None:
+        """Keep what the authority says about trading right now."""
+        with self._lock:
+            self._control = control
+            self._control_s = self._clock.monotonic_s()
+
+    @property
+    def control(self) -> TradingControl | None:
+        """What the authority said last; None before the first word."""
+        return self._control
+
+    @property
+    def is_stale(self) -> bool:
+        """Tell whether the authority has not been heard for too long."""
+        return self._control is None or self._clock.monotonic_s() - self._control_s > self._control_age_max_s
+
+    def is_paused(self, profile_id: str | None = None, symbol: str | None = None) -> bool:
+        """Tell whether entries must not be sent: paused, halted, braked, or not known.
+
+        Not knowing stops entries too: what cannot be read is not assumed to be RUNNING.
+        """
+        if self._brake.is_on or self.is_stale or self._control is None:
+            return True
+        return self._control.mode_of(profile_id, symbol) is not ControlMode.RUNNING
+
+    @property
+    def brake_is_on(self) -> bool:
+        return self._brake.is_on
+
+    def expect_job(self, name: str, limit_s: float) -> None:
+        now = self._clock.monotonic_s()
+        with self._lock:
+            self._jobs[name] = JobHealth(limit_s=limit_s, started_s=now, done_s=now)
+
+    def job_started(self, name: str) -> None:
+        with self._lock:
+            self._jobs[name].started_s = self._clock.monotonic_s()
+
+    def job_done(self, name: str) -> None:
+        with self._lock:
+            job = self._jobs[name]
+            job.done_s = self._clock.monotonic_s()
+            job.runs += 1
+            job.last_error = None
+
+    def job_failed(self, name: str, error: BaseException) -> None:
+        with self._lock:
+            job = self._jobs[name]
+            job.failures += 1
+            job.last_error = f"{type(error).__name__}: {error}"[:300]
+
+    def jobs(self) -> dict[str, dict[str, Any]]:
+        """Return each job's age since its last good run, against its limit (seconds)."""
+        now = self._clock.monotonic_s()
+        with self._lock:
+            return {
+                name: {
+                    "age_s": round(now - job.done_s, 3),
+                    "limit_s": job.limit_s,
+                    "healthy": now - job.done_s <= job.limit_s,
+                    "runs": job.runs,
+                    "failures": job.failures,
+                    "last_error": job.last_error,
+                }
+                for name, job in self._jobs.items()
+            }
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether the engine trades as it should: authority heard, every job alive."""
+        return not self.is_stale and all(job["healthy"] for job in self.jobs().values())

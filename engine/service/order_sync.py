@@ -1,0 +1,102 @@
+"""Order sync: carry the broker's view of our orders to the authority, and cancels to the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from engine.domain.book import Snapshot
+from engine.domain.broker_types import BrokerOrder, MarketTime
+from engine.domain.sync import due_cancels, plan_sync
+from engine.ports.authority import OrderDesk
+from engine.ports.broker import Broker
+from engine.service.views import Book
+
+# Market time. An entry that has not filled in a day was decided on another day's price.
+REST_MAX: Final = timedelta(hours=24)
+PARTIAL_MAX: Final = timedelta(minutes=15)
+log = structlog.get_logger(__name__)
+
+
+class OrderSync:
+    """REST is the truth: every pass compares the broker's open orders with ours."""
+
+    def __init__(self, broker: Broker, desk: OrderDesk, book: Book) -> None:
+        self._broker = broker
+        self._desk = desk
+        self._book = book
+        self._foreign: dict[str, BrokerOrder] = {}
+        self._late: dict[str, BrokerOrder] = {}
+        self._missing: set[str] = set()
+
+    def run(self, market: MarketTime) -> int:
+        """Bring our books up to date once; return how many orders changed."""
+        snapshot = self._book.read()
+        theirs = self._broker.open_orders()
+        plan = plan_sync(snapshot.orders, theirs)
+        self._forget_ended_foreign(theirs)
+        news = [order for order in plan.updates if order.broker_order_id not in self._foreign]
+        changed = self.record([*news, *self._look_up(plan.lookups)])
+        if changed:
+            snapshot = self._book.read()
+        self._cancel_due(snapshot, market)
+        return changed
+
+    def record(self, orders: Sequence[BrokerOrder]) -> int:
+        """Report orders to the authority; cancel those that should not live; count what changed."""
+        if not orders:
+            return 0
+        answers = self._desk.record_updates(orders)
+        for order, answer in zip(orders, answers, strict=True):
+            if answer.id is None:
+                self._foreign[order.broker_order_id] = order
+            elif answer.late:
+                self._cancel_late(order)
+        changed = sum(answer.changed for answer in answers)
+        if changed:
+            self._book.outdate()
+        return changed
+
+    def take_late(self) -> list[BrokerOrder]:
+        """Hand over the late orders found since the last call."""
+        late, self._late = list(self._late.values()), {}
+        return late
+
+    @property
+    def foreign(self) -> list[BrokerOrder]:
+        """Open orders of the account that we never made."""
+        return list(self._foreign.values())
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """Broker ids of our working orders that the broker does not know."""
+        return frozenset(self._missing)
+
+    def _forget_ended_foreign(self, theirs: Sequence[BrokerOrder]) -> None:
+        listed = {order.broker_order_id for order in theirs}
+        self._foreign = {key: order for key, order in self._foreign.items() if key in listed}
+
+    def _look_up(self, broker_order_ids: Sequence[str]) -> list[BrokerOrder]:
+        found = {broker_id: self._broker.order(broker_id) for broker_id in broker_order_ids}
+        missing = {broker_id for broker_id, order in found.items() if order is None}
+        for broker_id in missing - self._missing:
+            log.error("working order is missing at the broker", broker_order_id=broker_id)
+        self._missing = missing
+        return [order for order in found.values() if order is not None]
+
+    def _cancel_due(self, snapshot: Snapshot, market: MarketTime) -> None:
+        due = due_cancels(
+            snapshot.orders, market_now=market.now, rest_max=REST_MAX, partial_max=PARTIAL_MAX
+        )
+        for order in due:
+            if order.broker_order_id is not None:
+                log.info("cancelling", order_id=order.id, symbol=order.symbol, purpose=order.purpose)
+                self._broker.cancel(order.broker_order_id)
+
+    def _cancel_late(self, order: BrokerOrder) -> None:
+        log.error("late order found at the broker, cancelling", client_order_id=order.client_order_id)
+        self._late[order.broker_order_id] = order
+        self._broker.cancel(order.broker_order_id)

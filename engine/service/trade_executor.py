@@ -1,0 +1,166 @@
+"""Trade executor: turn permits into broker orders, and say what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from engine.domain.book import Order, Purpose
+from engine.domain.broker_types import BrokerOrder
+from engine.domain.errors import BrokerUnavailable, Retryable
+from engine.domain.exits import blocking_legs
+from engine.domain.submission import Outcome, Submission
+from engine.ports.authority import OrderDesk
+from engine.ports.broker import Broker
+from engine.ports.clock import Clock
+from engine.service.crash_points import AFTER_CLAIM, AFTER_SUBMIT, crash_point
+from engine.service.health_tracker import HealthTracker
+from engine.service.lease import Lease
+from engine.service.order_sync import OrderSync
+from engine.service.views import Book
+
+PAUSED_MESSAGE: Final = "Trade execution is paused by administrator"
+LEGS_GONE_WITHIN_S: Final = 2.0
+LOOK_AGAIN_S: Final = 0.05
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The right to send one order until a moment of this machine's monotonic clock."""
+
+    order: Order
+    until_s: float
+
+
+class TradeExecutor:
+    """Checks before each send: brake off, permit not over, lease held; entries also: not paused."""
+
+    def __init__(
+        self, broker: Broker, desk: OrderDesk, book: Book, sync: OrderSync, health: HealthTracker,
+        lease: Lease, clock: Clock, *, senders: int,
+    ) -> None:
+        self._broker = broker
+        self._desk = desk
+        self._book = book
+        self._sync = sync
+        self._health = health
+        self._lease = lease
+        self._clock = clock
+        self._pool = ThreadPoolExecutor(senders, thread_name_prefix="sender")
+
+    def submit_ready(self) -> int:
+        """Claim what is ready, send it, record what came of it; return how many were claimed."""
+        if self._health.brake_is_on:
+            return 0
+        asked_s = self._clock.monotonic_s()
+        permits = [_permit(order, asked_s) for order in self._desk.claim()]
+        if not permits:
+            return 0
+        crash_point(AFTER_CLAIM)
+        submissions = list(self._pool.map(self._send, permits))
+        crash_point(AFTER_SUBMIT)
+        self._desk.record_submissions(submissions)
+        self._book.outdate()
+        return len(permits)
+
+    def open_position(self, permit: Permit) -> Submission:
+        """Send an entry. While paused nothing reaches the broker and the permit is handed back."""
+        if self._health.is_paused(permit.order.profile_id, permit.order.symbol):
+            return _not_sent(permit.order, "TRADING_PAUSED", PAUSED_MESSAGE)
+        return self._submit(permit)
+
+    def close_position(self, permit: Permit) -> Submission:
+        """Send an exit, after its trade's resting orders have given the shares free.
+
+        Pauses do not concern exits. Never the broker's close-position call: it has no client id,
+        so it could not be recognised after a crash.
+        """
+        trade = self._book.read().trades_by_id.get(permit.order.trade_id or "")
+        legs = blocking_legs(trade, permit.order) if trade else ()
+        if legs:
+            final = self._cancel_legs(legs)
+            if final is None:
+                return _not_sent(permit.order, "LEGS_WORKING", "Its protective orders still hold the shares.")
+            self._sync.record(final)
+            if any(_has_filled(leg, final) for leg in legs):
+                return Submission(
+                    id=permit.order.id, outcome=Outcome.REJECTED, code="POSITION_CHANGED",
+                    reason="A protective order filled first; the exit was not sent.",
+                )
+        return self._submit(permit)
+
+    def _send(self, permit: Permit) -> Submission:
+        try:
+            if permit.order.purpose is Purpose.ENTRY:
+                return self.open_position(permit)
+            if permit.order.purpose is Purpose.EXIT:
+                return self.close_position(permit)
+            return self._submit(permit)  # a protective stop takes nothing away first
+        except Retryable as error:  # raised while preparing: sending itself never raises
+            return _not_sent(permit.order, "NOT_PREPARED", str(error))
+
+    def _submit(self, permit: Permit) -> Submission:
+        order = permit.order
+        if self._health.brake_is_on:
+            return _not_sent(order, "LOCAL_BRAKE", "The engine's local brake is on.")
+        if not self._lease.is_held:
+            return _not_sent(order, "LEASE_LOST", "The engine's lease ran out before the order was sent.")
+        if self._clock.monotonic_s() >= permit.until_s:
+            return _not_sent(order, "PERMIT_EXPIRED", "The permit ran out before the order was sent.")
+        submission = self._settle_at_once(self._broker.submit(order))
+        log.info(
+            "sent", order_id=order.id, symbol=order.symbol, purpose=order.purpose, side=order.side,
+            qty=str(order.qty), outcome=submission.outcome, code=submission.code, reason=submission.reason,
+            request_id=submission.request_id,
+        )
+        return submission
+
+    def _settle_at_once(self, submission: Submission) -> Submission:
+        """Look an ambiguous answer, or a taken client id, up by that id and adopt what is there."""
+        if submission.outcome is not Outcome.UNKNOWN and not submission.may_be_duplicate:
+            return submission
+        try:
+            found = self._broker.order_by_client_id(submission.id)
+        except BrokerUnavailable:
+            found = None
+        if found is None:
+            return submission
+        return Submission(
+            id=submission.id, outcome=Outcome.ACCEPTED, order=found, request_id=submission.request_id
+        )
+
+    def _cancel_legs(self, legs: Sequence[Order]) -> list[BrokerOrder] | None:
+        """Cancel protective orders by id; return how they ended, None when they are not gone in time."""
+        ids = [leg.broker_order_id for leg in legs if leg.broker_order_id is not None]
+        give_up_s = self._clock.monotonic_s() + LEGS_GONE_WITHIN_S
+        self._broker.cancel(ids[0])  # the rest of its group goes with it
+        while True:
+            now = [order for broker_id in ids if (order := self._broker.order(broker_id)) is not None]
+            still_open = [order for order in now if order.is_open]
+            if not still_open:
+                return now
+            if self._clock.monotonic_s() >= give_up_s:
+                return None
+            self._broker.cancel(still_open[0].broker_order_id)
+            self._clock.sleep(LOOK_AGAIN_S)
+
+
+def _permit(order: Order, asked_s: float) -> Permit:
+    """Count the permit's life from before it was asked for, so that it ends early, never late."""
+    if order.permit_deadline is None or order.submitted_at is None:
+        return Permit(order, asked_s)
+    return Permit(order, asked_s + (order.permit_deadline - order.submitted_at).total_seconds())
+
+
+def _not_sent(order: Order, code: str, reason: str) -> Submission:
+    log.warning("not sent", order_id=order.id, symbol=order.symbol, code=code)
+    return Submission(id=order.id, outcome=Outcome.NOT_SENT, code=code, reason=reason)
+
+
+def _has_filled(leg: Order, final: Sequence[BrokerOrder]) -> bool:
+    return any(o.broker_order_id == leg.broker_order_id and o.filled_qty > leg.filled_qty for o in final)
