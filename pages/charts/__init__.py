@@ -1,0 +1,1 @@
+"""Figures as pure functions: a data frame in, a Plotly figure out."""

@@ -1,0 +1,1 @@
+"""Widget groups that return a value and own their state."""

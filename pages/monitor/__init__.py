@@ -1,0 +1,1 @@
+"""What the bots hold, do and did."""

@@ -1,0 +1,1 @@
+"""Where people stop and start trading."""
