@@ -79,10 +79,14 @@ def _from_token(request: web.Request, exchange: Exchange) -> Iterator[tuple[str,
             continue
         found = _bars_of(request, exchange, symbol)
         for bar in reversed(list(found)) if descending else found:
-            if symbol == first_symbol and first_at is not None:
-                if bar.at > first_at if descending else bar.at < first_at:
-                    continue
-            yield symbol, bar
+            if symbol != first_symbol or _has_reached(bar.at, first_at, descending=descending):
+                yield symbol, bar
+
+
+def _has_reached(at: datetime, first_at: datetime | None, *, descending: bool) -> bool:
+    if first_at is None:
+        return True
+    return at <= first_at if descending else at >= first_at
 
 
 def _bars_of(request: web.Request, exchange: Exchange, symbol: str) -> Iterator[Bar]:

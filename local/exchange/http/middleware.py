@@ -7,6 +7,7 @@ import time
 from uuid import uuid4
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from local.exchange.http.faults import Handler
 from local.exchange.http.keys import ACCESS, FAULTS
@@ -28,8 +29,7 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPNotFound:
         response = _unknown_path(request)
     except web.HTTPMethodNotAllowed:
-        refusal = not_simulated(f"{request.method} {request.path}")
-        response = json_response(refusal.body, refusal.status)
+        response = _not_simulated(request)
     response.headers["X-Request-ID"] = uuid4().hex
     return response
 
@@ -61,7 +61,7 @@ class RateLimiter:
         self._window = 0
         self._used = 0
 
-    def middleware(self) -> web.Middleware:
+    def middleware(self) -> Middleware:
         @web.middleware
         async def limit(request: web.Request, handler: Handler) -> web.StreamResponse:
             if request.path.startswith(SIM_PREFIX):
@@ -100,9 +100,13 @@ async def misbehave(request: web.Request, handler: Handler) -> web.StreamRespons
 
 def _unknown_path(request: web.Request) -> web.Response:
     if request.path.startswith("/v"):
-        refusal = not_simulated(f"{request.method} {request.path}")
-        return json_response(refusal.body, refusal.status)
+        return _not_simulated(request)
     return json_response({"message": "not found"}, 404)
+
+
+def _not_simulated(request: web.Request) -> web.Response:
+    refusal = not_simulated(f"{request.method} {request.path}")
+    return json_response(refusal.body, refusal.status)
 
 
 def _same(given: str, expected: str) -> bool:

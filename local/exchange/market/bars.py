@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import groupby
 
-from local.exchange.market.calendar import NEW_YORK, PRE_OPEN, TICK, Moment
+from local.exchange.market.calendar import NEW_YORK, PRE_OPEN, Moment
 from local.exchange.market.market import Market
 from local.exchange.market.path import CENT
 
+PRICE_STEP = Decimal("0.0001")
 _TIMEFRAME = re.compile(r"(\d+)(Min|T|Hour|H|Day|D|Week|W|Month|M)")
 _UNITS = {"T": "Min", "H": "Hour", "D": "Day", "W": "Week", "M": "Month"}
 _LIMITS = {"Min": 59, "Hour": 23, "Day": 1, "Week": 1, "Month": 12}
@@ -63,10 +64,11 @@ class Bar:
         """Return the bar in the shares of after a split of `ratio` new for one old."""
         if ratio == 1:
             return self
-        prices = (self.open, self.high, self.low, self.close)
-        adjusted = [(price / ratio).quantize(Decimal("0.0001")) for price in prices]
-        vwap = (self.vwap / ratio).quantize(Decimal("0.0001"))
-        return Bar(self.at, *adjusted, self.volume * ratio, self.trades, vwap)
+        prices = {
+            name: (getattr(self, name) / ratio).quantize(PRICE_STEP)
+            for name in ("open", "high", "low", "close", "vwap")
+        }
+        return replace(self, volume=self.volume * ratio, **prices)
 
 
 def bars(
@@ -120,7 +122,7 @@ def daily_bar(market: Market, symbol: str, session: int, now: Moment) -> Bar | N
         close=real.close,
         volume=real.volume,
         trades=_trades(real.volume),
-        vwap=middle.quantize(Decimal("0.0001")),
+        vwap=middle.quantize(PRICE_STEP),
     )
 
 
@@ -198,7 +200,7 @@ def _merge(at: datetime, parts: list[Bar]) -> Bar:
         close=parts[-1].close,
         volume=volume,
         trades=sum(part.trades for part in parts),
-        vwap=(traded / volume if volume else parts[-1].close).quantize(Decimal("0.0001")),
+        vwap=(traded / volume if volume else parts[-1].close).quantize(PRICE_STEP),
     )
 
 
@@ -212,6 +214,3 @@ def _trades(volume: int) -> int:
 
 def _last_opened(now: Moment) -> int:
     return now.session - 1 if now.tick == PRE_OPEN else now.session
-
-
-assert TICK == timedelta(minutes=5)  # `_five_minutes` and `is_simulated` rely on it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,11 +69,14 @@ class SessionCalendar:
 def new_york_sessions(first: date, last: date) -> SessionCalendar:
     """Return the exchange's sessions from `first` to `last`, both included."""
     # Imported here because pandas takes most of a second to load and only this function needs it.
-    import exchange_calendars
+    import exchange_calendars  # type: ignore[import-untyped]  # it ships no types
 
-    schedule = exchange_calendars.get_calendar(
-        "XNYS", start=first.isoformat(), end=last.isoformat()
-    ).schedule
+    with warnings.catch_warnings():
+        # The library itself calls what pandas 3 deprecates; users can do nothing about it.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        schedule = exchange_calendars.get_calendar(
+            "XNYS", start=first.isoformat(), end=last.isoformat()
+        ).schedule
     opens = [stamp.to_pydatetime() for stamp in schedule["open"]]
     closes = [stamp.to_pydatetime() for stamp in schedule["close"]]
     dates = [stamp.date() for stamp in schedule.index]

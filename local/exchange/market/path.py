@@ -32,7 +32,7 @@ class SessionPath:
 
 
 def synthesize(*, seed: int, symbol: str, day: date, bar: DailyBar, intervals: int) -> SessionPath:
-    """Return the path of one session: starts at the open, ends at the close, touches high and low."""
+    """Return one session: from the open to the close, touching high and low on the way."""
     rng = seeded(seed, symbol, day.isoformat())
     prices = _prices(rng, bar, intervals)
     spreads = tuple(max(1, round(cents * rng.uniform(0.5, 2.0) / 10_000)) for cents in prices)
@@ -78,9 +78,8 @@ def _bridge(rng: random.Random, begin: int, end: int, steps: int, sigma: float) 
 def _volumes(rng: random.Random, total: int, intervals: int) -> tuple[int, ...]:
     """Split the day's volume: heavy at the open and the close, never losing a share."""
     middle = (intervals - 1) / 2
-    weights = [
-        (0.4 + ((i - middle) / middle) ** 2) * rng.uniform(0.5, 1.5) for i in range(intervals)
-    ]
+    shape = [0.4 + ((number - middle) / middle) ** 2 for number in range(intervals)]
+    weights = [height * rng.uniform(0.5, 1.5) for height in shape]
     scale = total / sum(weights)
     volumes = [int(weight * scale) for weight in weights]
     volumes[-1] += total - sum(volumes)

@@ -40,7 +40,8 @@ def _check_positions(
     stored: dict[str, Decimal], fills: Iterable[Fill], splits: Iterable[Split]
 ) -> list[str]:
     expected: dict[str, Decimal] = {}
-    for event in sorted([*fills, *splits], key=lambda event: event.seq):
+    events: list[Fill | Split] = [*fills, *splits]
+    for event in sorted(events, key=lambda event: event.seq):
         held = expected.get(event.symbol, ZERO)
         if isinstance(event, Split):
             expected[event.symbol] = held * event.ratio

@@ -3,65 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import Field, fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from functools import cache
 from types import NoneType
-from typing import Any, TypeVar, get_args, get_type_hints
-
-T = TypeVar("T")
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_type_hints
 
 
-def to_row(value: Any) -> list[Any]:
-    """Return the fields of a dataclass as SQLite values, in declared order."""
-    return [encode(getattr(value, name)) for name in column_names(type(value))]
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
-def from_row(cls: type[T], row: tuple[Any, ...]) -> T:
-    """Build a dataclass from the SQLite values of its fields, in declared order."""
-    values = {
-        name: None if raw is None else decode(raw)
-        for (name, decode), raw in zip(_decoders(cls), row, strict=True)
-    }
-    return cls(**values)
+Row = TypeVar("Row", bound=_Dataclass)
 
 
-@cache
-def column_names(cls: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(cls))
+class Table(Generic[Row]):
+    """One SQLite table whose columns are the fields of a dataclass, the first one its key."""
 
+    def __init__(self, name: str, row_type: type[Row]) -> None:
+        self._type = row_type
+        self._names = [field.name for field in fields(row_type)]
+        hints = get_type_hints(row_type)
+        self._decoders = [_decoder(hints[column]) for column in self._names]
+        columns, marks = ", ".join(self._names), ", ".join("?" * len(self._names))
+        updates = ", ".join(f"{column} = excluded.{column}" for column in self._names[1:])
+        self.select = f"select {columns} from {name}"
+        self.upsert = (
+            f"insert into {name} ({columns}) values ({marks}) "
+            f"on conflict ({self._names[0]}) do update set {updates}"
+        )
 
-@cache
-def insert_statement(cls: type[Any], table: str) -> str:
-    """Return the statement that writes one row, whether or not it is there already."""
-    names = column_names(cls)
-    marks = ", ".join("?" * len(names))
-    updates = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
-    return (
-        f"insert into {table} ({', '.join(names)}) values ({marks}) "
-        f"on conflict ({names[0]}) do update set {updates}"
-    )
+    def to_row(self, value: Row) -> list[Any]:
+        return [encode(getattr(value, name)) for name in self._names]
+
+    def from_row(self, row: tuple[Any, ...]) -> Row:
+        values = {
+            name: None if raw is None else decode(raw)
+            for name, decode, raw in zip(self._names, self._decoders, row, strict=True)
+        }
+        return self._type(**values)
 
 
 def encode(value: Any) -> Any:
+    """Return a value as SQLite stores it; times become texts that sort as the times do."""
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, datetime):
-        return encode_time(value)
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
     return value
-
-
-def encode_time(value: datetime) -> str:
-    """Write a time so that the order of the texts is the order of the times."""
-    return value.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-@cache
-def _decoders(cls: type[Any]) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
-    hints = get_type_hints(cls)
-    return tuple((name, _decoder(hints[name])) for name in column_names(cls))
 
 
 def _decoder(hint: Any) -> Callable[[Any], Any]:
@@ -69,5 +59,5 @@ def _decoder(hint: Any) -> Callable[[Any], Any]:
     if kind is datetime:
         return datetime.fromisoformat
     if kind is Decimal or kind is bool or issubclass(kind, StrEnum):
-        return kind  # type: ignore[no-any-return]  # each of them is its own constructor
+        return lambda raw: kind(raw)
     return lambda raw: raw

@@ -15,13 +15,7 @@ from local.exchange.market.calendar import Moment
 from local.exchange.market.market import Shock
 from local.exchange.trading.account import Account, Fill, Position, Settings, Split
 from local.exchange.trading.order import Order
-from local.exchange.trading.rows import (
-    column_names,
-    encode_time,
-    from_row,
-    insert_statement,
-    to_row,
-)
+from local.exchange.trading.rows import Row, Table, encode
 
 _SCHEMA = Path(__file__).with_name("schema.sql")
 _OPEN = "status in ('pending_new', 'accepted', 'new', 'held', 'partially_filled')"
@@ -79,6 +73,14 @@ class Changes:
     positions_closed: Iterable[str] = ()
 
 
+STATE = Table("state", State)
+ORDERS = Table("orders", Order)
+FILLS = Table("fills", Fill)
+SPLITS = Table("splits", Split)
+POSITIONS = Table("positions", Position)
+CLOSES = Table("closes", Close)
+
+
 class Store:
     """Reads and writes of the ledger file."""
 
@@ -107,66 +109,64 @@ class Store:
         self._db.execute("commit")
 
     def _write(self, changes: Changes) -> None:
-        self._upsert("state", [changes.state])
-        self._upsert("orders", changes.orders)
-        self._upsert("fills", changes.fills)
-        self._upsert("splits", changes.splits)
-        self._upsert("closes", changes.closes)
-        self._upsert("positions", changes.positions)
+        self._upsert(STATE, [changes.state])
+        self._upsert(ORDERS, changes.orders)
+        self._upsert(FILLS, changes.fills)
+        self._upsert(SPLITS, changes.splits)
+        self._upsert(CLOSES, changes.closes)
+        self._upsert(POSITIONS, changes.positions)
         for symbol in changes.positions_closed:
             self._db.execute("delete from positions where symbol = ?", [symbol])
         for shock in changes.shocks:
             row = [shock.symbol, shock.since.session, shock.since.tick, format(shock.pct, "f")]
             self._db.execute("insert into shocks values (?, ?, ?, ?)", row)
 
-    def _upsert(self, table: str, values: Iterable[Any]) -> None:
-        for value in values:
-            self._db.execute(insert_statement(type(value), table), to_row(value))
+    def _upsert(self, table: Table[Row], values: Iterable[Row]) -> None:
+        self._db.executemany(table.upsert, map(table.to_row, values))
 
     def state(self) -> State | None:
-        return next(self._select(State, "state"), None)
+        return next(self._select(STATE), None)
 
     def positions(self) -> Iterator[Position]:
-        return self._select(Position, "positions")
+        return self._select(POSITIONS)
 
     def shocks(self) -> list[Shock]:
         rows = self._db.execute("select symbol, session, tick, pct from shocks order by rowid")
         return [Shock(row[0], Moment(row[1], row[2]), Decimal(row[3])) for row in rows]
 
     def closes(self) -> Iterator[Close]:
-        return self._select(Close, "closes", "true order by session")
+        return self._select(CLOSES, "true order by session")
 
     def open_orders(self) -> Iterator[Order]:
-        return self._select(Order, "orders", f"{_OPEN} order by seq")
+        return self._select(ORDERS, f"{_OPEN} order by seq")
 
     def order(self, order_id: str) -> Order | None:
-        return next(self._select(Order, "orders", "id = ?", [order_id]), None)
+        return next(self._select(ORDERS, "id = ?", [order_id]), None)
 
     def order_by_client_id(self, client_order_id: str) -> Order | None:
-        return next(self._select(Order, "orders", "client_order_id = ?", [client_order_id]), None)
+        return next(self._select(ORDERS, "client_order_id = ?", [client_order_id]), None)
 
     def legs(self, parent_id: str) -> list[Order]:
-        return list(self._select(Order, "orders", "parent_id = ? order by seq", [parent_id]))
+        return list(self._select(ORDERS, "parent_id = ? order by seq", [parent_id]))
 
     def orders(self, where: str, args: Sequence[Any]) -> Iterator[Order]:
         """Select orders; `where` is written by `trading.listing`, values come in `args` only."""
-        return self._select(Order, "orders", where, args)
+        return self._select(ORDERS, where, args)
 
     def fills(self, where: str = "true order by seq", args: Sequence[Any] = ()) -> Iterator[Fill]:
-        return self._select(Fill, "fills", where, args)
+        return self._select(FILLS, where, args)
 
     def splits(self) -> Iterator[Split]:
-        return self._select(Split, "splits", "true order by seq")
+        return self._select(SPLITS, "true order by seq")
 
     def count_orders(self) -> int:
         return int(self._db.execute("select count(*) from orders").fetchone()[0])
 
     def _select(
-        self, cls: type[Any], table: str, where: str = "true", args: Sequence[Any] = ()
-    ) -> Iterator[Any]:
-        names = ", ".join(column_names(cls))
-        for row in self._db.execute(f"select {names} from {table} where {where}", args):
-            yield from_row(cls, row)
+        self, table: Table[Row], where: str = "true", args: Sequence[Any] = ()
+    ) -> Iterator[Row]:
+        for row in self._db.execute(f"{table.select} where {where}", args):
+            yield table.from_row(row)
 
 
 def load_account(state: State, positions: Iterable[Position]) -> Account:
@@ -187,7 +187,7 @@ def dump_settings(settings: Settings) -> str:
 
 def time_key(at: datetime) -> str:
     """Return `at` as the ledger stores times, for comparisons in SQL."""
-    return encode_time(at)
+    return str(encode(at))
 
 
 def _settings(text: str) -> Settings:
