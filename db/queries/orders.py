@@ -1,0 +1,176 @@
+"""Orders, their events, and the gate's decisions about them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+from supabase import Client
+
+from db.queries._frames import Columns, Request, all_rows, frame, rows
+
+ORDER_COLUMNS: Columns = {
+    "id": "text",
+    "profile_id": "text",
+    "profile_name": "text",
+    "symbol": "text",
+    "side": "text",
+    "position_side": "text",
+    "purpose": "text",
+    "state": "text",
+    "code": "text",
+    "reason": "text",
+    "exit_reason": "text",
+    "qty": "number",
+    "filled_qty": "number",
+    "order_type": "text",
+    "time_in_force": "text",
+    "limit_price": "number",
+    "stop_price": "number",
+    "filled_avg_price": "number",
+    "notional_usd": "number",
+    "trade_id": "text",
+    "parent_id": "text",
+    "broker_order_id": "text",
+    "broker_status": "text",
+    "market_at": "time",
+    "broker_updated_at": "time",
+    "created_at": "time",
+    "submitted_at": "time",
+    "accepted_at": "time",
+    "ended_at": "time",
+}
+EVENT_COLUMNS: Columns = {
+    "id": "number",
+    "from_state": "text",
+    "to_state": "text",
+    "broker_status": "text",
+    "reason": "text",
+    "at": "time",
+}
+CHECK_COLUMNS: Columns = {"name": "text", "limit": "text", "observed": "text", "passed": "flag"}
+EXPORT_ROWS_MAX = 50_000
+
+_SELECTED = ",".join(name for name in ORDER_COLUMNS if name != "profile_name") + ",profile:profiles(name)"
+
+
+@dataclass(frozen=True)
+class OrderFilters:
+    """Which orders are wanted; an empty field wants all."""
+
+    states: tuple[str, ...] = ()
+    profile_ids: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
+    purposes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The last row of a page: the next page starts behind it."""
+
+    created_at: datetime
+    id: str
+
+
+@dataclass(frozen=True)
+class OrderPage:
+    """One page of orders and where the next one starts; None on the last."""
+
+    orders: pd.DataFrame
+    next: Cursor | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate judged about one order. `checks`: columns CHECK_COLUMNS, in order of judgement."""
+
+    checks: pd.DataFrame
+    inputs: dict[str, Any]
+    config_version: int
+    market_at: pd.Timestamp | None
+    created_at: pd.Timestamp
+
+
+def orders_page(client: Client, filters: OrderFilters, after: Cursor | None = None, size: int = 100) -> OrderPage:
+    """Return one page of orders, the newest first.
+
+    The page is found by key, not by counting rows, so the last page costs what the first one does.
+
+    Returns
+    -------
+    OrderPage; `orders` has at most `size` rows and columns ORDER_COLUMNS; `market_at` and
+    `broker_updated_at` are market times, the other times the database's; empty when nothing matches.
+    """
+    request = _filtered(client, filters)
+    if after:
+        at = after.created_at.isoformat()
+        request = request.or_(f'created_at.lt."{at}",and(created_at.eq."{at}",id.gt.{after.id})')
+    found = rows(request.limit(size + 1))
+    page = frame(found[:size], ORDER_COLUMNS)
+    if len(found) <= size:
+        return OrderPage(page, None)
+    last = page.iloc[-1]
+    return OrderPage(page, Cursor(last["created_at"].to_pydatetime(), last["id"]))
+
+
+def orders_for_export(client: Client, filters: OrderFilters) -> pd.DataFrame:
+    """Return all orders that match, the newest first, at most EXPORT_ROWS_MAX; columns ORDER_COLUMNS."""
+    pages: list[pd.DataFrame] = []
+    page = orders_page(client, filters, size=999)
+    while page.next and len(pages) * 999 < EXPORT_ROWS_MAX:
+        pages.append(page.orders)
+        page = orders_page(client, filters, after=page.next, size=999)
+    return pd.concat([*pages, page.orders], ignore_index=True)
+
+
+def order_by_id(client: Client, order_id: str) -> pd.DataFrame:
+    """Return one order, or an empty frame when it is not there for the caller; columns ORDER_COLUMNS."""
+    return frame(rows(client.table("orders").select(_SELECTED).eq("id", order_id)), ORDER_COLUMNS)
+
+
+def order_events(client: Client, order_id: str) -> pd.DataFrame:
+    """Return what happened to one order, in order; columns EVENT_COLUMNS, `at` is database time."""
+    request = client.table("order_events").select(",".join(EVENT_COLUMNS)).eq("order_id", order_id).order("id")
+    return frame(all_rows(request), EVENT_COLUMNS)
+
+
+def decision(client: Client, order_id: str) -> Decision | None:
+    """Return the gate's latest decision about an order; None for orders that the gate does not judge."""
+    request = client.table("decision_log").select("*").eq("order_id", order_id).order("id", desc=True).limit(1)
+    found = rows(request)
+    if not found:
+        return None
+    row = found[0]
+    checks = [{**check, "limit": _as_text(check.get("limit")), "observed": _as_text(check.get("observed"))}
+              for check in row["checks"]]  # fmt: skip
+    return Decision(
+        checks=frame(checks, CHECK_COLUMNS),
+        inputs=row["inputs"],
+        config_version=row["config_version"],
+        market_at=pd.Timestamp(row["market_at"]) if row["market_at"] else None,
+        created_at=pd.Timestamp(row["created_at"]),
+    )
+
+
+def latest_denials(client: Client, limit: int = 8) -> pd.DataFrame:
+    """Return the entries that the gate refused last, the newest first; columns ORDER_COLUMNS."""
+    return frame(rows(_filtered(client, OrderFilters(states=("denied",))).limit(limit)), ORDER_COLUMNS)
+
+
+def _filtered(client: Client, filters: OrderFilters) -> Request:
+    request = client.table("orders").select(_SELECTED)
+    wanted = {"state": filters.states, "profile_id": filters.profile_ids, "symbol": filters.symbols,
+              "purpose": filters.purposes}  # fmt: skip
+    for column, values in wanted.items():
+        if values:
+            request = request.in_(column, list(values))
+    return request.order("created_at", desc=True).order("id")
+
+
+def _as_text(value: object) -> str:
+    """Return a limit or an observed value as people write it; one that is not set says so."""
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int | float) else str(value)

@@ -1,0 +1,75 @@
+"""Closed trades, and what happened within one."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+from supabase import Client
+
+from db.queries._frames import Columns, Request, all_rows, frame, rows
+
+TRADE_COLUMNS: Columns = {
+    "id": "text",
+    "profile_id": "text",
+    "profile_name": "text",
+    "strategy": "text",
+    "symbol": "text",
+    "position_side": "text",
+    "qty_entered": "number",
+    "entry_price": "number",
+    "exit_price": "number",
+    "entry_notional_usd": "number",
+    "realized_pnl_usd": "number",
+    "return_pct": "number",
+    "exit_reason": "text",
+    "opened_at": "time",
+    "closed_at": "time",
+}
+FILL_COLUMNS: Columns = {
+    "id": "number",
+    "purpose": "text",
+    "side": "text",
+    "qty": "number",
+    "price": "number",
+    "executed_at": "time",
+    "recorded_at": "time",
+}
+
+
+@dataclass(frozen=True)
+class TradeFilters:
+    """Which trades are wanted; an empty field wants all."""
+
+    profile_ids: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
+    exit_reasons: tuple[str, ...] = ()
+
+
+def closed_trades(client: Client, filters: TradeFilters) -> pd.DataFrame:
+    """Return the closed trades that match, the last closed first.
+
+    Returns
+    -------
+    DataFrame; columns TRADE_COLUMNS; prices and amounts in USD, `return_pct` a fraction of the entry
+    notional (0.02: 2 %), times are market times; empty when nothing matches.
+    """
+    request = client.table("trade_history").select(",".join(TRADE_COLUMNS))
+    wanted = {"profile_id": filters.profile_ids, "symbol": filters.symbols, "exit_reason": filters.exit_reasons}
+    for column, values in wanted.items():
+        if values:
+            request = request.in_(column, list(values))
+    return frame(all_rows(request.order("closed_at", desc=True).order("id")), TRADE_COLUMNS)
+
+
+def trade_fills(client: Client, trade_id: str) -> pd.DataFrame:
+    """Return the fills of one trade, in order; columns FILL_COLUMNS, `executed_at` is market time."""
+    request: Request = client.table("fills").select(",".join(FILL_COLUMNS)).eq("trade_id", trade_id).order("id")
+    return frame(rows(request), FILL_COLUMNS)
+
+
+def planned_exits(client: Client, trade_id: str) -> tuple[float | None, float | None]:
+    """Return the stop and the target that a trade's entry was sent with, in USD; None where there is none."""
+    request = client.table("orders").select("stop_loss_price,take_profit_price").eq("id", trade_id)
+    found = rows(request)
+    if not found:
+        return None, None
+    return found[0]["stop_loss_price"], found[0]["take_profit_price"]
