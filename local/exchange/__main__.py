@@ -14,38 +14,28 @@ from local.exchange.server import serve
 from local.exchange.settings import Setup, SetupProblem, account_keys
 from local.exchange.trading.matching import FillProfile
 
-START_DEFAULT = datetime(2007, 1, 3)
+START_DEFAULT = "2007-01-03"
 
 
 def main(
     port: Annotated[int, typer.Option(envvar="EXCHANGE_PORT", help="0: any free port.")] = 0,
-    home: Annotated[
-        Path, typer.Option(envvar="LOCAL_HOME", help="The ledger is kept in HOME/exchange.")
-    ] = Path(".local"),
+    home: Annotated[Path, typer.Option(envvar="LOCAL_HOME", help="The ledger is kept in HOME/exchange.")] = Path(
+        ".local"
+    ),
     start: Annotated[
         datetime,
-        typer.Option(
-            envvar="EXCHANGE_START", formats=["%Y-%m-%d"], help="First session of a new ledger."
-        ),
-    ] = START_DEFAULT,
-    seed: Annotated[
-        int, typer.Option(envvar="EXCHANGE_SEED", help="Seed of a new ledger's synthetic prices.")
-    ] = 7,
+        typer.Option(envvar="EXCHANGE_START", formats=["%Y-%m-%d"], help="First session of a new ledger."),
+    ] = START_DEFAULT,  # type: ignore[assignment]  # typer parses a text default
+    seed: Annotated[int, typer.Option(envvar="EXCHANGE_SEED", help="Seed of a new ledger's synthetic prices.")] = 7,
     seconds_per_session: Annotated[
         float,
-        typer.Option(
-            envvar="SECONDS_PER_SESSION", min=0.1, help="Wall time of a session (new ledger)."
-        ),
+        typer.Option(envvar="SECONDS_PER_SESSION", min=0.1, help="Wall time of a session (new ledger)."),
     ] = 60.0,
     fills: Annotated[
         FillProfile, typer.Option(help="How orders fill: with partial fills, or ideally.")
     ] = FillProfile.ALPACA_PAPER,
-    rate_limit: Annotated[
-        int, typer.Option(min=0, help="Requests a minute, as at Alpaca (200); 0: no limit.")
-    ] = 0,
-    api_key: Annotated[
-        str | None, typer.Option(envvar="ALPACA_API_KEY", help="Made and kept when absent.")
-    ] = None,
+    rate_limit: Annotated[int, typer.Option(min=0, help="Requests a minute, as at Alpaca (200); 0: no limit.")] = 0,
+    api_key: Annotated[str | None, typer.Option(envvar="ALPACA_API_KEY", help="Made and kept when absent.")] = None,
     secret_key: Annotated[str | None, typer.Option(envvar="ALPACA_SECRET_KEY")] = None,
     admin_token: Annotated[
         str | None,

@@ -51,9 +51,7 @@ def account_keys(home: Path, key_id: str | None, secret_key: str | None) -> tupl
         raise SetupProblem("set both ALPACA_API_KEY and ALPACA_SECRET_KEY, or neither of them")
     path = home / "exchange" / "keys.json"
     if not path.exists():
-        _write_private(
-            path, json.dumps([f"PK{secrets.token_hex(9).upper()}", secrets.token_urlsafe(30)])
-        )
+        _write_private(path, json.dumps([f"PK{secrets.token_hex(9).upper()}", secrets.token_urlsafe(30)]))
     try:
         kept_id, kept_secret = json.loads(path.read_text())
     except ValueError as error:

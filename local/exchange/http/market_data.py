@@ -40,8 +40,7 @@ async def stock_bars(request: web.Request) -> web.Response:
 async def latest_bars(request: web.Request) -> web.Response:
     exchange = request.app[EXCHANGE]
     found = {
-        symbol: latest_bar(exchange.market, symbol, exchange.ledger.moment)
-        for symbol in _listed(request, exchange)
+        symbol: latest_bar(exchange.market, symbol, exchange.ledger.moment) for symbol in _listed(request, exchange)
     }
     return json_response({"bars": {key: _bar_body(bar) for key, bar in found.items() if bar}})
 
@@ -132,9 +131,7 @@ def _listed(request: web.Request, exchange: Exchange) -> list[str]:
     if not wanted:
         raise Refusal(400, None, "symbols is required")
     known = set(wanted) & set(exchange.market.tape.symbols)
-    return [
-        each for each in sorted(known) if exchange.market.is_listed(each, exchange.ledger.moment)
-    ]
+    return [each for each in sorted(known) if exchange.market.is_listed(each, exchange.ledger.moment)]
 
 
 def _ticks(request: web.Request) -> list[Tick]:

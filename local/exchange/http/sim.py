@@ -97,9 +97,7 @@ async def ledger(request: web.Request) -> web.Response:
             "ok": not problems,
             "problems": problems,
             "cash": plain(exchange.account.cash),
-            "positions": {
-                held.symbol: plain(held.qty) for held in exchange.account.positions.values()
-            },
+            "positions": {held.symbol: plain(held.qty) for held in exchange.account.positions.values()},
             "order_count": store.count_orders(),
             "orders": [
                 {

@@ -74,9 +74,7 @@ def new_york_sessions(first: date, last: date) -> SessionCalendar:
     with warnings.catch_warnings():
         # The library itself calls what pandas 3 deprecates; users can do nothing about it.
         warnings.simplefilter("ignore", DeprecationWarning)
-        schedule = exchange_calendars.get_calendar(
-            "XNYS", start=first.isoformat(), end=last.isoformat()
-        ).schedule
+        schedule = exchange_calendars.get_calendar("XNYS", start=first.isoformat(), end=last.isoformat()).schedule
     opens = [stamp.to_pydatetime() for stamp in schedule["open"]]
     closes = [stamp.to_pydatetime() for stamp in schedule["close"]]
     dates = [stamp.date() for stamp in schedule.index]

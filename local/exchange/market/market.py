@@ -99,9 +99,7 @@ class Market:
         if bar is None:
             raise LookupError(f"{symbol} has no bar in session {session}")
         day = self.calendar[session]
-        path = synthesize(
-            seed=self.seed, symbol=symbol, day=day.date, bar=bar, intervals=day.last_tick
-        )
+        path = synthesize(seed=self.seed, symbol=symbol, day=day.date, bar=bar, intervals=day.last_tick)
         for shock in self._shocks.get((symbol, session), []):
             path = _shocked(path, shock)
         return path

@@ -55,9 +55,7 @@ def _prices(rng: random.Random, bar: DailyBar, intervals: int) -> tuple[int, ...
     return tuple(min(high, max(low, cents)) for cents in prices)
 
 
-def _anchors(
-    rng: random.Random, first: int, high: int, low: int, last: int, intervals: int
-) -> list[tuple[int, int]]:
+def _anchors(rng: random.Random, first: int, high: int, low: int, last: int, intervals: int) -> list[tuple[int, int]]:
     """Choose when the high and the low are touched; a rising day tends to touch the low first."""
     early, late = sorted(rng.sample(range(1, intervals), 2))
     low_first = rng.random() < (0.7 if last >= first else 0.3)

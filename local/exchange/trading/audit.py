@@ -21,9 +21,7 @@ def check_ledger(store: Store) -> list[str]:
         return ["the ledger has no state"]
     fills, splits = list(store.fills()), list(store.splits())
     problems = _check_cash(state.cash, fills)
-    problems += _check_positions(
-        {held.symbol: held.qty for held in store.positions()}, fills, splits
-    )
+    problems += _check_positions({held.symbol: held.qty for held in store.positions()}, fills, splits)
     problems += _check_orders(store.orders("true order by seq", []), fills)
     return problems
 
@@ -36,9 +34,7 @@ def _check_cash(cash: Decimal, fills: Iterable[Fill]) -> list[str]:
     return [] if cash == expected else [f"cash is {cash}, the fills say {expected.quantize(CENT)}"]
 
 
-def _check_positions(
-    stored: dict[str, Decimal], fills: Iterable[Fill], splits: Iterable[Split]
-) -> list[str]:
+def _check_positions(stored: dict[str, Decimal], fills: Iterable[Fill], splits: Iterable[Split]) -> list[str]:
     expected: dict[str, Decimal] = {}
     events: list[Fill | Split] = [*fills, *splits]
     for event in sorted(events, key=lambda event: event.seq):
@@ -48,8 +44,7 @@ def _check_positions(
         else:
             expected[event.symbol] = held + (event.qty if event.side is Side.BUY else -event.qty)
     return [
-        f"{symbol}: position is {plain(stored.get(symbol, ZERO))}, "
-        f"the fills say {plain(expected.get(symbol, ZERO))}"
+        f"{symbol}: position is {plain(stored.get(symbol, ZERO))}, the fills say {plain(expected.get(symbol, ZERO))}"
         for symbol in sorted({*stored, *expected})
         if stored.get(symbol, ZERO) != expected.get(symbol, ZERO)
     ]

@@ -61,8 +61,7 @@ def insufficient_quantity(
     available = existing - held
     related = list(holders)
     return forbidden(
-        "insufficient qty available for order "
-        f"(requested: {plain(requested)}, available: {plain(available)})",
+        f"insufficient qty available for order (requested: {plain(requested)}, available: {plain(available)})",
         symbol=symbol,
         available=plain(available),
         existing_qty=plain(existing),
@@ -89,6 +88,5 @@ def wash_trade(existing_order_id: str) -> Refusal:
 
 def sub_penny(field: str, price: Decimal) -> Refusal:
     return unprocessable(
-        f"invalid {field} {plain(price)}. "
-        "sub-penny increment does not fulfill minimum pricing criteria"
+        f"invalid {field} {plain(price)}. sub-penny increment does not fulfill minimum pricing criteria"
     )

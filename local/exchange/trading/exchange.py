@@ -178,9 +178,7 @@ class Exchange:
             self.ledger.shock(Shock(symbol, replace(since, tick=max(0, since.tick)), pct))
 
 
-def open_exchange(
-    path: Path, tape: Tape, birth: Birth, profile: FillProfile = FillProfile.ALPACA_PAPER
-) -> Exchange:
+def open_exchange(path: Path, tape: Tape, birth: Birth, profile: FillProfile = FillProfile.ALPACA_PAPER) -> Exchange:
     """Open the ledger at `path`, or found a new one.
 
     Raises

@@ -40,9 +40,7 @@ def fill_price(order: Order, tick: Tick) -> Decimal | None:
     quote = tick.ask if order.side is Side.BUY else tick.bid
     if not order.type.has_limit or order.limit_price is None:
         return quote
-    marketable = (
-        quote <= order.limit_price if order.side is Side.BUY else quote >= order.limit_price
-    )
+    marketable = quote <= order.limit_price if order.side is Side.BUY else quote >= order.limit_price
     return quote if marketable else None
 
 
@@ -58,8 +56,6 @@ def fill_quantity(profile: FillProfile, seed: int, order: Order, moment: Moment)
     return Decimal(rng.randrange(1, whole))
 
 
-def reference_price(
-    order_type: OrderType, limit: Decimal | None, stop: Decimal | None
-) -> Decimal | None:
+def reference_price(order_type: OrderType, limit: Decimal | None, stop: Decimal | None) -> Decimal | None:
     """Return the price an order names itself: its limit, else its stop, else none."""
     return limit if order_type.has_limit else stop

@@ -30,8 +30,7 @@ class Table(Generic[Row]):
         updates = ", ".join(f"{column} = excluded.{column}" for column in self._names[1:])
         self.select = f"select {columns} from {name}"
         self.upsert = (
-            f"insert into {name} ({columns}) values ({marks}) "
-            f"on conflict ({self._names[0]}) do update set {updates}"
+            f"insert into {name} ({columns}) values ({marks}) on conflict ({self._names[0]}) do update set {updates}"
         )
 
     def to_row(self, value: Row) -> list[Any]:

@@ -162,9 +162,7 @@ class Store:
     def count_orders(self) -> int:
         return int(self._db.execute("select count(*) from orders").fetchone()[0])
 
-    def _select(
-        self, table: Table[Row], where: str = "true", args: Sequence[Any] = ()
-    ) -> Iterator[Row]:
+    def _select(self, table: Table[Row], where: str = "true", args: Sequence[Any] = ()) -> Iterator[Row]:
         for row in self._db.execute(f"{table.select} where {where}", args):
             yield table.from_row(row)
 

@@ -46,9 +46,7 @@ def check(ticket: Ticket, ledger: Ledger, market: Market) -> Intent:
     closes = held * ticket.side.sign < 0
     intent = Intent.of(ticket.side, closes=closes)
     if ticket.intent not in (None, intent):
-        raise errors.unprocessable(
-            f"position intent mismatch, inferred: {intent}, specified: {ticket.intent}"
-        )
+        raise errors.unprocessable(f"position intent mismatch, inferred: {intent}, specified: {ticket.intent}")
     if closes or ticket.order_class is OrderClass.OCO:
         check_free(ledger, ticket.symbol, ticket.qty, closes=closes)
     if closes and ticket.order_class in (OrderClass.BRACKET, OrderClass.OTO):
@@ -89,9 +87,7 @@ def check_symbol(symbol: str, ledger: Ledger, market: Market) -> None:
         raise errors.unprocessable(f'asset "{symbol}" is not active')
 
 
-def check_free(
-    ledger: Ledger, symbol: str, qty: Decimal, *, closes: bool, leaving_out: Order | None = None
-) -> None:
+def check_free(ledger: Ledger, symbol: str, qty: Decimal, *, closes: bool, leaving_out: Order | None = None) -> None:
     """Refuse to close more than is held and not held back by open orders."""
     existing = abs(ledger.account.qty(symbol)) if closes else ZERO
     reserved = ledger.book.reserved(symbol, leaving_out=leaving_out)
@@ -105,9 +101,7 @@ def check_free(
         )
 
 
-def check_buying_power(
-    ledger: Ledger, market: Market, cost: Decimal, tick: Tick, *, freed: Decimal = ZERO
-) -> None:
+def check_buying_power(ledger: Ledger, market: Market, cost: Decimal, tick: Tick, *, freed: Decimal = ZERO) -> None:
     """Refuse an order that costs more than is left; `freed` is what a replaced order gives up."""
     ticks = {tick.symbol: tick, **ticks_of(market, ledger)}
     available = value(ledger.account, ledger.book, ticks).buying_power + freed
@@ -172,9 +166,7 @@ def _orders(ticket: Ticket, intent: Intent, ledger: Ledger) -> list[Order]:
     return [first, *_legs(ticket, first, ledger, side=ticket.side.opposite, active=False)]
 
 
-def _order(
-    ticket: Ticket, intent: Intent, ledger: Ledger, *, limit: Decimal | None, stop: Decimal | None
-) -> Order:
+def _order(ticket: Ticket, intent: Intent, ledger: Ledger, *, limit: Decimal | None, stop: Decimal | None) -> Order:
     seq, order_id = ledger.new_id()
     at = ledger.stamp()
     return Order(

@@ -21,6 +21,8 @@ from alpaca.trading.requests import (
     TakeProfitRequest,
 )
 
+from tests.integration.exchange.live import LiveExchange
+
 BUY, SELL, DAY, GTC = OrderSide.BUY, OrderSide.SELL, TimeInForce.DAY, TimeInForce.GTC
 
 
@@ -44,23 +46,23 @@ def bracket(profit: float = 120, stop: float = 60, **fields: Any) -> MarketOrder
     )
 
 
-def ask(live) -> float:
+def ask(live: LiveExchange) -> float:
     quotes = live.send("GET", "/v2/stocks/quotes/latest?symbols=AAPL").json()["quotes"]
     return float(quotes["AAPL"]["ap"])
 
 
-def nested(live, order: Order) -> Order:
+def nested(live: LiveExchange, order: Order) -> Order:
     return live.trading.get_order_by_id(order.id, GetOrderByIdRequest(nested=True))
 
 
 class TestMarketOrder:
-    def test_answers_pending_new_and_is_new_right_after_when_the_market_is_open(self, live):
+    def test_answers_pending_new_and_is_new_right_after_when_the_market_is_open(self, live: LiveExchange) -> None:
         order = live.trading.submit_order(market(client_order_id="one"))
 
         assert order.status is OrderStatus.PENDING_NEW
         assert live.trading.get_order_by_client_id("one").status is OrderStatus.NEW
 
-    def test_is_accepted_and_fills_at_the_open_when_sent_before_it(self, closed_market):
+    def test_is_accepted_and_fills_at_the_open_when_sent_before_it(self, closed_market: LiveExchange) -> None:
         order = closed_market.trading.submit_order(market())
         assert order.status is OrderStatus.ACCEPTED
 
@@ -72,7 +74,7 @@ class TestMarketOrder:
             str(ask(live=closed_market)),
         )
 
-    def test_fills_at_the_ask_of_the_next_tick_when_time_moves_on(self, live):
+    def test_fills_at_the_ask_of_the_next_tick_when_time_moves_on(self, live: LiveExchange) -> None:
         order = live.trading.submit_order(market())
         assert live.trading.get_order_by_id(order.id).filled_qty == "0"
 
@@ -83,38 +85,36 @@ class TestMarketOrder:
 
 
 class TestPricedOrder:
-    def test_limit_fills_at_the_better_quote_when_marketable(self, live):
+    def test_limit_fills_at_the_better_quote_when_marketable(self, live: LiveExchange) -> None:
         order = live.trading.submit_order(limit(500))
 
         live.step(ticks=1)
 
         assert live.trading.get_order_by_id(order.id).filled_avg_price == str(ask(live))
 
-    def test_limit_expires_at_the_close_when_it_is_a_day_order_out_of_reach(self, live):
+    def test_limit_expires_at_the_close_when_it_is_a_day_order_out_of_reach(self, live: LiveExchange) -> None:
         order = live.trading.submit_order(limit(10))
 
         live.step(to="close")
 
         assert live.trading.get_order_by_id(order.id).status is OrderStatus.EXPIRED
 
-    def test_limit_is_still_working_the_next_day_when_good_till_canceled(self, live):
+    def test_limit_is_still_working_the_next_day_when_good_till_canceled(self, live: LiveExchange) -> None:
         order = live.trading.submit_order(limit(10, time_in_force=GTC))
 
         live.step(to="open")
 
         assert live.trading.get_order_by_id(order.id).status is OrderStatus.NEW
 
-    def test_ioc_is_canceled_when_the_next_tick_does_not_fill_it(self, live):
+    def test_ioc_is_canceled_when_the_next_tick_does_not_fill_it(self, live: LiveExchange) -> None:
         order = live.trading.submit_order(limit(10, time_in_force=TimeInForce.IOC))
 
         live.step(ticks=1)
 
         assert live.trading.get_order_by_id(order.id).status is OrderStatus.CANCELED
 
-    def test_stop_sells_when_the_price_falls_through_it(self, holding):
-        request = StopOrderRequest(
-            symbol="AAPL", qty=10, side=SELL, time_in_force=GTC, stop_price=70
-        )
+    def test_stop_sells_when_the_price_falls_through_it(self, holding: LiveExchange) -> None:
+        request = StopOrderRequest(symbol="AAPL", qty=10, side=SELL, time_in_force=GTC, stop_price=70)
         order = holding.trading.submit_order(request)
         holding.sim("POST", "price", symbol="AAPL", pct=-0.3)
 
@@ -124,7 +124,7 @@ class TestPricedOrder:
         assert filled.status is OrderStatus.FILLED
         assert float(filled.filled_avg_price) < 70
 
-    def test_stop_limit_rests_as_a_limit_when_the_price_falls_past_it(self, holding):
+    def test_stop_limit_rests_as_a_limit_when_the_price_falls_past_it(self, holding: LiveExchange) -> None:
         request = StopLimitOrderRequest(
             symbol="AAPL", qty=10, side=SELL, time_in_force=GTC, stop_price=70, limit_price=69
         )
@@ -137,12 +137,12 @@ class TestPricedOrder:
 
 
 class TestBracket:
-    def test_legs_are_held_when_the_entry_has_not_filled(self, live):
+    def test_legs_are_held_when_the_entry_has_not_filled(self, live: LiveExchange) -> None:
         order = live.trading.submit_order(bracket())
 
         assert [leg.status for leg in order.legs] == [OrderStatus.HELD, OrderStatus.HELD]
 
-    def test_take_profit_works_and_stop_stays_held_when_the_entry_has_filled(self, live):
+    def test_take_profit_works_and_stop_stays_held_when_the_entry_has_filled(self, live: LiveExchange) -> None:
         order = live.trading.submit_order(bracket())
 
         live.step(ticks=1)
@@ -151,7 +151,7 @@ class TestBracket:
         assert (profit.status, stop.status) == (OrderStatus.NEW, OrderStatus.HELD)
         assert (profit.qty, stop.qty) == ("10", "10")
 
-    def test_stop_sells_and_take_profit_is_canceled_when_the_price_falls(self, live):
+    def test_stop_sells_and_take_profit_is_canceled_when_the_price_falls(self, live: LiveExchange) -> None:
         order = live.trading.submit_order(bracket())
         live.step(ticks=1)
         live.sim("POST", "price", symbol="AAPL", pct=-0.4)
@@ -162,7 +162,7 @@ class TestBracket:
         assert (profit.status, stop.status) == (OrderStatus.CANCELED, OrderStatus.FILLED)
         assert live.trading.get_all_positions() == []
 
-    def test_take_profit_sells_and_stop_is_canceled_when_the_price_rises(self, live):
+    def test_take_profit_sells_and_stop_is_canceled_when_the_price_rises(self, live: LiveExchange) -> None:
         order = live.trading.submit_order(bracket())
         live.step(ticks=1)
         live.sim("POST", "price", symbol="AAPL", pct=0.6)
@@ -172,7 +172,7 @@ class TestBracket:
         profit, stop = nested(live, order).legs
         assert (profit.status, stop.status) == (OrderStatus.FILLED, OrderStatus.CANCELED)
 
-    def test_legs_are_canceled_when_the_entry_is_canceled(self, closed_market):
+    def test_legs_are_canceled_when_the_entry_is_canceled(self, closed_market: LiveExchange) -> None:
         order = closed_market.trading.submit_order(bracket())
 
         closed_market.trading.cancel_order_by_id(order.id)
@@ -180,7 +180,7 @@ class TestBracket:
         statuses = {leg.status for leg in nested(closed_market, order).legs}
         assert statuses == {OrderStatus.CANCELED}
 
-    def test_both_exits_end_when_one_is_canceled(self, live):
+    def test_both_exits_end_when_one_is_canceled(self, live: LiveExchange) -> None:
         order = live.trading.submit_order(bracket())
         live.step(ticks=1)
 
@@ -189,7 +189,7 @@ class TestBracket:
         statuses = {leg.status for leg in nested(live, order).legs}
         assert statuses == {OrderStatus.CANCELED}
 
-    def test_day_exits_are_gone_when_the_market_closes(self, live):
+    def test_day_exits_are_gone_when_the_market_closes(self, live: LiveExchange) -> None:
         order = live.trading.submit_order(bracket().model_copy(update={"time_in_force": DAY}))
 
         live.step(to="close")
@@ -197,13 +197,13 @@ class TestBracket:
         profit, stop = nested(live, order).legs
         assert (profit.status, stop.status) == (OrderStatus.EXPIRED, OrderStatus.CANCELED)
 
-    def test_exits_reserve_the_shares_once_when_they_are_active(self, live):
+    def test_exits_reserve_the_shares_once_when_they_are_active(self, live: LiveExchange) -> None:
         live.trading.submit_order(bracket())
         live.step(ticks=1)
 
         assert live.trading.get_open_position("AAPL").qty_available == "0"
 
-    def test_oto_stop_is_new_when_the_entry_has_filled(self, live):
+    def test_oto_stop_is_new_when_the_entry_has_filled(self, live: LiveExchange) -> None:
         loss = StopLossRequest(stop_price=60)
         order = live.trading.submit_order(market(order_class=OrderClass.OTO, stop_loss=loss))
 
@@ -211,7 +211,7 @@ class TestBracket:
 
         assert [leg.status for leg in nested(live, order).legs] == [OrderStatus.NEW]
 
-    def test_oco_cancels_its_stop_when_the_take_profit_fills(self, holding):
+    def test_oco_cancels_its_stop_when_the_take_profit_fills(self, holding: LiveExchange) -> None:
         request = LimitOrderRequest(
             symbol="AAPL",
             qty=10,
@@ -233,7 +233,7 @@ class TestBracket:
 
 
 class TestCancel:
-    def test_repeating_a_cancel_succeeds_when_the_order_is_already_canceled(self, live):
+    def test_repeating_a_cancel_succeeds_when_the_order_is_already_canceled(self, live: LiveExchange) -> None:
         order = live.trading.submit_order(limit(10))
 
         live.trading.cancel_order_by_id(order.id)
@@ -241,7 +241,7 @@ class TestCancel:
 
         assert live.trading.get_order_by_id(order.id).status is OrderStatus.CANCELED
 
-    def test_is_refused_when_the_order_has_filled(self, holding):
+    def test_is_refused_when_the_order_has_filled(self, holding: LiveExchange) -> None:
         order = holding.trading.get_orders(GetOrdersRequest(status=QueryOrderStatus.ALL))[0]
 
         with pytest.raises(APIError) as refused:
@@ -251,7 +251,7 @@ class TestCancel:
         assert refused.value.code == 42210000
         assert refused.value.message == 'order is already in "filled" state'
 
-    def test_cancel_all_names_every_open_order_when_some_are_open(self, live):
+    def test_cancel_all_names_every_open_order_when_some_are_open(self, live: LiveExchange) -> None:
         orders = [live.trading.submit_order(limit(price)) for price in (10, 11)]
 
         canceled = live.trading.cancel_orders()
@@ -261,7 +261,7 @@ class TestCancel:
 
 
 class TestReplace:
-    def test_new_order_takes_over_when_the_price_changes(self, live):
+    def test_new_order_takes_over_when_the_price_changes(self, live: LiveExchange) -> None:
         old = live.trading.submit_order(limit(10))
 
         new = live.trading.replace_order_by_id(old.id, ReplaceOrderRequest(limit_price=11, qty=5))
@@ -270,7 +270,7 @@ class TestReplace:
         assert (ended.status, ended.replaced_by) == (OrderStatus.REPLACED, new.id)
         assert (new.replaces, new.limit_price, new.qty) == (old.id, "11", "5")
 
-    def test_is_refused_when_the_order_waits_for_the_open(self, closed_market):
+    def test_is_refused_when_the_order_waits_for_the_open(self, closed_market: LiveExchange) -> None:
         old = closed_market.trading.submit_order(limit(10))
 
         with pytest.raises(APIError) as refused:
@@ -278,7 +278,7 @@ class TestReplace:
 
         assert refused.value.status_code == 422
 
-    def test_moved_stop_still_cancels_its_take_profit_when_it_fires(self, live):
+    def test_moved_stop_still_cancels_its_take_profit_when_it_fires(self, live: LiveExchange) -> None:
         order = live.trading.submit_order(bracket())
         live.step(ticks=1)
         stop = order.legs[1]
@@ -292,7 +292,7 @@ class TestReplace:
 
 
 class TestList:
-    def test_every_order_comes_once_when_paged_by_submission_time(self, live):
+    def test_every_order_comes_once_when_paged_by_submission_time(self, live: LiveExchange) -> None:
         sent = [live.trading.submit_order(limit(10 + i)).id for i in range(7)]
         seen: list[object] = []
         after = None
@@ -308,7 +308,7 @@ class TestList:
 
         assert seen == sent
 
-    def test_every_order_comes_once_when_paged_by_order_id(self, live):
+    def test_every_order_comes_once_when_paged_by_order_id(self, live: LiveExchange) -> None:
         sent = [str(live.trading.submit_order(limit(10 + i)).id) for i in range(5)]
 
         first = live.send("GET", "/v2/orders?limit=3").json()
@@ -316,7 +316,7 @@ class TestList:
 
         assert [order["id"] for order in first + rest] == sent[::-1]
 
-    def test_until_leaves_out_the_order_when_it_was_submitted_at_that_time(self, live):
+    def test_until_leaves_out_the_order_when_it_was_submitted_at_that_time(self, live: LiveExchange) -> None:
         first, second = (live.trading.submit_order(limit(price)) for price in (10, 11))
 
         listed = live.trading.get_orders(GetOrdersRequest(until=second.submitted_at))
@@ -324,7 +324,7 @@ class TestList:
         assert [order.id for order in listed] == [first.id]
         assert second.submitted_at - first.submitted_at < timedelta(seconds=1)
 
-    def test_open_list_shows_the_group_when_nested_and_only_the_profit_when_flat(self, live):
+    def test_open_list_shows_the_group_when_nested_and_only_the_profit_when_flat(self, live: LiveExchange) -> None:
         order = live.trading.submit_order(bracket())
         live.step(ticks=1)
 
@@ -345,7 +345,9 @@ class TestList:
             ({"status": "all", "symbols": ["AAPL", "MSFT"]}, 2),
         ],
     )
-    def test_only_matching_orders_come_when_filtered(self, holding, wanted, count):
+    def test_only_matching_orders_come_when_filtered(
+        self, holding: LiveExchange, wanted: dict[str, Any], count: int
+    ) -> None:
         holding.trading.submit_order(limit(500, side=SELL))
 
         assert len(holding.trading.get_orders(GetOrdersRequest(**wanted))) == count

@@ -81,9 +81,7 @@ class LedgerMachine(RuleBasedStateMachine):
         kind=st.sampled_from(["limit", "stop"]),
         tif=st.sampled_from(["day", "gtc"]),
     )
-    def send_priced_order(
-        self, symbol: str, side: str, qty: object, offset: Decimal, kind: str, tif: str
-    ) -> None:
+    def send_priced_order(self, symbol: str, side: str, qty: object, offset: Decimal, kind: str, tif: str) -> None:
         price = {f"{kind}_price": self._price(symbol, offset)}
         self._submit(symbol=symbol, side=side, qty=str(qty), type=kind, time_in_force=tif, **price)
 

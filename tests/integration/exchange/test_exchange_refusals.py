@@ -1,0 +1,231 @@
+"""Every refusal: its status code and its body, as Alpaca sends them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.integration.exchange.live import LiveExchange
+
+LIMIT = {"type": "limit"}
+BRACKET = {"order_class": "bracket"}
+EXITS = {"take_profit": {"limit_price": "120"}, "stop_loss": {"stop_price": "60"}}
+
+
+class TestMalformedOrder:
+    @pytest.mark.parametrize(
+        ("fields", "code", "message"),
+        [
+            ({"symbol": None}, 40010001, "symbol is required"),
+            ({"symbol": 7}, 40010001, "invalid symbol"),
+            ({"symbol": "NOPE"}, 42210000, 'could not find asset "NOPE"'),
+            ({"symbol": "FB"}, 42210000, 'asset "FB" is not active'),  # listed in 2012
+            ({"qty": None}, 40010001, "qty is required"),
+            ({"qty": "0"}, 40010001, "qty must be > 0"),
+            ({"qty": "-1"}, 40010001, "qty must be > 0"),
+            ({"qty": "NaN"}, 40010001, "invalid qty"),
+            ({"qty": "Infinity"}, 40010001, "invalid qty"),
+            ({"qty": "ten"}, 40010001, "invalid qty"),
+            ({"qty": True}, 40010001, "invalid qty"),
+            ({"qty": "1e999999"}, 40010001, "qty is too large"),
+            ({"qty": "1000000000000"}, 40010001, "qty is too large"),
+            ({"qty": "1e-10"}, 40010001, "qty increment must be at least 0.000000001"),
+            ({"side": "hold"}, 40010001, "invalid side"),
+            ({"side": None}, 40010001, "side is required"),
+            ({"type": "magic"}, 40010001, "invalid type"),
+            ({"time_in_force": "soon"}, 40010001, "invalid time_in_force"),
+            ({"order_class": ["simple"]}, 40010001, "invalid order_class"),
+            (LIMIT, 40010001, "limit orders require limit_price"),
+            ({"type": "stop"}, 40010001, "stop orders require stop_price"),
+            ({"limit_price": "10"}, 40010001, "market orders must not have limit_price"),
+            ({"client_order_id": "x" * 129}, 40010001, "client_order_id must be at most 128 characters"),
+            (LIMIT | {"limit_price": "-5"}, 42210000, "limit_price must be > 0"),
+            (
+                LIMIT | {"limit_price": "290.123"},
+                42210000,
+                "invalid limit_price 290.123. "
+                "sub-penny increment does not fulfill minimum pricing criteria",
+            ),
+            (
+                LIMIT | {"limit_price": 0.1 + 0.2},
+                42210000,
+                "invalid limit_price 0.30000000000000004. "
+                "sub-penny increment does not fulfill minimum pricing criteria",
+            ),
+            (BRACKET, 42210000, "bracket orders require take_profit.limit_price"),
+            (EXITS, 42210000, "simple orders cannot have take_profit or stop_loss"),
+            ({"order_class": "oto"} | EXITS, 42210000, "oto orders require either take_profit or stop_loss"),
+            (BRACKET | EXITS | {"time_in_force": "ioc"}, 42210000, "invalid time_in_force ioc for bracket orders"),
+            (BRACKET | {"stop_loss": 5}, 40010001, "invalid stop_loss"),
+            ({"qty": "1.5", "time_in_force": "gtc"}, 42210000, "fractional orders must be DAY orders"),
+            ({"qty": "1.5", "side": "sell"}, 42210000, "fractional orders cannot be sold short"),
+            (
+                {"position_intent": "sell_to_close"},
+                42210000,
+                "position intent mismatch, inferred: buy_to_open, specified: sell_to_close",
+            ),
+        ],
+    )  # fmt: skip
+    def test_answers_422_when_a_field_is_wrong(
+        self, live: LiveExchange, fields: dict[str, Any], code: int, message: str
+    ) -> None:
+        answer = live.order(**fields)
+
+        assert answer.status_code == 422
+        assert answer.json() == {"code": code, "message": message}
+        assert live.sim("GET", "ledger")["order_count"] == 0
+
+    @pytest.mark.parametrize("body", ["", "nonsense", "[]", '{"qty": NaN}', '"text"', "[" * 5000])
+    def test_answers_400_when_the_body_is_not_a_json_object(self, live: LiveExchange, body: Any) -> None:
+        answer = live.send("POST", "/v2/orders", data=body)
+
+        assert answer.status_code == 400
+        assert answer.json() == {"code": 40010000, "message": "request body format is invalid"}
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"notional": "100", "qty": None},
+            {"type": "trailing_stop", "trail_percent": "1"},
+            {"time_in_force": "opg"},
+            {"order_class": "mleg"},
+            {"extended_hours": True},
+        ],
+    )
+    def test_answers_501_when_alpaca_has_it_and_the_exchange_does_not(
+        self, live: LiveExchange, fields: dict[str, Any]
+    ) -> None:
+        answer = live.order(**fields)
+
+        assert answer.status_code == 501
+        assert "not simulated" in answer.json()["message"]
+
+    @pytest.mark.parametrize(
+        ("exits", "message"),
+        [
+            # the market trades at 86.29
+            ({"take_profit": {"limit_price": "80"}}, "take_profit.limit_price must be >= base_price + 0.01"),
+            ({"stop_loss": {"stop_price": "90"}}, "stop_loss.stop_price must be <= base_price - 0.01"),
+        ],
+    )  # fmt: skip
+    def test_answers_422_when_an_exit_lies_on_the_wrong_side(
+        self, live: LiveExchange, exits: dict[str, Any], message: str
+    ) -> None:
+        answer = live.order(**(BRACKET | EXITS | exits))
+
+        assert answer.status_code == 422
+        assert answer.json() == {"code": 42210000, "message": message, "base_price": "86.29"}
+
+
+class TestOrderThatTheAccountMayNotPlace:
+    @pytest.mark.parametrize("advance", [None, {"ticks": 1}, {"to": "open"}])
+    def test_answers_422_when_the_client_order_id_was_used_before(
+        self, live: LiveExchange, advance: dict[str, Any] | None
+    ) -> None:
+        assert live.order(client_order_id="once").status_code == 200
+        if advance:
+            live.step(**advance)
+
+        answer = live.order(client_order_id="once")
+
+        assert answer.status_code == 422
+        assert answer.json() == {"code": 40010001, "message": "client_order_id must be unique"}
+
+    def test_names_the_holding_order_when_the_shares_are_not_free(self, holding: LiveExchange) -> None:
+        resting = holding.order(side="sell", type="limit", limit_price="500", qty="4").json()
+
+        answer = holding.order(side="sell", qty="7")
+
+        assert answer.status_code == 403
+        assert answer.json() == {
+            "available": "6",
+            "code": 40310000,
+            "existing_qty": "10",
+            "held_for_orders": "4",
+            "message": "insufficient qty available for order (requested: 7, available: 6)",
+            "related_orders": [resting["id"]],
+            "symbol": "AAPL",
+        }
+
+    def test_states_what_is_left_when_buying_power_is_short(self, live: LiveExchange) -> None:
+        answer = live.order(qty="100000")
+
+        body = answer.json()
+        assert answer.status_code == 403
+        assert body.pop("cost_basis") == "8630000"
+        assert body == {
+            "buying_power": "400000",
+            "code": 40310000,
+            "message": "insufficient buying power",
+        }
+
+    def test_counts_resting_purchases_when_buying_power_is_judged(self, live: LiveExchange) -> None:
+        assert live.order(type="limit", limit_price="10", qty="39000").status_code == 200
+
+        assert live.order(qty="200").json()["buying_power"] == "10000"
+
+    def test_refuses_shorts_when_the_account_is_long_only(self, live: LiveExchange) -> None:
+        live.send("PATCH", "/v2/account/configurations", json={"no_shorting": True})
+
+        answer = live.order(side="sell")
+
+        assert answer.status_code == 403
+        assert answer.json() == {"code": 40310000, "message": "account is not allowed to short"}
+
+    def test_refuses_exits_too_when_the_user_suspended_trading(self, holding: LiveExchange) -> None:
+        holding.send("PATCH", "/v2/account/configurations", json={"suspend_trade": True})
+        refusal = {"code": 40310000, "message": "new orders are rejected by user request"}
+
+        answers = [holding.order(side="sell"), holding.send("DELETE", "/v2/positions/AAPL")]
+
+        assert [(answer.status_code, answer.json()) for answer in answers] == [(403, refusal)] * 2
+
+    def test_names_the_other_order_when_two_would_trade_with_each_other(self, live: LiveExchange) -> None:
+        resting = live.order(type="limit", limit_price="10").json()
+
+        answer = live.order(side="sell")
+
+        assert answer.status_code == 403
+        assert answer.json() == {
+            "code": 40310000,
+            "existing_order_id": resting["id"],
+            "message": "potential wash trade detected. use complex orders",
+            "reject_reason": "opposite side market/stop order exists",
+        }
+
+    def test_refuses_a_bracket_when_it_would_close(self, holding: LiveExchange) -> None:
+        exits = {"take_profit": {"limit_price": "60"}, "stop_loss": {"stop_price": "120"}}
+
+        answer = holding.order(side="sell", qty="5", **(BRACKET | exits))
+
+        assert answer.json()["message"] == "bracket orders must be entry orders"
+
+
+class TestUnknownOrder:
+    @pytest.mark.parametrize("method", ["GET", "DELETE", "PATCH"])
+    def test_answers_404_when_no_order_has_that_id(self, live: LiveExchange, method: str) -> None:
+        order_id = uuid.uuid4()
+
+        answer = live.send(method, f"/v2/orders/{order_id}", json={"qty": "1"})
+
+        assert answer.status_code == 404
+        assert answer.json() == {"code": 40410000, "message": f"order not found for {order_id}"}
+
+    def test_answers_422_when_the_id_is_no_uuid(self, live: LiveExchange) -> None:
+        assert live.send("GET", "/v2/orders/nonsense").status_code == 422
+
+    def test_answers_404_when_no_order_has_that_client_id(self, live: LiveExchange) -> None:
+        answer = live.send("GET", "/v2/orders:by_client_order_id?client_order_id=nobody")
+
+        assert (answer.status_code, answer.json()["code"]) == (404, 40410000)
+
+
+class TestListRequest:
+    @pytest.mark.parametrize(
+        "query",
+        ["status=half", "limit=0", "limit=x", "direction=up", "after=yesterday", "nested=2"],
+    )
+    def test_answers_422_when_a_parameter_is_wrong(self, live: LiveExchange, query: str) -> None:
+        assert live.send("GET", f"/v2/orders?{query}").status_code == 422

@@ -1,0 +1,196 @@
+"""The exchange's rules that need days of simulated time, or a look inside the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from local.exchange.trading.audit import check_ledger
+from local.exchange.trading.exchange import Exchange
+from local.exchange.trading.ledger import InvariantBroken
+from local.exchange.trading.matching import FillProfile
+from local.exchange.trading.order import NEXT_STATES, IllegalTransition, Order, Status
+
+
+def submit(exchange: Exchange, **fields: object) -> Order:
+    body = {"symbol": "AAPL", "qty": "100", "side": "buy", "type": "market"}
+    return exchange.submit(body | {"time_in_force": "gtc"} | fields)
+
+
+def bracket(exchange: Exchange, **fields: object) -> Order:
+    exits = {"take_profit": {"limit_price": "500"}, "stop_loss": {"stop_price": "1"}}
+    return submit(exchange, order_class="bracket", **(exits | fields))
+
+
+class TestSimulatedTime:
+    def test_order_is_good_for_ninety_days_when_good_till_canceled(self, found: Callable[..., Exchange]) -> None:
+        exchange = found()
+        order = submit(exchange, type="limit", limit_price="1")
+
+        while exchange.order(order.id).is_open:
+            exchange.step_to_close()
+
+        ended = exchange.order(order.id)
+        assert ended.status is Status.CANCELED
+        assert 90 <= (ended.canceled_at - ended.submitted_at).days <= 93
+
+    def test_position_and_orders_double_when_the_stock_splits(self, found: Callable[..., Exchange]) -> None:
+        exchange = found(start=date(2005, 2, 25))
+        exchange.step_to_open()
+        exits = {"take_profit": {"limit_price": "120"}, "stop_loss": {"stop_price": "40.01"}}
+        order = bracket(exchange, **exits)
+        exchange.step_to_close()
+        before = exchange.valuation().equity
+
+        exchange.step_to_open()
+
+        profit, stop = exchange.legs(order)
+        assert exchange.account.qty("AAPL") == 200
+        assert (profit.qty, profit.limit_price) == (200, Decimal(60))
+        assert (stop.qty, stop.stop_price) == (200, Decimal("20.00"))
+        assert abs(exchange.valuation().equity - before) < before * Decimal("0.01")
+        assert check_ledger(exchange.ledger.store) == []
+
+    def test_stops_and_the_market_stays_closed_when_the_tape_ends(self, found: Callable[..., Exchange]) -> None:
+        exchange = found(start=date(2013, 2, 28))
+
+        for _ in range(4):
+            exchange.step_to_close()
+
+        end = exchange.ledger.moment
+        exchange.step(10)
+        exchange.skip_night()
+        assert exchange.ledger.moment == end
+        assert not exchange.ledger.is_open
+
+    def test_goes_on_at_the_next_open_when_minutes_lead_past_the_close(self, found: Callable[..., Exchange]) -> None:
+        exchange = found()
+        exchange.step_to_close()
+
+        exchange.step_minutes(60)
+
+        assert exchange.ledger.now.isoformat() == "2007-01-04T15:30:00+00:00"
+
+    def test_no_two_events_share_a_time_when_the_clock_stands_still(self, found: Callable[..., Exchange]) -> None:
+        exchange = found()
+
+        times = [submit(exchange).submitted_at for _ in range(5)]
+
+        assert times == sorted(set(times))
+
+
+class TestPartialFills:
+    def test_fill_the_whole_order_in_the_end_when_the_profile_allows_them(self, found: Callable[..., Exchange]) -> None:
+        exchange = found(profile=FillProfile.ALPACA_PAPER)
+        exchange.step_to_open()
+        for _ in range(60):
+            submit(exchange, qty="20")
+
+        exchange.step(12)
+
+        fills = list(exchange.ledger.store.fills())
+        assert exchange.account.qty("AAPL") == 1200
+        assert 60 < len(fills) < 90
+
+    def test_never_happen_when_the_profile_is_ideal(self, found: Callable[..., Exchange]) -> None:
+        exchange = found()
+        exchange.step_to_open()
+        for _ in range(60):
+            submit(exchange, qty="20")
+
+        exchange.step()
+
+        assert len(list(exchange.ledger.store.fills())) == 60
+
+    def test_shrink_the_stop_when_the_take_profit_is_partly_filled(self, found: Callable[..., Exchange]) -> None:
+        exchange = found(profile=FillProfile.ALPACA_PAPER)
+        exchange.step_to_open()
+        orders = [bracket(exchange, qty="20") for _ in range(40)]
+        exchange.step(6)
+        exchange.shock("AAPL", Decimal(9))
+
+        exchange.step()
+
+        pairs = [exchange.legs(order) for order in orders]
+        partly = [pair for pair in pairs if pair[0].status is Status.PARTIALLY_FILLED]
+        assert partly
+        assert all(stop.qty == profit.remaining for profit, stop in partly)
+
+
+class TestDeterminism:
+    def test_tape_and_fills_are_the_same_when_seed_and_ledger_are(self, found: Callable[..., Exchange]) -> None:
+        runs = [_scripted_run(found(profile=FillProfile.ALPACA_PAPER, ledger_id=_ID)) for _ in "ab"]
+
+        assert runs[0] == runs[1]
+        assert len(runs[0]) > 20
+
+    def test_ids_differ_when_the_ledger_is_another(self, found: Callable[..., Exchange]) -> None:
+        first, second = (submit(found()) for _ in range(2))
+
+        assert first.id != second.id
+
+
+class TestLedger:
+    def test_forgets_everything_when_a_change_breaks_off(self, found: Callable[..., Exchange]) -> None:
+        exchange = found()
+        exchange.step_to_open()
+        order = submit(exchange)
+        before = deepcopy(_picture(exchange))
+
+        with pytest.raises(ZeroDivisionError), exchange.ledger.transaction():
+            exchange.ledger.fill(exchange.order(order.id), Decimal(100), Decimal(80))
+            _ = 1 / 0
+
+        assert _picture(exchange) == before
+
+    def test_refuses_a_fill_when_it_is_larger_than_the_rest(self, found: Callable[..., Exchange]) -> None:
+        exchange = found()
+        order = submit(exchange)
+
+        with pytest.raises(InvariantBroken), exchange.ledger.transaction():
+            exchange.ledger.fill(exchange.order(order.id), Decimal(101), Decimal(80))
+
+    def test_check_names_the_contradiction_when_cash_was_tampered_with(self, found: Callable[..., Exchange]) -> None:
+        exchange = found()
+        store = exchange.ledger.store
+
+        store._db.execute("update state set cash = '100001'")
+
+        assert check_ledger(store) == ["cash is 100001, the fills say 100000.00"]
+
+    @pytest.mark.parametrize("status", list(Status))
+    def test_ended_order_stays_as_it_is_when_asked_to_move(
+        self, found: Callable[..., Exchange], status: Status
+    ) -> None:
+        exchange = found()
+        order = exchange.order(submit(exchange).id)
+        order.status = Status.FILLED
+
+        with pytest.raises(IllegalTransition):
+            order.move_to(status, exchange.ledger.now)
+
+    def test_every_state_has_its_exits_listed(self) -> None:
+        assert set(NEXT_STATES) == set(Status)
+
+
+_ID = str(UUID(int=7))
+
+
+def _picture(exchange: Exchange) -> tuple[object, ...]:
+    return list(exchange.ledger.book), exchange.ledger.state, exchange.account
+
+
+def _scripted_run(exchange: Exchange) -> list[object]:
+    """Trade the same way for three sessions; return every fill."""
+    for number in range(21):
+        exchange.step_minutes(60)
+        side = "sell" if exchange.account.qty("MSFT") else "buy"
+        body = {"symbol": "MSFT", "qty": "50", "side": side, "type": "market"}
+        exchange.submit(body | {"time_in_force": "day", "client_order_id": f"order-{number}"})
+        exchange.step(3)
+    return list(exchange.ledger.store.fills())
