@@ -1,0 +1,98 @@
+"""The header of every page: market marker, mode badge, engine, PAUSE for admins, who is signed in."""
+
+from uuid import uuid4
+
+import streamlit as st
+
+from db.commands import pause_trading
+from db.errors import AuthorityError
+from db.queries.profiles import profiles
+from pages.components.badge import STYLE, TICK_S, badge_html
+from pages.components.messages import describe, tell
+from pages.components.time_zone import chosen_zone, time_zone_picker
+from pages.session.guard import Session, require_session, sign_out
+from pages.session.status import Reading, forget_reading, known_role, read_status
+
+_SHOWN_KEY = "_header_shown"
+_REQUEST_KEY = "_header_pause_request"
+_MARKER_KEY = "_header_marker"
+QUICK_REASON = "Paused from the header"
+
+
+def header(session: Session) -> None:
+    """Show the header. The badge renews itself; PAUSE lies outside it, so that no slow page delays a click."""
+    reading = read_status(session.client)
+    st.session_state[_SHOWN_KEY] = _signature(reading)
+    st.session_state[_MARKER_KEY] = _market_marker(session)
+    st.html(STYLE)
+    with st.container(horizontal=True, vertical_alignment="center", key="header"):
+        with st.container(width="stretch"):
+            _badge()
+        with st.container(horizontal=True, width="content", vertical_alignment="center"):
+            if known_role() == "admin":
+                _pause_button(session, reading)
+            _user_menu(session)
+
+
+@st.fragment(run_every=TICK_S)
+def _badge() -> None:
+    """Show the badge, and run the whole page again once the mode has changed under it."""
+    reading = read_status(require_session().client)
+    st.html(badge_html(reading, st.session_state[_MARKER_KEY], chosen_zone()))
+    if reading.status and _signature(reading) != st.session_state[_SHOWN_KEY]:
+        st.rerun()
+
+
+def _pause_button(session: Session, reading: Reading) -> None:
+    stopped = reading.status is not None and reading.status.mode != "RUNNING"
+    st.button(
+        "PAUSE",
+        key="header_pause",
+        icon=":material/pause_circle:",
+        disabled=stopped,
+        on_click=_pause_now,
+        args=(session,),
+        help="Already stopped. Resume on the Control page."
+        if stopped
+        else "Stops new entries at once, for all profiles. Open positions keep their stops and can still be closed.",
+    )
+
+
+def _pause_now(session: Session) -> None:
+    request_id = st.session_state.setdefault(_REQUEST_KEY, uuid4())
+    try:
+        answer = pause_trading(session.client, reason=QUICK_REASON, reason_code="quick_pause", request_id=request_id)
+    except AuthorityError as e:
+        # The request keeps its id: sent again after a lost answer, it acts at most once.
+        tell(f"**Trading was not paused, as far as is known.** {describe(e)}", failed=True)
+        return
+    finally:
+        forget_reading()
+    del st.session_state[_REQUEST_KEY]
+    tell(answer.message)
+
+
+def _user_menu(session: Session) -> None:
+    with st.popover(session.login.email, icon=":material/account_circle:", key="user_menu"):
+        st.caption(f"Signed in as {session.login.email}, {known_role()}")
+        time_zone_picker()
+        st.button("Sign out", icon=":material/logout:", on_click=sign_out, width="stretch", key="sign_out")
+
+
+def _market_marker(session: Session) -> str:
+    """Return what the profiles trade with: PAPER, LIVE, or both; UNKNOWN when it cannot be read."""
+    try:
+        found = profiles(session.client)
+    except AuthorityError:
+        return "UNKNOWN MARKET"
+    modes = set(found.loc[found["active"], "trading_mode"]) & {"live", "paper"}
+    return " + ".join(sorted(mode.upper() for mode in modes)) or "NO ACTIVE PROFILE"
+
+
+def _signature(reading: Reading) -> tuple[object, ...] | None:
+    """Return what, once different, makes everything on the page out of date."""
+    status = reading.status
+    if status is None:
+        return None
+    scopes = tuple((scope.scope, scope.scope_key, scope.version) for scope in status.scopes)
+    return status.version, status.mode, status.phase, len(status.entries_in_flight), scopes

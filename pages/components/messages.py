@@ -1,0 +1,67 @@
+"""What a person is told: what happened, what failed and what to do, what is empty and why."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+import streamlit as st
+
+from db.errors import AuthorityError, Conflict, Forbidden, Invalid, NotFound, NotSignedIn, Unreachable
+from pages.session.guard import token_was_refused
+
+_KEY = "_messages"
+_log = logging.getLogger(__name__)
+
+_WHAT_TO_DO = {
+    Unreachable: "Nothing is shown because nothing is known. It will be read again on the next try.",
+    Forbidden: "Your role does not allow this.",
+    Invalid: "Nothing was changed. Correct it and try again.",
+    NotFound: "It may have ended meanwhile. Look again.",
+    Conflict: "Nothing was changed. Look at the current state and decide again.",
+}
+
+
+def tell(text: str, *, failed: bool = False) -> None:
+    """Keep a message for the next run; callbacks cannot show anything themselves."""
+    st.session_state.setdefault(_KEY, []).append((text, failed))
+
+
+def show_messages() -> None:
+    """Show what callbacks left: successes in passing, failures until the next click."""
+    for text, failed in st.session_state.pop(_KEY, []):
+        if failed:
+            st.error(text, icon=":material/error:")
+        else:
+            st.toast(text, icon=":material/check_circle:", duration="long")
+
+
+def describe(error: AuthorityError) -> str:
+    """Return an error as a sentence and what to do about it."""
+    advice = error.hint or _WHAT_TO_DO.get(type(error), "Try again; if it stays, tell whoever runs this installation.")
+    return f"{error.message} {advice}"
+
+
+def show_empty(text: str) -> None:
+    """Say that there is nothing, which is not the same as not knowing."""
+    st.info(text, icon=":material/inbox:")
+
+
+@contextmanager
+def page_boundary() -> Iterator[None]:
+    """Show whatever goes wrong on a page as a message, and keep the header alive above it."""
+    try:
+        yield
+    except NotSignedIn as e:
+        token_was_refused(e)
+    except AuthorityError as e:
+        st.error(f"**This page could not be read.** {describe(e)}", icon=":material/cloud_off:")
+        st.button("Try again", icon=":material/refresh:", key="try_again")
+    except Exception:  # noqa: BLE001 - the page boundary: whatever it is, log it and say so
+        reference = uuid4().hex[:8]
+        _log.exception("page failed, reference %s", reference)
+        st.error(
+            f"**This page failed.** The error was recorded under {reference}. Reload the page; "
+            "if it stays, pass that reference on.",
+            icon=":material/error:",
+        )

@@ -1,0 +1,195 @@
+"""Tables: which columns, under which names, in which format. Every market time says so."""
+
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+import streamlit as st
+from streamlit.column_config import DatetimeColumn, NumberColumn, TextColumn
+
+from pages.components.formats import words
+
+USD = "$%,.2f"
+SIGNED_USD = "%+,.2f"
+PERCENT = "%+.2f %%"
+QTY = "%,.4~f"
+
+
+def positions_table(positions: pd.DataFrame, zone: ZoneInfo) -> None:
+    """Show open positions with distance to stop and target, and whether they are protected."""
+    shown = positions.assign(
+        protection=positions["is_protected"].map({True: "🛡 Protected", False: "⚠ NOT PROTECTED"}),
+        side=positions["side"].map(words),
+        stop_distance=positions["stop_distance"] * 100,
+        target_distance=positions["target_distance"] * 100,
+        result=positions["unrealized_pnl_usd"].map(_direction),
+    )
+    st.dataframe(
+        shown,
+        hide_index=True,
+        key="positions_table",
+        alt="Open positions with protection, stop, target and unrealised result",
+        column_order=[
+            "symbol", "profile_name", "side", "qty", "avg_entry_price", "mark_price", "result", "unrealized_pnl_usd",
+            "protection", "stop_price", "stop_distance", "take_profit_price", "target_distance", "risk_usd",
+            "opened_at", "marked_at",
+        ],
+        column_config={
+            "symbol": TextColumn("Symbol", pinned=True),
+            "profile_name": TextColumn("Profile"),
+            "side": TextColumn("Side"),
+            "qty": NumberColumn("Quantity", format="localized"),
+            "avg_entry_price": NumberColumn("Entry price", format=USD),
+            "mark_price": NumberColumn("Mark", format=USD),
+            "result": TextColumn("", width="small"),
+            "unrealized_pnl_usd": NumberColumn("Unrealised (USD)", format=SIGNED_USD),
+            "protection": TextColumn("Protection", help="Whether working stops at the broker cover the whole quantity"),
+            "stop_price": NumberColumn("Stop", format=USD),
+            "stop_distance": NumberColumn("To stop", format="%.1f %%", help="How far the mark is from the stop"),
+            "take_profit_price": NumberColumn("Target", format=USD),
+            "target_distance": NumberColumn("To target", format="%.1f %%"),
+            "risk_usd": NumberColumn("Open risk", format=USD, help="Given back if the stop is hit at its price"),
+            "opened_at": _time("Opened (market time)", zone),
+            "marked_at": _time("Marked (market time)", zone),
+        },
+    )  # fmt: skip
+
+
+def orders_table(orders: pd.DataFrame, zone: ZoneInfo) -> str | None:
+    """Show orders; return the id of the one that was selected, or None."""
+    shown = orders.assign(
+        state=orders["state"].map(_state),
+        purpose=orders["purpose"].map(words),
+        side=orders["side"].map(words),
+        price=orders["filled_avg_price"].fillna(orders["limit_price"]).fillna(orders["stop_price"]),
+    )
+    event = st.dataframe(
+        shown,
+        hide_index=True,
+        key="orders_table",
+        on_select="rerun",
+        selection_mode="single-row",
+        height=430,
+        alt="Orders, the newest first, with state and the reason of every denial",
+        column_order=[
+            "state", "symbol", "purpose", "side", "qty", "filled_qty", "price", "code", "reason", "profile_name",
+            "market_at", "created_at", "ended_at",
+        ],
+        column_config={
+            "state": TextColumn("State", pinned=True),
+            "symbol": TextColumn("Symbol"),
+            "purpose": TextColumn("Purpose"),
+            "side": TextColumn("Side"),
+            "qty": NumberColumn("Quantity", format="localized"),
+            "filled_qty": NumberColumn("Filled", format="localized"),
+            "price": NumberColumn("Price", format=USD, help="Average fill, else the limit, else the stop"),
+            "code": TextColumn("Code"),
+            "reason": TextColumn("Reason", width="large"),
+            "profile_name": TextColumn("Profile"),
+            "market_at": _time("Decided (market time)", zone),
+            "created_at": _time("Recorded", zone),
+            "ended_at": _time("Ended (recorded)", zone),
+        },
+    )  # fmt: skip
+    chosen = event.selection.rows
+    return str(orders.iloc[chosen[0]]["id"]) if chosen and chosen[0] < len(orders) else None
+
+
+def trades_table(trades: pd.DataFrame, zone: ZoneInfo) -> int:
+    """Show closed trades; return the position of the selected one, the newest until one is selected."""
+    shown = trades.assign(
+        result=trades["realized_pnl_usd"].map(_direction),
+        position_side=trades["position_side"].map(words),
+        exit_reason=trades["exit_reason"].map(words),
+        return_pct=trades["return_pct"] * 100,
+    )
+    event = st.dataframe(
+        shown,
+        hide_index=True,
+        key="trades_table",
+        on_select="rerun",
+        selection_mode="single-row",
+        height=330,
+        alt="Closed trades, the last closed first, with result and what closed them",
+        column_order=[
+            "symbol", "profile_name", "result", "realized_pnl_usd", "return_pct", "exit_reason", "position_side",
+            "qty_entered", "entry_price", "exit_price", "opened_at", "closed_at",
+        ],
+        column_config={
+            "symbol": TextColumn("Symbol", pinned=True),
+            "profile_name": TextColumn("Profile"),
+            "result": TextColumn("", width="small"),
+            "realized_pnl_usd": NumberColumn("Result (USD)", format=SIGNED_USD),
+            "return_pct": NumberColumn("Return", format=PERCENT),
+            "exit_reason": TextColumn("Closed by"),
+            "position_side": TextColumn("Side"),
+            "qty_entered": NumberColumn("Quantity", format="localized"),
+            "entry_price": NumberColumn("Entry", format=USD),
+            "exit_price": NumberColumn("Exit", format=USD),
+            "opened_at": _time("Opened (market time)", zone),
+            "closed_at": _time("Closed (market time)", zone),
+        },
+    )  # fmt: skip
+    chosen = event.selection.rows
+    return chosen[0] if chosen and chosen[0] < len(trades) else 0
+
+
+def denials_table(denials: pd.DataFrame, zone: ZoneInfo) -> None:
+    """Show the last refused entries, briefly."""
+    st.dataframe(
+        denials.assign(side=denials["side"].map(words)),
+        hide_index=True,
+        key="denials_table",
+        alt="Entries that the gate refused last, with the reason",
+        column_order=["code", "symbol", "side", "reason", "profile_name", "market_at", "created_at"],
+        column_config={
+            "code": TextColumn("Code", pinned=True),
+            "symbol": TextColumn("Symbol"),
+            "side": TextColumn("Side"),
+            "reason": TextColumn("Reason", width="large"),
+            "profile_name": TextColumn("Profile"),
+            "market_at": _time("Decided (market time)", zone),
+            "created_at": _time("Recorded", zone),
+        },
+    )
+
+
+def history_table(history: pd.DataFrame, zone: ZoneInfo) -> None:
+    """Show the changes of the controls."""
+    scope = history["scope"].where(history["scope"] == "global", history["scope"] + " " + history["scope_key"])
+    st.dataframe(
+        history.assign(scope=scope, change=history["from_mode"] + " → " + history["to_mode"]),
+        hide_index=True,
+        key="history_table",
+        alt="Changes of the trading controls, the newest first",
+        column_order=["changed_at", "change", "scope", "changed_by_email", "reason", "entries_canceled",
+                      "entries_in_flight"],
+        column_config={
+            "changed_at": _time("When", zone),
+            "change": TextColumn("Change"),
+            "scope": TextColumn("Scope"),
+            "changed_by_email": TextColumn("By"),
+            "reason": TextColumn("Reason", width="large"),
+            "entries_canceled": NumberColumn("Entries cancelled", format="%d"),
+            "entries_in_flight": NumberColumn("Entries in flight", format="%d"),
+        },
+    )  # fmt: skip
+
+
+def _time(label: str, zone: ZoneInfo) -> object:
+    return DatetimeColumn(label, format="DD MMM YYYY, HH:mm:ss", timezone=zone.key)
+
+
+def _direction(value: float) -> str:
+    """Return gain or loss as a sign, so that it does not hang on colour."""
+    return "▲" if value > 0 else "▼" if value < 0 else ""
+
+
+_STATE_ICONS = {
+    "denied": "⛔", "rejected": "⛔", "approval_rejected": "⛔", "unknown": "❓", "working": "🔵", "submitting": "🔵",
+    "ready": "🔵", "partially_filled": "🟢", "filled": "🟢", "awaiting_approval": "🟡", "canceled": "⚪", "expired": "⚪",
+    "approval_expired": "⚪", "replaced": "⚪",
+}  # fmt: skip
+
+
+def _state(state: str) -> str:
+    return f"{_STATE_ICONS.get(state, '')} {words(state)}"

@@ -1,0 +1,48 @@
+"""What surrounds every page: the guard, navigation by role, the header, and the boundary for errors."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from db.errors import NotSignedIn
+from pages.components.header import header
+from pages.components.messages import page_boundary, show_messages
+from pages.session.guard import require_session, token_was_refused
+from pages.session.status import known_role, read_status
+
+PAGES = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    """Run the page that was asked for inside the frame."""
+    st.set_page_config(page_title="Interlock", page_icon=":material/lock_clock:", layout="wide")
+    session = require_session()
+    try:
+        read_status(session.client)
+    except NotSignedIn as e:
+        token_was_refused(e)
+    page = st.navigation(_pages_for(known_role()))
+    header(session)
+    show_messages()
+    with page_boundary():
+        page.run()
+
+
+def _pages_for(role: str) -> dict[str, list[st.Page]]:
+    """Return the pages to offer. Leaving one out is a courtesy; the database refuses, not the menu."""
+    sections = {
+        "Monitor": [
+            st.Page(PAGES / "monitor" / "overview.py", title="Overview", icon=":material/monitoring:", default=True),
+            st.Page(PAGES / "monitor" / "positions.py", title="Positions", icon=":material/stacked_line_chart:"),
+            st.Page(PAGES / "monitor" / "orders.py", title="Orders", icon=":material/receipt_long:"),
+            st.Page(PAGES / "monitor" / "trades.py", title="Trades", icon=":material/swap_horiz:"),
+        ],
+    }
+    if role == "admin":
+        sections["Operate"] = [
+            st.Page(PAGES / "operate" / "control.py", title="Control", icon=":material/tune:"),
+        ]
+    return sections
+
+
+main()

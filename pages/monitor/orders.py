@@ -1,0 +1,35 @@
+"""Orders: every intent, what became of it, and why it was refused."""
+
+import streamlit as st
+
+from db.queries.orders import orders_for_export, orders_page
+from db.queries.profiles import profiles
+from pages.components.export import csv_button
+from pages.components.filters import order_filters
+from pages.components.messages import show_empty
+from pages.components.order_detail import order_detail
+from pages.components.pager import Pager
+from pages.components.tables import orders_table
+from pages.components.time_zone import chosen_zone
+from pages.session.guard import require_session
+
+session = require_session()
+
+st.title("Orders")
+filters = order_filters(profiles(session.client))
+pager = Pager("orders", filters)
+page = orders_page(session.client, filters, after=pager.cursor)
+if page.orders.empty:
+    show_empty("No order matches. Take a filter away, or wait for the next signal.")
+    st.stop()
+
+with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+    pager.buttons(page.next)
+    with st.container(horizontal=True, width="content"):
+        st.button("Refresh", icon=":material/refresh:")
+        csv_button("orders", lambda: orders_for_export(session.client, filters))
+chosen = orders_table(page.orders, chosen_zone())
+if chosen is None:
+    st.caption("Select an order to see what happened to it and what the gate judged.")
+else:
+    order_detail(session, page.orders.set_index("id", drop=False).loc[chosen], chosen_zone())
