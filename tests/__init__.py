@@ -1,0 +1,1 @@
+"""The tests, by level: unit, property, integration, db, browser, chaos."""
