@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from local.exchange.trading.numbers import ZERO
 from local.exchange.trading.order import Order, Side
+from local.exchange.trading.waiting import Waiting, waiting_for
 
 
 class Book:
-    """All open orders, in memory, in the order they were submitted."""
+    """All open orders, in memory, in the order they were submitted.
+
+    What is asked on every order and every tick (the shares held back, the levels waited for, the
+    members of a group) is kept at hand, so its cost does not grow with the orders that rest.
+    """
 
     def __init__(self, orders: Iterable[Order] = ()) -> None:
         self._orders: dict[str, Order] = {}
-        self._by_symbol: dict[str, dict[str, Order]] = {}
+        self._by_symbol: defaultdict[str, dict[str, Order]] = defaultdict(dict)
+        self._by_group: defaultdict[str, dict[str, Order]] = defaultdict(dict)
+        self._opening: defaultdict[str, dict[str, Order]] = defaultdict(dict)
+        self._held_by_group: dict[str, Decimal] = {}
+        self._reserved: defaultdict[str, Decimal] = defaultdict(Decimal)
+        self._waiting: dict[str, Waiting] = {}
         for order in orders:
             self.add(order)
 
     def __iter__(self) -> Iterator[Order]:
-        return iter(list(self._orders.values()))
+        return iter(sorted(self._orders.values(), key=_seq))
 
     def __len__(self) -> int:
         return len(self._orders)
 
     def add(self, order: Order) -> None:
-        self._orders[order.id] = order
-        self._by_symbol.setdefault(order.symbol, {})[order.id] = order
+        for index in self._indexes(order):
+            index[order.id] = order
+        self._refresh(order)
 
     def remove(self, order: Order) -> None:
-        del self._orders[order.id]
-        del self._by_symbol[order.symbol][order.id]
+        for index in self._indexes(order):
+            del index[order.id]
+        self._refresh(order)
+
+    def refresh(self, order: Order) -> None:
+        """Take note that an order's quantity, prices or activity changed."""
+        if order.id in self._orders:
+            self._refresh(order)
 
     def get(self, order_id: str) -> Order | None:
         return self._orders.get(order_id)
@@ -39,28 +57,59 @@ class Book:
         return sorted(symbol for symbol, orders in self._by_symbol.items() if orders)
 
     def of_symbol(self, symbol: str) -> list[Order]:
-        return list(self._by_symbol.get(symbol, {}).values())
+        return sorted(self._by_symbol[symbol].values(), key=_seq)
 
     def others_of_group(self, order: Order) -> list[Order]:
         """Return the open orders that were submitted together with `order`."""
-        group = [other for other in self.of_symbol(order.symbol) if other is not order]
-        return [other for other in group if other.group_id == order.group_id]
+        group = self._by_group.get(order.group_id, {})
+        return [other for other in group.values() if other is not order]
+
+    def opening(self) -> Iterator[Order]:
+        """Yield the orders that would increase exposure."""
+        for orders in self._opening.values():
+            yield from orders.values()
+
+    def first_opening(self, symbol: str, side: Side) -> Order | None:
+        orders = self._opening[symbol].values()
+        return next((order for order in orders if order.side is side), None)
 
     def closing(self, symbol: str) -> list[Order]:
         """Return the orders that hold shares back: active ones that reduce the position."""
-        return [order for order in self.of_symbol(symbol) if order.active and order.intent.closes]
+        return [order for order in self.of_symbol(symbol) if _holds_back(order)]
 
     def reserved(self, symbol: str, *, leaving_out: Order | None = None) -> Decimal:
         """Return how many shares open orders hold back; exits of one group count once."""
-        held: dict[str, Decimal] = {}
-        for order in self.closing(symbol):
-            if order is leaving_out:
-                continue
-            key = order.group_id if order.is_exit_of_group else order.id
-            held[key] = max(held.get(key, ZERO), order.remaining)
-        return sum(held.values(), ZERO)
+        left_out = self._held_by_group.get(leaving_out.group_id, ZERO) if leaving_out else ZERO
+        return self._reserved[symbol] - left_out
 
-    def opening(self, symbol: str, side: Side) -> list[Order]:
-        """Return the orders that would increase exposure on `side`."""
-        orders = self.of_symbol(symbol)
-        return [order for order in orders if order.side is side and not order.intent.closes]
+    def waiting(self, symbol: str) -> Waiting:
+        """Return the price levels at which orders of this symbol would act."""
+        if symbol not in self._waiting:
+            self._waiting[symbol] = waiting_for(self._by_symbol[symbol].values())
+        return self._waiting[symbol]
+
+    def _indexes(self, order: Order) -> Iterator[dict[str, Order]]:
+        yield self._orders
+        yield self._by_symbol[order.symbol]
+        yield self._by_group[order.group_id]
+        if not order.intent.closes:
+            yield self._opening[order.symbol]
+
+    def _refresh(self, order: Order) -> None:
+        key, group = order.group_id, self._by_group[order.group_id].values()
+        held = max((each.remaining for each in group if _holds_back(each)), default=ZERO)
+        self._reserved[order.symbol] += held - self._held_by_group.get(key, ZERO)
+        if group:
+            self._held_by_group[key] = held
+        else:
+            del self._by_group[key]
+            self._held_by_group.pop(key, None)
+        self._waiting.pop(order.symbol, None)
+
+
+def _seq(order: Order) -> int:
+    return order.seq
+
+
+def _holds_back(order: Order) -> bool:
+    return order.active and order.intent.closes

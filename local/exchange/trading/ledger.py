@@ -113,13 +113,14 @@ class Ledger:
         cash = self._cash_before + sum((fill.amount for fill in self._fills), ZERO)
         if cash != self.account.cash:
             raise InvariantBroken(f"cash is {self.account.cash}, the fills say {cash}")
-        touched = self._symbols | {order.symbol for order in self._orders.values()}
-        for symbol in touched:
+        for symbol in self._symbols | {order.symbol for order in self._orders.values()}:
             held, reserved = self.account.qty(symbol), self.book.reserved(symbol)
-            if reserved > abs(held):
+            if not 0 <= reserved <= abs(held):
                 raise InvariantBroken(f"{symbol}: {reserved} reserved of {held}")
-            if any(order.side.sign * held > 0 for order in self.book.closing(symbol)):
-                raise InvariantBroken(f"{symbol}: a closing order would add to {held}")
+        for order in self._orders.values():
+            closes = order.is_open and order.active and order.intent.closes
+            if closes and order.side.sign * self.account.qty(order.symbol) >= 0:
+                raise InvariantBroken(f"order {order.id} would not close anything")
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -159,8 +160,9 @@ class Ledger:
         self._orders[order.id] = order
 
     def touch(self, order: Order) -> None:
-        """Have a changed order written with this transaction."""
+        """Take note of a changed order: the book looks again, and the transaction writes it."""
         self._orders[order.id] = order
+        self.book.refresh(order)
 
     def move(self, order: Order, status: Status) -> None:
         """Take an order to another state and, when that ends it, out of the book."""
@@ -169,6 +171,12 @@ class Ledger:
         if not order.is_open:
             self.book.remove(order)
         self._tell(status.value, order)
+
+    def regroup(self, order: Order, parent_id: str) -> None:
+        """Make an exit follow another parent, the one that replaced its own."""
+        self.book.remove(order)
+        order.parent_id = parent_id
+        self.add(order)
 
     def fill(self, order: Order, qty: Decimal, price: Decimal) -> None:
         """Execute part or all of an order: its fill, the cash and the position together."""

@@ -51,12 +51,11 @@ def value(account: Account, book: Book, ticks: Mapping[str, Tick]) -> Valuation:
     long_value = sum((amount for amount in values if amount > 0), ZERO)
     short_value = sum((amount for amount in values if amount < 0), ZERO)
     equity = account.cash + long_value + short_value
-    opening = (order for order in book if not order.intent.closes)
     return Valuation(
         cash=account.cash,
         long_value=long_value,
         short_value=short_value,
-        held=sum((_held(order, ticks[order.symbol]) for order in opening), ZERO),
+        held=sum((_held(order, ticks[order.symbol]) for order in book.opening()), ZERO),
         multiplier=min(_multiplier(equity), int(account.settings.max_margin_multiplier)),
     )
 

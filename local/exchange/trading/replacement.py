@@ -99,10 +99,9 @@ def swap(old: Order, new: Order, ledger: Ledger) -> Order:
     new.status = Status.HELD if was_held else Status.PENDING_NEW
     ledger.add(new)
     for leg in legs:
-        leg.parent_id = new.id
         if not leg.active:
             leg.qty = new.qty
-        ledger.touch(leg)
+        ledger.regroup(leg, new.id)
     answer = replace(new)
     if not was_held:
         route(new, ledger)

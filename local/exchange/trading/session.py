@@ -43,10 +43,8 @@ def process_tick(ledger: Ledger, market: Market, profile: FillProfile) -> None:
         _open_session(ledger, market)
     for symbol in ledger.book.symbols():
         tick = market.tick(symbol, ledger.moment)
-        waiting = [order for order in ledger.book.of_symbol(symbol) if order.active]
-        for order in waiting:
-            if order.is_open:
-                _match(ledger, order, tick, profile)
+        if ledger.book.waiting(symbol).is_over(tick):
+            _match_all(ledger, symbol, tick, profile)
     if ledger.moment.tick == market.calendar[ledger.moment.session].last_tick:
         _close_session(ledger, market)
 
@@ -55,6 +53,12 @@ def ticks_of(market: Market, ledger: Ledger) -> dict[str, Tick]:
     """Return the current tick of every symbol that is held or has an open order."""
     symbols = {*ledger.account.positions, *ledger.book.symbols()}
     return {symbol: market.tick(symbol, ledger.moment) for symbol in symbols}
+
+
+def _match_all(ledger: Ledger, symbol: str, tick: Tick, profile: FillProfile) -> None:
+    for order in [order for order in ledger.book.of_symbol(symbol) if order.active]:
+        if order.is_open:  # an order before it may have ended it
+            _match(ledger, order, tick, profile)
 
 
 def _match(ledger: Ledger, order: Order, tick: Tick, profile: FillProfile) -> None:

@@ -137,11 +137,11 @@ def _base_price(ticket: Ticket, tick: Tick) -> Decimal:
 
 
 def _check_opening(ticket: Ticket, ledger: Ledger, market: Market, tick: Tick) -> None:
-    opposite = ledger.book.opening(ticket.symbol, ticket.side.opposite)
+    opposite = ledger.book.first_opening(ticket.symbol, ticket.side.opposite)
     if opposite:
         # Alpaca lets limits rest that do not cross. Here no two opening orders may face each
         # other, which also keeps a position from ever turning around in one fill.
-        raise errors.wash_trade(opposite[0].id)
+        raise errors.wash_trade(opposite.id)
     if ticket.side is Side.SELL:
         _check_shorting(ticket, ledger.account, ledger, market)
     limit, stop = ticket.limit_price, ticket.stop_price

@@ -166,8 +166,12 @@ class LedgerMachine(RuleBasedStateMachine):
         if not hasattr(self, "exchange"):
             return
         for symbol in ("AAPL", "MSFT", "GOOG"):
-            reserved = self.exchange.ledger.book.reserved(symbol)
-            assert reserved <= abs(self.exchange.account.qty(symbol))
+            held: dict[str, Decimal] = {}
+            for order in self.exchange.ledger.book.closing(symbol):
+                key = order.group_id
+                held[key] = max(held.get(key, Decimal(0)), order.remaining)
+            assert self.exchange.ledger.book.reserved(symbol) == sum(held.values())
+            assert sum(held.values()) <= abs(self.exchange.account.qty(symbol))
 
     @invariant()
     def no_order_is_lost_doubled_or_taken_back(self) -> None:
