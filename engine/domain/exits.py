@@ -19,9 +19,9 @@ class Care(StrEnum):
     """What a position needs now."""
 
     NOTHING = "nothing"
-    CLOSE = "close"          # close it at market: nothing at the broker will
-    PROTECT = "protect"      # rest a stop at the broker for the uncovered part
-    SUSPECT = "suspect"      # its resting stop should have acted; close it when this lasts
+    CLOSE = "close"  # close it at market: nothing at the broker will
+    PROTECT = "protect"  # rest a stop at the broker for the uncovered part
+    SUSPECT = "suspect"  # its resting stop should have acted; close it when this lasts
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,14 @@ def watch_trade(trade: OpenTrade, quote: Quote, *, entry_is_open: bool) -> Watch
         if not covered:
             return Watch(trade, mark, protected, Care.CLOSE, "stop_loss", f"{mark} is through the stop {stop}")
         if _stop_is_idle(trade) and _is_through(trade, mark, _slackened(trade, stop)):
-            return Watch(trade, mark, protected, Care.SUSPECT, "stop_loss",
-                         f"{mark} is through the stop {stop}, and the resting stop has not acted")
+            return Watch(
+                trade,
+                mark,
+                protected,
+                Care.SUSPECT,
+                "stop_loss",
+                f"{mark} is through the stop {stop}, and the resting stop has not acted",
+            )
     if target is not None and not _has_leg(trade, Purpose.TAKE_PROFIT) and _is_through(trade, target, mark):
         return Watch(trade, mark, protected, Care.CLOSE, "take_profit", f"{mark} has reached the target {target}")
     if not covered and stop is not None:
@@ -76,7 +82,8 @@ def protected_qty(trade: OpenTrade) -> Decimal:
 def blocking_legs(trade: OpenTrade, exit_order: Order) -> tuple[Order, ...]:
     """Return the resting orders that reserve the shares an exit wants to sell."""
     return tuple(
-        leg for leg in trade.legs
+        leg
+        for leg in trade.legs
         if leg.id != exit_order.id and leg.state.is_at_broker and leg.broker_order_id is not None
     )
 

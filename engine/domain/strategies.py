@@ -110,9 +110,7 @@ def _build_ma_crossover(params: Mapping[str, Any]) -> Strategy:
     fast, slow = int(params["fast"]), int(params["slow"])
     if not 1 <= fast < slow:
         raise ValueError("1 <= fast < slow is required")
-    return Strategy(
-        "ma_crossover", slow + 1, lambda closes: ma_crossover(closes, fast=fast, slow=slow)
-    )
+    return Strategy("ma_crossover", slow + 1, lambda closes: ma_crossover(closes, fast=fast, slow=slow))
 
 
 def _build_rsi_reversion(params: Mapping[str, Any]) -> Strategy:

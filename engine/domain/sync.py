@@ -50,23 +50,18 @@ def due_cancels(
     time to live, and while an entry is partly filled the broker does not work its protective legs.
     """
     return [
-        order for order in ours
+        order
+        for order in ours
         if order.state.is_at_broker
         and order.broker_order_id is not None
-        and (
-            order.cancel_requested_at is not None
-            or _has_rested(order, market_now, rest_max, partial_max)
-        )
+        and (order.cancel_requested_at is not None or _has_rested(order, market_now, rest_max, partial_max))
     ]
 
 
 def _is_news(theirs: BrokerOrder, known: dict[str, Order]) -> bool:
     ours = known.get(theirs.broker_order_id) or known.get(theirs.client_order_id)
     return (
-        ours is None
-        or ours.broker_status != theirs.status
-        or ours.filled_qty != theirs.filled_qty
-        or bool(theirs.legs)
+        ours is None or ours.broker_status != theirs.status or ours.filled_qty != theirs.filled_qty or bool(theirs.legs)
     )
 
 

@@ -49,8 +49,13 @@ class Leases(Protocol):
         ...
 
     def heartbeat(
-        self, *, version: str, market_at: datetime | None, jobs: Mapping[str, Any],
-        detail: Mapping[str, Any], ttl_s: int,
+        self,
+        *,
+        version: str,
+        market_at: datetime | None,
+        jobs: Mapping[str, Any],
+        detail: Mapping[str, Any],
+        ttl_s: int,
     ) -> TradingControl:
         """Renew the lease and note the sign of life; answers what the controls say now."""
         ...

@@ -18,6 +18,7 @@ from engine.domain.sizing import SizingRules, plan_entry
 from engine.domain.strategies import build_strategy
 from engine.ports.authority import OrderDesk
 from engine.ports.market_data import MarketData
+from engine.service import metrics
 from engine.service.bar_history import BarHistory
 from engine.service.crash_points import MID_TICK, crash_point
 from engine.service.exit_desk import Exit, ExitDesk
@@ -32,7 +33,12 @@ class AutoTrader:
     """One tick judges every new bar of every active profile, once."""
 
     def __init__(
-        self, market_data: MarketData, desk: OrderDesk, exits: ExitDesk, history: BarHistory, book: Book,
+        self,
+        market_data: MarketData,
+        desk: OrderDesk,
+        exits: ExitDesk,
+        history: BarHistory,
+        book: Book,
         health: HealthTracker,
     ) -> None:
         self._market_data = market_data
@@ -75,9 +81,15 @@ class AutoTrader:
 
     def _heed_pause(self, request: EntryRequest, answer: Answer) -> Answer | None:
         paused = self._health.is_paused(request.profile_id, request.symbol)
+        metrics.GATE_ANSWERS.labels(answer.code or answer.state).inc()
         log.info(
-            "entry put to the gate", order_id=request.id, symbol=request.symbol, why=request.signal.reason,
-            state=answer.state, code=answer.code, paused=paused,
+            "entry put to the gate",
+            order_id=request.id,
+            symbol=request.symbol,
+            why=request.signal.reason,
+            state=answer.state,
+            code=answer.code,
+            paused=paused,
         )
         return None if paused else answer
 
@@ -105,8 +117,12 @@ class AutoTrader:
                 self._judged[profile.id, symbol] = bar.at
                 continue
             signal = Signal(
-                strategy=strategy.name, action=verdict.action, strength=verdict.strength, bar_at=bar.at,
-                reason=verdict.reason, detail={"reason": verdict.reason, "close": str(bar.close)},
+                strategy=strategy.name,
+                action=verdict.action,
+                strength=verdict.strength,
+                bar_at=bar.at,
+                reason=verdict.reason,
+                detail={"reason": verdict.reason, "close": str(bar.close)},
             )
             wishes.append((profile, symbol, signal))
         return wishes
@@ -147,8 +163,13 @@ def _closings(wish: Wish, snapshot: Snapshot) -> list[Exit]:
 
 
 def _entry(
-    profile: Profile, quote: Quote, signal: Signal, market: MarketTime, *,
-    qty_max: Decimal | None, notional_max_usd: Decimal | None,
+    profile: Profile,
+    quote: Quote,
+    signal: Signal,
+    market: MarketTime,
+    *,
+    qty_max: Decimal | None,
+    notional_max_usd: Decimal | None,
 ) -> EntryRequest | None:
     try:
         rules = SizingRules.from_params(profile.params)

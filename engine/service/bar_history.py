@@ -61,9 +61,7 @@ class BarHistory:
     def _may_have_new(self, timeframe: str, market: MarketTime) -> bool:
         checked_at, was_open = self._checked_at[timeframe]
         if timeframe == "1Day":
-            return (market.is_open, market.session_date) != (
-                was_open, MarketTime(checked_at, was_open).session_date
-            )
+            return (market.is_open, market.session_date) != (was_open, MarketTime(checked_at, was_open).session_date)
         length_s = TIMEFRAME_LENGTHS[timeframe].total_seconds()
         # Intraday bars end on the clock's multiples of their length.
         return int(market.now.timestamp() // length_s) > int(checked_at.timestamp() // length_s)

@@ -66,8 +66,12 @@ class ExitDesk:
 
     def _note(self, wish: Exit, answer: Answer) -> None:
         log.info(
-            "exit asked for", trade_id=wish.trade_id, purpose=wish.purpose, why=wish.reason,
-            state=answer.state, code=answer.code,
+            "exit asked for",
+            trade_id=wish.trade_id,
+            purpose=wish.purpose,
+            why=wish.reason,
+            state=answer.state,
+            code=answer.code,
         )
         if not answer.state.is_open and answer.code not in ("NO_POSITION", "DUPLICATE_ORDER", "TRADING_HALTED"):
             self._attempts[wish.trade_id, wish.purpose] = self._attempts.get((wish.trade_id, wish.purpose), 0) + 1

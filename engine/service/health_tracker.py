@@ -16,7 +16,6 @@ class JobHealth:
     """The last runs of one job. Seconds are monotonic; `limit_s` is the age that counts as dead."""
 
     limit_s: float
-    started_s: float
     done_s: float
     runs: int = 0
     failures: int = 0
@@ -67,11 +66,7 @@ class HealthTracker:
     def expect_job(self, name: str, limit_s: float) -> None:
         now = self._clock.monotonic_s()
         with self._lock:
-            self._jobs[name] = JobHealth(limit_s=limit_s, started_s=now, done_s=now)
-
-    def job_started(self, name: str) -> None:
-        with self._lock:
-            self._jobs[name].started_s = self._clock.monotonic_s()
+            self._jobs[name] = JobHealth(limit_s=limit_s, done_s=now)
 
     def job_done(self, name: str) -> None:
         with self._lock:
@@ -102,7 +97,16 @@ class HealthTracker:
                 for name, job in self._jobs.items()
             }
 
+    def not_ready_because(self) -> list[str]:
+        """Return why the engine does not trade as it should; empty when it does."""
+        jobs = self.jobs()
+        reasons = ["the engine is still recovering"] if not jobs else []
+        if self.is_stale:
+            reasons.append("the authority has not been heard lately")
+        if self._brake.is_on:
+            reasons.append("the local brake is on")
+        return reasons + [f"job {name} has not succeeded in time" for name, job in jobs.items() if not job["healthy"]]
+
     @property
     def is_ready(self) -> bool:
-        """Tell whether the engine trades as it should: authority heard, every job alive."""
-        return not self.is_stale and all(job["healthy"] for job in self.jobs().values())
+        return not self.not_ready_because()

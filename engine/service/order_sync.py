@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
@@ -31,30 +32,31 @@ class OrderSync:
         self._foreign: dict[str, BrokerOrder] = {}
         self._late: dict[str, BrokerOrder] = {}
         self._missing: set[str] = set()
+        self._lock = threading.RLock()
 
     def run(self, market: MarketTime) -> int:
         """Bring our books up to date once; return how many orders changed."""
-        snapshot = self._book.read()
-        theirs = self._broker.open_orders()
-        plan = plan_sync(snapshot.orders, theirs)
-        self._forget_ended_foreign(theirs)
-        news = [order for order in plan.updates if order.broker_order_id not in self._foreign]
-        changed = self.record([*news, *self._look_up(plan.lookups)])
-        if changed:
+        with self._lock:
             snapshot = self._book.read()
-        self._cancel_due(snapshot, market)
-        return changed
+            theirs = self._broker.open_orders()
+            plan = plan_sync(snapshot.orders, theirs)
+            self._forget_ended_foreign(theirs)
+            news = [order for order in plan.updates if order.broker_order_id not in self._foreign]
+            changed = self.record([*news, *self._look_up(plan.lookups)])
+            self._cancel_due(self._book.read(), market)
+            return changed
 
     def record(self, orders: Sequence[BrokerOrder]) -> int:
         """Report orders to the authority; cancel those that should not live; count what changed."""
         if not orders:
             return 0
         answers = self._desk.record_updates(orders)
-        for order, answer in zip(orders, answers, strict=True):
-            if answer.id is None:
-                self._foreign[order.broker_order_id] = order
-            elif answer.late:
-                self._cancel_late(order)
+        with self._lock:
+            for order, answer in zip(orders, answers, strict=True):
+                if answer.id is None:
+                    self._foreign[order.broker_order_id] = order
+                elif answer.late:
+                    self._cancel_late(order)
         changed = sum(answer.changed for answer in answers)
         if changed:
             self._book.outdate()
@@ -88,9 +90,7 @@ class OrderSync:
         return [order for order in found.values() if order is not None]
 
     def _cancel_due(self, snapshot: Snapshot, market: MarketTime) -> None:
-        due = due_cancels(
-            snapshot.orders, market_now=market.now, rest_max=REST_MAX, partial_max=PARTIAL_MAX
-        )
+        due = due_cancels(snapshot.orders, market_now=market.now, rest_max=REST_MAX, partial_max=PARTIAL_MAX)
         for order in due:
             if order.broker_order_id is not None:
                 log.info("cancelling", order_id=order.id, symbol=order.symbol, purpose=order.purpose)

@@ -48,9 +48,7 @@ class PositionMonitor:
             return []
         quotes = self._market_data.quotes({trade.symbol for trade in snapshot.trades})
         return [
-            watch_trade(
-                trade, quotes[trade.symbol], entry_is_open=trade.trade_id in snapshot.open_entry_trades
-            )
+            watch_trade(trade, quotes[trade.symbol], entry_is_open=trade.trade_id in snapshot.open_entry_trades)
             for trade in snapshot.trades
             if trade.symbol in quotes
         ]
@@ -65,8 +63,12 @@ class PositionMonitor:
                 return _close(trade, watch) if self._suspicions[trade.trade_id] >= SUSPECT_LOOKS_MAX else None
             case Care.PROTECT:
                 return Exit(
-                    trade_id=trade.trade_id, purpose=Purpose.STOP_LOSS, exit_reason="stop_loss",
-                    reason=watch.reason, qty=watch.uncovered_qty, stop_price=trade.stop_price,
+                    trade_id=trade.trade_id,
+                    purpose=Purpose.STOP_LOSS,
+                    exit_reason="stop_loss",
+                    reason=watch.reason,
+                    qty=watch.uncovered_qty,
+                    stop_price=trade.stop_price,
                 )
         self._suspicions.pop(trade.trade_id, None)
         return None

@@ -7,10 +7,16 @@ from typing import Final, Literal
 
 from engine.domain.broker_types import MarketTime
 from engine.domain.reconcile import (
-    Finding, compare_positions, find_foreign, find_late, find_missing, find_unprotected,
+    Finding,
+    compare_positions,
+    find_foreign,
+    find_late,
+    find_missing,
+    find_unprotected,
 )
 from engine.ports.authority import StateStore
 from engine.ports.broker import Broker
+from engine.service import metrics
 from engine.service.order_sync import OrderSync
 from engine.service.views import Book
 
@@ -34,6 +40,7 @@ class Reconciler:
         if findings:  # a fill between two reads looks like a difference: look again before saying so
             findings, positions = self._compare(market)
         findings += find_late(self._sync.take_late())
+        metrics.FINDINGS.set(len(findings))
         self._store.record_reconciliation(
             kind=kind,
             orders_checked=max(swept, len(self._book.read().orders)),

@@ -21,8 +21,14 @@ class Recovery:
     """Lease, state, unsettled orders, full reconciliation; then trade."""
 
     def __init__(
-        self, lease: Lease, book: Book, market: MarketClock, settlement: Settlement, reconciler: Reconciler,
-        snapshots: Snapshots, clock: Clock,
+        self,
+        lease: Lease,
+        book: Book,
+        market: MarketClock,
+        settlement: Settlement,
+        reconciler: Reconciler,
+        snapshots: Snapshots,
+        clock: Clock,
     ) -> None:
         self._lease = lease
         self._book = book
@@ -60,13 +66,18 @@ class Recovery:
         findings = self._reconciler.run(market, "full")
         self._lease.beat(market.now)
         log.info(
-            "recovered", open_orders=len(self._book.read().orders), open_trades=len(self._book.read().trades),
-            unsettled=unsettled, findings=len(findings),
+            "recovered",
+            open_orders=len(self._book.read().orders),
+            open_trades=len(self._book.read().trades),
+            unsettled=unsettled,
+            findings=len(findings),
         )
 
     def _tell_last_state(self, error: str) -> None:
         state = self._snapshots.load_file() or {}
         log.warning(
             "authority cannot be reached, retrying; protective orders rest at the broker",
-            error=error, saved_at=state.get("saved_at"), open_trades=len(state.get("trades", [])),
+            error=error,
+            saved_at=state.get("saved_at"),
+            open_trades=len(state.get("trades", [])),
         )

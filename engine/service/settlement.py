@@ -38,7 +38,8 @@ class Settlement:
     def run(self) -> int:
         """Settle what can be settled; return how many orders are still open questions."""
         unsettled = [
-            order for order in self._book.read().orders
+            order
+            for order in self._book.read().orders
             if order.state is OrderState.UNKNOWN or self._permit_is_over(order)
         ]
         return self._settle(unsettled)
@@ -54,7 +55,8 @@ class Settlement:
     def _settle(self, unsettled: list[Order]) -> int:
         results = [self._look_up(order) for order in unsettled]
         news = [
-            result for order, result in zip(unsettled, results, strict=True)
+            result
+            for order, result in zip(unsettled, results, strict=True)
             if not (result.outcome is Outcome.UNKNOWN and order.state is OrderState.UNKNOWN)
         ]
         if news:
@@ -71,11 +73,15 @@ class Settlement:
         if self._is_missing_for_good(order):
             log.warning("was never sent", order_id=order.id, purpose=order.purpose)
             return Submission(
-                id=order.id, outcome=Outcome.NOT_SENT, code="NOT_SENT",
+                id=order.id,
+                outcome=Outcome.NOT_SENT,
+                code="NOT_SENT",
                 reason="Never reached the broker: looked up repeatedly after its permit ran out.",
             )
         return Submission(
-            id=order.id, outcome=Outcome.UNKNOWN, code="LOOKING_UP",
+            id=order.id,
+            outcome=Outcome.UNKNOWN,
+            code="LOOKING_UP",
             reason="Its fate at the broker is being looked up.",
         )
 

@@ -23,6 +23,13 @@ class Snapshots:
         self._book = book
         self._clock = clock
         self._path = path
+        self._was_open = False
+
+    def watch_close(self, market: MarketTime) -> None:
+        """Note the equity when the market has closed since the last look: the session's last word."""
+        if self._was_open and not market.is_open:
+            self.record_equity(market)
+        self._was_open = market.is_open
 
     def record_equity(self, market: MarketTime) -> None:
         """Note what every profile is worth now."""

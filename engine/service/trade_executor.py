@@ -17,6 +17,7 @@ from engine.domain.submission import Outcome, Submission
 from engine.ports.authority import OrderDesk
 from engine.ports.broker import Broker
 from engine.ports.clock import Clock
+from engine.service import metrics
 from engine.service.crash_points import AFTER_CLAIM, AFTER_SUBMIT, crash_point
 from engine.service.health_tracker import HealthTracker
 from engine.service.lease import Lease
@@ -41,8 +42,16 @@ class TradeExecutor:
     """Checks before each send: brake off, permit not over, lease held; entries also: not paused."""
 
     def __init__(
-        self, broker: Broker, desk: OrderDesk, book: Book, sync: OrderSync, health: HealthTracker,
-        lease: Lease, clock: Clock, *, senders: int,
+        self,
+        broker: Broker,
+        desk: OrderDesk,
+        book: Book,
+        sync: OrderSync,
+        health: HealthTracker,
+        lease: Lease,
+        clock: Clock,
+        *,
+        senders: int,
     ) -> None:
         self._broker = broker
         self._desk = desk
@@ -89,7 +98,9 @@ class TradeExecutor:
             self._sync.record(final)
             if any(_has_filled(leg, final) for leg in legs):
                 return Submission(
-                    id=permit.order.id, outcome=Outcome.REJECTED, code="POSITION_CHANGED",
+                    id=permit.order.id,
+                    outcome=Outcome.REJECTED,
+                    code="POSITION_CHANGED",
                     reason="A protective order filled first; the exit was not sent.",
                 )
         return self._submit(permit)
@@ -113,9 +124,17 @@ class TradeExecutor:
         if self._clock.monotonic_s() >= permit.until_s:
             return _not_sent(order, "PERMIT_EXPIRED", "The permit ran out before the order was sent.")
         submission = self._settle_at_once(self._broker.submit(order))
+        metrics.SUBMISSIONS.labels(order.purpose, submission.outcome).inc()
         log.info(
-            "sent", order_id=order.id, symbol=order.symbol, purpose=order.purpose, side=order.side,
-            qty=str(order.qty), outcome=submission.outcome, code=submission.code, reason=submission.reason,
+            "sent",
+            order_id=order.id,
+            symbol=order.symbol,
+            purpose=order.purpose,
+            side=order.side,
+            qty=str(order.qty),
+            outcome=submission.outcome,
+            code=submission.code,
+            reason=submission.reason,
             request_id=submission.request_id,
         )
         return submission
@@ -130,9 +149,7 @@ class TradeExecutor:
             found = None
         if found is None:
             return submission
-        return Submission(
-            id=submission.id, outcome=Outcome.ACCEPTED, order=found, request_id=submission.request_id
-        )
+        return Submission(id=submission.id, outcome=Outcome.ACCEPTED, order=found, request_id=submission.request_id)
 
     def _cancel_legs(self, legs: Sequence[Order]) -> list[BrokerOrder] | None:
         """Cancel protective orders by id; return how they ended, None when they are not gone in time."""

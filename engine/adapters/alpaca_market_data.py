@@ -1,0 +1,94 @@
+"""Alpaca's market data, and its clock, behind the MarketData port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from alpaca.common.exceptions import APIError
+from alpaca.data.historical.stock import StockHistoricalDataClient
+from alpaca.trading.client import TradingClient
+
+from engine.adapters.alpaca_http import decimal, moment, read_errors, tame
+from engine.domain.broker_types import Bar, MarketTime, Quote
+from engine.domain.errors import BrokerUnavailable
+
+PAGES_MAX: Final = 200  # a server that never ends its pages must not hold us for ever
+
+
+class AlpacaMarketData:
+    """`feed` as in Alpaca's documentation (iex is free); None leaves it to the server."""
+
+    def __init__(self, *, base_url: str, data_url: str, api_key: str, secret_key: str, feed: str | None = None) -> None:
+        self._trading = TradingClient(api_key, secret_key, raw_data=True, url_override=base_url.rstrip("/"))
+        self._data = StockHistoricalDataClient(api_key, secret_key, raw_data=True, url_override=data_url.rstrip("/"))
+        tame(self._trading, base_url)
+        tame(self._data, data_url)
+        self._feed = {"feed": feed} if feed else {}
+
+    def clock(self) -> MarketTime:
+        """Return the market's time and whether it is open."""
+        with read_errors():
+            body: Any = self._trading.get("/clock")
+            return MarketTime(moment(body["timestamp"]).astimezone(UTC), bool(body["is_open"]))
+
+    def bars(self, symbols: Iterable[str], timeframe: str, start: datetime) -> list[Bar]:
+        """Return the bars that begin at or after `start`, oldest first per symbol."""
+        query = {
+            "symbols": ",".join(symbols),
+            "timeframe": timeframe,
+            "start": start.isoformat(),
+            "limit": 10_000,
+            "adjustment": "split",
+            **self._feed,
+        }
+        return [bar for page in self._pages("/stocks/bars", query) for bar in _bars(page["bars"], timeframe)]
+
+    def quotes(self, symbols: Iterable[str]) -> dict[str, Quote]:
+        """Return the latest quotes; symbols without one are missing."""
+        page = self._get("/stocks/quotes/latest", {"symbols": ",".join(sorted(symbols)), **self._feed})
+        with read_errors():
+            quotes = [_quote(symbol, row) for symbol, row in page["quotes"].items()]
+        # One side missing is reported as 0: that is no price to trade at.
+        return {quote.symbol: quote for quote in quotes if quote.bid > 0 and quote.ask > 0}
+
+    def _pages(self, path: str, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        page = self._get(path, query)
+        yield page
+        for _ in range(PAGES_MAX):
+            if not page.get("next_page_token"):
+                return
+            page = self._get(path, {**query, "page_token": page["next_page_token"]})
+            yield page
+
+    def _get(self, path: str, query: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            with read_errors():
+                body: Any = self._data.get(path, dict(query))
+                page: Mapping[str, Any] = body
+                return page
+        except APIError as error:
+            raise BrokerUnavailable(f"Alpaca does not know {path}") from error
+
+
+def _bars(rows_by_symbol: Mapping[str, Any], timeframe: str) -> list[Bar]:
+    with read_errors():
+        return [
+            Bar(
+                symbol,
+                timeframe,
+                moment(row["t"]).astimezone(UTC),
+                decimal(row["o"]),
+                decimal(row["h"]),
+                decimal(row["l"]),
+                decimal(row["c"]),
+                decimal(row["v"]),
+            )
+            for symbol, rows in rows_by_symbol.items()
+            for row in rows
+        ]
+
+
+def _quote(symbol: str, row: Mapping[str, Any]) -> Quote:
+    return Quote(symbol, decimal(row["bp"]), decimal(row["ap"]), moment(row["t"]).astimezone(UTC))

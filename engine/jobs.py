@@ -1,0 +1,128 @@
+"""The table of jobs: what runs, how often, and after how long without a good run it counts as dead."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from engine.bootstrap import Engine
+from engine.domain.errors import LeaseLost, Retryable
+from engine.service import metrics
+
+DEAD_AFTER_RUNS: Final = 5
+DEAD_AFTER_MIN_S: Final = 10.0
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row of the table; seconds of wall time."""
+
+    name: str
+    every_s: float
+    run: Callable[[], object]
+
+    @property
+    def limit_s(self) -> float:
+        return max(self.every_s * DEAD_AFTER_RUNS, DEAD_AFTER_MIN_S)
+
+
+def job_table(engine: Engine) -> list[Job]:
+    """Return every job of the engine."""
+    market, every = engine.market.read, engine.settings.cadence
+    return [
+        Job("heartbeat", every.heartbeat_s, lambda: _beat(engine)),
+        Job("order_sync", every.sync_s, lambda: engine.sync.run(market())),
+        Job("position_monitor", every.monitor_s, lambda: engine.monitor.run(market())),
+        Job("trade_tick", every.trade_tick_s, lambda: _trade(engine)),
+        Job("submit", every.submit_s, engine.executor.submit_ready),
+        Job("settlement", every.settle_s, engine.settlement.run),
+        Job("session_close", every.trade_tick_s, lambda: engine.snapshots.watch_close(market())),
+        Job("snapshots", every.equity_s, lambda: _snapshot(engine)),
+        Job("reconcile", every.reconcile_s, lambda: engine.reconciler.run(market(), "incremental")),
+        Job("reconcile_full", every.full_reconcile_s, lambda: engine.reconciler.run(market(), "full")),
+    ]
+
+
+class Jobs:
+    """The running table. A late job runs once, never in a burst, and never beside itself."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._stopped = threading.Event()
+        self._lease_lost = False
+        self._table = job_table(engine)
+        self._scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(len(self._table))},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+        for job in self._table:
+            trigger = IntervalTrigger(seconds=job.every_s, timezone="UTC")
+            self._scheduler.add_job(self._run, trigger, args=[job], id=job.name)
+
+    def run_until_stopped(self) -> bool:
+        """Run the table until `stop`; False when the lease was lost."""
+        for job in self._table:
+            self._engine.health.expect_job(job.name, job.limit_s)
+        self._scheduler.start()
+        self._stopped.wait()
+        self._scheduler.shutdown(wait=True)
+        return not self._lease_lost
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _run(self, job: Job) -> None:
+        """Run one job; the engine's one place that catches everything, so that a bug in one job
+        is recorded and leaves the others running."""
+        if self._stopped.is_set():
+            return
+        health = self._engine.health
+        try:
+            job.run()
+        except LeaseLost as error:
+            log.error("lease lost, stopping", job=job.name, error=str(error))
+            self._lease_lost = True
+            self.stop()
+        except Retryable as error:
+            log.warning("job will be tried again", job=job.name, error=str(error))
+            self._note_failure(job, error)
+        except Exception as error:
+            log.exception("job failed", job=job.name)
+            self._note_failure(job, error)
+        else:
+            health.job_done(job.name)
+            metrics.JOB_RUNS.labels(job.name, "done").inc()
+
+    def _note_failure(self, job: Job, error: Exception) -> None:
+        self._engine.health.job_failed(job.name, error)
+        metrics.JOB_RUNS.labels(job.name, "failed").inc()
+
+
+def _beat(engine: Engine) -> None:
+    # The lease must be renewed whether or not the market can be read.
+    market = engine.market.last
+    engine.lease.beat(None if market is None else market.now)
+    metrics.ENTRIES_PAUSED.set(engine.health.is_paused())
+    if engine.book.last is not None:
+        metrics.OPEN_TRADES.set(len(engine.book.last.trades))
+
+
+def _trade(engine: Engine) -> None:
+    if engine.health.brake_is_on:
+        return
+    engine.trader.tick(engine.market.read())
+    engine.history.record()
+
+
+def _snapshot(engine: Engine) -> None:
+    market = engine.market.read()
+    engine.snapshots.record_equity(market)
+    engine.snapshots.save_state(market)
