@@ -164,9 +164,7 @@ def request_exits(client: Client, *, shard: str, token: int, requests: Payload) 
     return [Answer.model_validate(row) for row in data]
 
 
-def claim_orders(
-    client: Client, *, shard: str, token: int, limit: int = 50, purpose: str | None = None
-) -> list[Order]:
+def claim_orders(client: Client, *, shard: str, token: int, limit: int = 50, purpose: str | None = None) -> list[Order]:
     """Take permits for orders that are ready, exits first."""
     data = _call(client, "claim_orders", p_shard=shard, p_token=token, p_limit=limit, p_purpose=purpose)
     return [Order.model_validate(row) for row in data]
@@ -210,7 +208,9 @@ def record_bars(client: Client, *, bars: Payload) -> int:
 
 def save_bot_state(client: Client, *, shard: str, token: int, state: Mapping[str, Any]) -> datetime:
     """Keep a snapshot of the engine's state; return when it was saved."""
-    return datetime.fromisoformat(str(_call(client, "save_bot_state", p_shard=shard, p_token=token, p_state=dict(state))))
+    return datetime.fromisoformat(
+        str(_call(client, "save_bot_state", p_shard=shard, p_token=token, p_state=dict(state)))
+    )
 
 
 def load_bot_state(client: Client, *, shard: str) -> SavedState | None:

@@ -1,13 +1,13 @@
 """What can go wrong when talking to the authority, and who has to act.
 
-    AuthorityError
-    ├── Unreachable        wait and retry: nothing is known about the call's outcome
-    ├── NotSignedIn        the user signs in again
-    ├── Forbidden          the user asks an admin
-    ├── Invalid            the caller corrects its input; nothing was changed
-    ├── NotFound           the caller looks again; the thing is not there (any more)
-    ├── Conflict           the user looks at the current state and decides again
-    └── LeaseLost          the engine stops writing and recovers
+AuthorityError
+├── Unreachable        wait and retry: nothing is known about the call's outcome
+├── NotSignedIn        the user signs in again
+├── Forbidden          the user asks an admin
+├── Invalid            the caller corrects its input; nothing was changed
+├── NotFound           the caller looks again; the thing is not there (any more)
+├── Conflict           the user looks at the current state and decides again
+└── LeaseLost          the engine stops writing and recovers
 """
 
 from collections.abc import Iterator

@@ -11,7 +11,9 @@ create table public.fills (
     side           public.order_side not null,
     purpose        public.order_purpose not null,
     qty            numeric(24, 9) not null check (qty > 0),
-    price          numeric(24, 9) not null check (price > 0),
+    -- Implied by the broker's running averages; kept fine enough that notionals come out exact.
+    price          numeric(38, 18) not null check (price > 0),
+    notional_usd   numeric(28, 9) generated always as (round(qty * price, 9)) stored,
     -- The order's filled quantity after this fill: the same fill, told twice, lands on the same key.
     cumulative_qty numeric(24, 9) not null,
     executed_at    timestamptz not null,         -- market time
@@ -106,24 +108,26 @@ create function private.book_fill(p_order public.orders, p_filled_qty numeric, p
 as $$
 declare
     v_qty numeric := p_filled_qty - p_order.filled_qty;
-    v_price numeric := (p_filled_qty * p_avg_price - p_order.filled_qty * coalesce(p_order.filled_avg_price, 0))
-                       / nullif(p_filled_qty - p_order.filled_qty, 0);
+    v_price numeric := round((p_filled_qty * p_avg_price - p_order.filled_qty * coalesce(p_order.filled_avg_price, 0))
+                             / nullif(p_filled_qty - p_order.filled_qty, 0), 18);
+    v_notional numeric;
 begin
     insert into public.fills (order_id, trade_id, owner_id, profile_id, symbol, side, purpose, qty, price,
                               cumulative_qty, executed_at)
     values (p_order.id, p_order.trade_id, p_order.owner_id, p_order.profile_id, p_order.symbol, p_order.side,
-            p_order.purpose, v_qty, v_price, p_filled_qty, p_at);
+            p_order.purpose, v_qty, v_price, p_filled_qty, p_at)
+    returning notional_usd into v_notional;
     if p_order.purpose = 'entry' then
         insert into public.trades as t (id, owner_id, profile_id, symbol, position_side, qty_entered,
                                         entry_notional_usd, opened_at)
         values (p_order.trade_id, p_order.owner_id, p_order.profile_id, p_order.symbol, p_order.position_side,
-                v_qty, v_qty * v_price, p_at)
+                v_qty, v_notional, p_at)
         on conflict (id) do update
-            set qty_entered = t.qty_entered + v_qty, entry_notional_usd = t.entry_notional_usd + v_qty * v_price,
+            set qty_entered = t.qty_entered + v_qty, entry_notional_usd = t.entry_notional_usd + v_notional,
                 closed_at = null;
     else
         update public.trades t
-           set qty_exited = t.qty_exited + v_qty, exit_notional_usd = t.exit_notional_usd + v_qty * v_price,
+           set qty_exited = t.qty_exited + v_qty, exit_notional_usd = t.exit_notional_usd + v_notional,
                exit_reason = coalesce(p_order.exit_reason, p_order.purpose::text)
          where t.id = p_order.trade_id;
     end if;

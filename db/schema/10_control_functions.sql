@@ -208,7 +208,7 @@ begin
         return format('Scope %L is unknown: use global, profile or symbol.', left(p_scope, 40));
     elsif private.control_key(p_scope::public.control_scope, p_scope_key) is null then
         return format('%s %L is not known here.', initcap(p_scope), left(p_scope_key, 60));
-    elsif length(trim(coalesce(p_reason, ''))) = 0 then
+    elsif coalesce(p_reason, '') !~ '\S' then
         return 'A reason is required: say in a few words why.';
     elsif length(p_reason) > 500 then
         return format('The reason has %s characters; at most 500 are kept. Shorten it.', length(p_reason));
@@ -266,7 +266,7 @@ begin
 
     if coalesce(v_now.mode, 'RUNNING') <> p_to then
         v_canceled := private.change_mode(p_to, p_scope::public.control_scope,
-            private.control_key(p_scope::public.control_scope, p_scope_key), trim(p_reason), p_reason_code,
+            private.control_key(p_scope::public.control_scope, p_scope_key), regexp_replace(p_reason, '^\s+|\s+$', '', 'g'), p_reason_code,
             p_resume_at, p_cancel_entries);
     end if;
     v_answer := jsonb_build_object(

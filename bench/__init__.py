@@ -1,0 +1,1 @@
+"""The figures of Interlock, as ratios measured in one run."""

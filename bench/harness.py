@@ -1,0 +1,130 @@
+"""A fresh stack with many profiles, and what every measurement needs."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+from supabase import Client
+
+from db import commands
+from db.client import engine_client
+
+SYMBOL = "AAPL"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report."""
+
+    what: str
+    measured: str
+    target: str
+    detail: str
+    reached: bool
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The authority under measurement."""
+
+    env: dict[str, str]
+    accounts: dict[str, str]
+    client: Client
+    db: psycopg.Connection
+    token: int
+    profiles: list[str]
+
+    def entry(self, profile: str) -> dict[str, Any]:
+        """Return an entry request that the gate accepts."""
+        return {
+            "id": str(uuid4()),
+            "profile_id": profile,
+            "symbol": SYMBOL,
+            "side": "buy",
+            "qty": "1",
+            "limit_price": "100.50",
+            "reference_price": "100.00",
+            "stop_loss_price": "95",
+            "take_profit_price": "110",
+            "market_at": "2007-01-03T15:00:00+00:00",
+            "signal": {"strategy": "bench", "strength": "1", "bar_at": "2007-01-03T14:00:00+00:00", "detail": {}},
+        }
+
+    def ask(self, client: Client, profiles: list[str]) -> list[Any]:
+        """Put one entry per profile to the gate in one call."""
+        requests = [self.entry(p) for p in profiles]
+        answers = commands.request_entries(client, shard="bench", token=self.token, requests=requests)
+        refused = [a for a in answers if a.state != "ready"]
+        assert not refused, refused[:3]
+        return answers
+
+    def clear(self) -> None:
+        """End what is open, so that the next entries are no duplicates."""
+        self.db.execute(
+            "update orders set state = 'canceled' where shard = 'bench' and state in ('ready', 'submitting')"
+        )
+
+    def new_client(self) -> Client:
+        """Return a further connection of the engine's."""
+        return engine_client(self.env["SUPABASE_URL"], self.env["SUPABASE_SECRET_KEY"])
+
+
+@contextmanager
+def authority(profiles: int = 200) -> Iterator[Bench]:
+    """Start a stack of its own in a temporary folder and stop it afterwards."""
+    from tests.support.stack import running_stack
+
+    with tempfile.TemporaryDirectory(prefix="interlock-bench-") as home, running_stack(Path(home)) as stack:
+        client = engine_client(stack.env["SUPABASE_URL"], stack.env["SUPABASE_SECRET_KEY"])
+        with psycopg.connect(stack.env["DATABASE_URL"], autocommit=True) as db:
+            lease = commands.acquire_lease(client, shard="bench", holder="bench", ttl_s=300)
+            assert lease.token is not None
+            yield Bench(
+                env=stack.env,
+                accounts=stack.accounts,
+                client=client,
+                db=db,
+                token=lease.token,
+                profiles=_make_profiles(db, profiles),
+            )
+
+
+def median_ms(run: Callable[[], object], times: int, before: Callable[[], object] | None = None) -> float:
+    """Return the median duration of `run` in milliseconds; `before` is not counted."""
+    return statistics.median(durations_ms(run, times, before))
+
+
+def durations_ms(run: Callable[[], object], times: int, before: Callable[[], object] | None = None) -> list[float]:
+    """Return each duration of `run` in milliseconds; `before` is not counted."""
+    taken = []
+    for _ in range(times):
+        if before:
+            before()
+        start = time.perf_counter()
+        run()
+        taken.append((time.perf_counter() - start) * 1000)
+    return taken
+
+
+def percentile(values: list[float], fraction: float) -> float:
+    """Return the value that `fraction` of all values do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * fraction))]
+
+
+def _make_profiles(db: psycopg.Connection, count: int) -> list[str]:
+    db.execute(
+        "insert into profiles (owner_id, name, strategy, symbols, shard, capital_usd)"
+        " select (select user_id from members order by email limit 1), 'bench ' || n, 'bench',"
+        " array[%s, 'MSFT', 'IBM'], 'bench', 1000000 from generate_series(1, %s) n",
+        (SYMBOL, count),
+    )
+    rows = db.execute("select id::text from profiles where shard = 'bench' order by name").fetchall()
+    return [id for (id,) in rows]
