@@ -6,9 +6,9 @@ import asyncio
 
 from aiohttp import web
 
-from local.exchange.http import account, market_data, middleware, orders, positions, reference, sim
+from local.exchange.http import account, market_data, middleware, orders, positions, reference, sim, stream
 from local.exchange.http.faults import FaultSwitch
-from local.exchange.http.keys import ACCESS, CLOCK_CHANGED, EXCHANGE, FAULTS, Access
+from local.exchange.http.keys import ACCESS, CLOCK_CHANGED, EXCHANGE, FAULTS, LISTENERS, Access
 from local.exchange.trading.exchange import Exchange
 
 ROUTES = [
@@ -38,6 +38,7 @@ ROUTES = [
     web.get("/v2/stocks/quotes/latest", market_data.latest_quotes),
     web.get("/v2/stocks/trades/latest", market_data.latest_trades),
     web.get("/v2/stocks/snapshots", market_data.snapshots),
+    web.get(stream.PATH, stream.stream),
     web.get("/_sim/clock", sim.clock),
     web.post("/_sim/clock", sim.set_clock),
     web.post("/_sim/step", sim.step),
@@ -62,5 +63,8 @@ def create_app(exchange: Exchange, access: Access) -> web.Application:
     app[ACCESS] = access
     app[FAULTS] = FaultSwitch()
     app[CLOCK_CHANGED] = asyncio.Event()
+    app[LISTENERS] = stream.Listeners()
+    app.on_shutdown.append(app[LISTENERS].close)
+    exchange.ledger.listeners.append(app[LISTENERS].tell)
     app.add_routes(ROUTES)
     return app

@@ -1,14 +1,19 @@
-"""Typed keys of what the web application carries."""
+"""What the web application carries, and who may come in."""
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from local.exchange.http.faults import FaultSwitch
 from local.exchange.trading.exchange import Exchange
+
+if TYPE_CHECKING:
+    from local.exchange.http.stream import Listeners
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +30,9 @@ EXCHANGE = web.AppKey("exchange", Exchange)
 ACCESS = web.AppKey("access", Access)
 FAULTS = web.AppKey("faults", FaultSwitch)
 CLOCK_CHANGED = web.AppKey("clock_changed", asyncio.Event)
+LISTENERS: web.AppKey[Listeners] = web.AppKey("listeners")
+
+
+def same_text(given: str, expected: str) -> bool:
+    """Compare secrets in a time that tells nothing about them."""
+    return hmac.compare_digest(given.encode(), expected.encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 import requests
 from alpaca.trading.client import TradingClient
@@ -154,6 +156,20 @@ class TestStop:
         assert time.monotonic() - asked < 3
         hanging.join(5)
 
+    def test_ends_within_three_seconds_when_a_client_listens(self, start: Callable[..., Process]) -> None:
+        process = start().wait_until_listening()
+        listening = threading.Event()
+        listener = threading.Thread(target=lambda: asyncio.run(_listen(process.url, listening)))
+        listener.start()
+        assert listening.wait(5)
+        asked = time.monotonic()
+
+        process.popen.send_signal(signal.SIGTERM)
+
+        assert process.ended()[0] == 0
+        assert time.monotonic() - asked < 3
+        listener.join(5)
+
 
 class TestKill:
     def test_loses_and_doubles_nothing_when_killed_while_orders_come_in(self, start: Callable[..., Process]) -> None:
@@ -198,6 +214,17 @@ def _ask_for_the_clock(url: str) -> None:
         requests.get(f"{url}/v2/clock", headers=KEYS, timeout=10)
     except requests.ConnectionError:
         return  # the process ended under the request, as it should
+
+
+async def _listen(url: str, listening: threading.Event) -> None:
+    """Listen to the order stream until the other side ends it."""
+    keys = {"key_id": "PKTEST", "secret_key": "secret"}
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{url}/stream") as socket:
+        await socket.send_json({"action": "authenticate", "data": keys})
+        await socket.send_json({"action": "listen", "data": {"streams": ["trade_updates"]}})
+        async for message in socket:
+            if b"listening" in message.data:
+                listening.set()
 
 
 def _send_orders(url: str, sent: list[str]) -> None:

@@ -1,0 +1,100 @@
+"""The trade_updates stream through the unmodified client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import threading
+import time
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+from alpaca.trading.models import TradeUpdate
+from alpaca.trading.stream import TradingStream
+
+from tests.integration.exchange.live import KEY_ID, SECRET_KEY, LiveExchange
+
+
+class Follower:
+    """A TradingStream in its own thread, and the updates it has received."""
+
+    def __init__(self, live: LiveExchange) -> None:
+        self._updates: queue.Queue[TradeUpdate] = queue.Queue()
+        url = live.url.replace("http", "ws") + "/stream"
+        self._stream = TradingStream(KEY_ID, SECRET_KEY, url_override=url)
+        self._stream.subscribe_trade_updates(self._receive)
+        self._thread = threading.Thread(target=self._stream.run)
+        self._thread.start()
+        deadline = time.monotonic() + 10
+        while not self._stream._running and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.1)  # its request to listen is on the way, and it does not wait for the answer
+
+    async def _receive(self, update: TradeUpdate) -> None:
+        self._updates.put(update)
+
+    def next(self) -> TradeUpdate:
+        return self._updates.get(timeout=10)
+
+    def stop(self) -> None:
+        self._stream.stop()
+        self._thread.join(15)
+
+
+@pytest.fixture
+def follower(live: LiveExchange) -> Iterator[Follower]:
+    follower = Follower(live)
+    yield follower
+    live.order(qty="1")  # the client notices that it should stop only when something arrives
+    follower.stop()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the client uses websockets.legacy
+class TestTradeUpdates:
+    def test_tell_an_orders_whole_life_when_it_fills(self, live: LiveExchange, follower: Follower) -> None:
+        live.order(client_order_id="one")
+        live.step(ticks=1)
+
+        new, fill = follower.next(), follower.next()
+
+        assert (new.event, fill.event) == ("new", "fill")
+        assert (fill.order.client_order_id, fill.qty, fill.position_qty) == ("one", 10, 10)
+        assert str(fill.price) == fill.order.filled_avg_price
+
+    def test_tell_of_every_leg_when_a_bracket_is_canceled(self, live: LiveExchange, follower: Follower) -> None:
+        exits = {"take_profit": {"limit_price": "120"}, "stop_loss": {"stop_price": "60"}}
+        order = live.order(order_class="bracket", **exits).json()
+        live.trading.cancel_order_by_id(order["id"])
+
+        events = [follower.next().event for _ in range(4)]
+
+        assert events == ["new", "canceled", "canceled", "canceled"]
+
+
+class TestHandshake:
+    @pytest.mark.parametrize(
+        "message",
+        [
+            {"action": "authenticate", "data": {"key_id": "PKTEST", "secret_key": "wrong"}},
+            {"action": "listen", "data": {"streams": ["trade_updates"]}},
+            {"action": "authenticate", "data": "nonsense"},
+            "[",
+        ],
+    )
+    def test_connection_ends_when_the_first_message_does_not_authenticate(
+        self, live: LiveExchange, message: object
+    ) -> None:
+        text = message if isinstance(message, str) else json.dumps(message)
+
+        received = asyncio.run(_say(live.url, text))
+
+        assert all(b"unauthorized" in each for each in received)
+
+
+async def _say(url: str, text: str) -> list[bytes]:
+    """Send one message; return what comes back until the other side closes."""
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{url}/stream") as socket:
+        await socket.send_str(text)
+        return [message.data async for message in socket]
