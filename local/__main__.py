@@ -4,10 +4,9 @@ import os
 import sys
 import time
 
-from dotenv import dotenv_values
-
 from local.errors import SetupError
 from local.home import Home
+from local.plan import read_environment
 from local.ports import Ports
 from local.signals import StopRequested, stop_on_signals
 from local.stack import start_stack
@@ -15,7 +14,7 @@ from local.stack import start_stack
 
 def main() -> int:
     """Run the stack in the foreground and return the exit code."""
-    environment = {k: v for k, v in dotenv_values(".env").items() if v} | os.environ
+    environment = read_environment(os.environ)
     with stop_on_signals():
         try:
             _serve(environment)

@@ -36,7 +36,7 @@ class Migration:
 def lay_ground(superuser_url: str) -> None:
     """Create the roles, schemas and functions that a hosted project has from the start."""
     with psycopg.connect(superuser_url) as connection:
-        connection.execute(BOOTSTRAP.read_text())  # type: ignore[call-overload]
+        connection.execute(BOOTSTRAP.read_text())
 
 
 def migrate(owner_url: str, folder: Path = MIGRATIONS) -> int:
@@ -48,9 +48,8 @@ def migrate(owner_url: str, folder: Path = MIGRATIONS) -> int:
     """
     found = [Migration.read(file) for file in sorted(folder.glob("*.sql"))]
     with psycopg.connect(owner_url, autocommit=True) as connection:
-        applied = dict(
-            connection.execute("select version, statements from supabase_migrations.schema_migrations").fetchall()
-        )
+        rows = connection.execute("select version, statements from supabase_migrations.schema_migrations").fetchall()
+        applied: dict[str, list[str] | None] = dict(rows)
         for migration in found:
             if migration.version in applied:
                 _require_unchanged(migration, applied[migration.version])
@@ -72,14 +71,14 @@ def seed(owner_url: str, file: Path = SEED) -> None:
             (path, hashlib.sha256(text.encode()).hexdigest()),
         )
         if new.rowcount:
-            connection.execute(text)  # type: ignore[call-overload]
+            connection.execute(text)
 
 
 def _apply(connection: psycopg.Connection, migration: Migration) -> None:
     try:
         with connection.transaction():
-            connection.execute(migration.sql)  # type: ignore[call-overload]
-            connection.execute("reset all")
+            connection.execute(migration.sql)
+            connection.execute("reset all")  # what a file sets for itself ends with it
             connection.execute(
                 "insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)",
                 (migration.version, migration.name, [migration.sql]),

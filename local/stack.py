@@ -5,10 +5,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from local import accounts, gateway, migrations, postgres, postgrest, postgrest_install
+from local import accounts, addresses, gateway, migrations, postgres, postgrest, postgrest_install
 from local.accounts import Account
 from local.home import Home, Keys, write_env
-from local.ports import LOOPBACK, Ports, listener, variable
+from local.ports import Ports, listener, variable
 from local.processes import Child
 
 Report = Callable[[str], None]
@@ -81,25 +81,11 @@ def start_stack(home: Home, ports: Ports, *, report: Report = lambda _: None) ->
 
         people = accounts.ensure(home, keys, gateway_url=url, owner_url=owner_url)
         migrations.seed(owner_url)
-        env = _environment(keys, ports, supabase_url=url, database_url=owner_url)
+        env = (
+            addresses.supabase(keys, url=url, database_url=owner_url)
+            | addresses.exchange(keys, ports)
+            | addresses.ours(ports)
+        )
         write_env(home.env_file, env)
         return Stack(home, keys, people, env, database, rest, door, cleanup.pop_all())
     raise AssertionError("unreachable")
-
-
-def _environment(keys: Keys, ports: Ports, *, supabase_url: str, database_url: str) -> dict[str, str]:
-    exchange, engine = f"http://{LOOPBACK}:{ports.exchange}", f"http://{LOOPBACK}:{ports.engine_api}"
-    return {
-        "SUPABASE_URL": supabase_url,
-        "SUPABASE_PUBLISHABLE_KEY": keys.publishable_key,
-        "SUPABASE_SECRET_KEY": keys.secret_key,
-        "DATABASE_URL": database_url,
-        "ALPACA_BASE_URL": exchange,
-        "ALPACA_DATA_URL": exchange,
-        "ALPACA_API_KEY": keys.alpaca_api_key,
-        "ALPACA_SECRET_KEY": keys.alpaca_secret_key,
-        "EXCHANGE_ADMIN_TOKEN": keys.exchange_admin_token,
-        "ENGINE_API_URL": engine,
-        "METRICS_URL": f"http://{LOOPBACK}:{ports.metrics}",
-        "APP_URL": f"http://{LOOPBACK}:{ports.app}",
-    }

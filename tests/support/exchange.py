@@ -31,7 +31,12 @@ class RunningExchange:
     def sim(self, method: str, path: str, **body: Any) -> Any:
         """Call `/_sim/<path>` and return its JSON answer."""
         response = httpx.request(
-            method, f"{self.url}/_sim/{path}", json=body or None, headers=self.admin_headers, timeout=30, trust_env=False
+            method,
+            f"{self.url}/_sim/{path}",
+            json=body or None,
+            headers=self.admin_headers,
+            timeout=30,
+            trust_env=False,
         )
         response.raise_for_status()
         return response.json() if response.content else None
