@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from engine.adapters.sim_clock import SimClock, SimTime
 from engine.bootstrap import Engine
+from engine.domain.book import OrderState
 from engine.domain.broker_types import MarketTime
 from engine.domain.errors import ConfigError
 
@@ -57,10 +58,10 @@ class Replay:
         engine = self._engine
         self._beat(market)
         engine.sync.run(market)
-        engine.monitor.run(market, record_marks=False)
-        engine.trader.tick(market)
-        if any(order.state == "ready" for order in engine.book.read().orders) and engine.executor.submit_ready():
-            engine.sync.run(market)
+        asked = engine.monitor.run(market, record_marks=False) + engine.trader.tick(market)
+        if asked or any(order.state is OrderState.READY for order in engine.book.read().orders):
+            engine.executor.submit_ready()
+        # Time stands still until the next step, which begins with a sync: none is needed here.
 
     def _beat(self, market: MarketTime) -> None:
         now_s = self._engine.clock.monotonic_s()

@@ -30,7 +30,7 @@ class BarHistory:
         self._store = store
         self._last: dict[tuple[str, str], Bar] = {}
         self._closes: dict[tuple[str, str], list[float]] = defaultdict(list)
-        self._checked_at: dict[str, tuple[datetime, bool]] = {}
+        self._checked_at: dict[str, MarketTime] = {}
         self._asked: dict[str, set[str]] = defaultdict(set)
         self._unrecorded: list[Bar] = []
 
@@ -43,7 +43,7 @@ class BarHistory:
         for bar in fetched:
             self._append(bar, market)
         self._asked[timeframe] |= wanted
-        self._checked_at[timeframe] = (market.now, market.is_open)
+        self._checked_at[timeframe] = market
 
     def closes(self, symbol: str, timeframe: str) -> Closes:
         """Return closing prices, oldest first."""
@@ -59,12 +59,7 @@ class BarHistory:
             del self._unrecorded[:RECORD_CHUNK]
 
     def _may_have_new(self, timeframe: str, market: MarketTime) -> bool:
-        checked_at, was_open = self._checked_at[timeframe]
-        if timeframe == "1Day":
-            return (market.is_open, market.session_date) != (was_open, MarketTime(checked_at, was_open).session_date)
-        length_s = TIMEFRAME_LENGTHS[timeframe].total_seconds()
-        # Intraday bars end on the clock's multiples of their length.
-        return int(market.now.timestamp() // length_s) > int(checked_at.timestamp() // length_s)
+        return _bars_ended(timeframe, market) > _bars_ended(timeframe, self._checked_at[timeframe])
 
     def _start(self, symbols: set[str], timeframe: str, market: MarketTime) -> datetime:
         last = [self.last_bar(symbol, timeframe) for symbol in symbols]
@@ -82,3 +77,11 @@ class BarHistory:
             self._closes[key].append(float(bar.close))
             del self._closes[key][:-CLOSES_KEPT]
             self._unrecorded.append(bar)
+
+
+def _bars_ended(timeframe: str, market: MarketTime) -> int:
+    """Count the ends of bars up to now, from any fixed beginning: more of them means new bars."""
+    if timeframe == "1Day":
+        return market.session_date.toordinal() - market.is_open
+    # Intraday bars end on the clock's multiples of their length.
+    return int(market.now.timestamp() // TIMEFRAME_LENGTHS[timeframe].total_seconds())

@@ -43,7 +43,7 @@ class OrderSync:
             self._forget_ended_foreign(theirs)
             news = [order for order in plan.updates if order.broker_order_id not in self._foreign]
             changed = self.record([*news, *self._look_up(plan.lookups)])
-            self._cancel_due(self._book.read(), market)
+            self._cancel_due(snapshot, market)
             return changed
 
     def record(self, orders: Sequence[BrokerOrder]) -> int:

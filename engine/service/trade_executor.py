@@ -60,6 +60,7 @@ class TradeExecutor:
         self._health = health
         self._lease = lease
         self._clock = clock
+        self._ended_legs: list[BrokerOrder] = []  # appended to by the senders
         self._pool = ThreadPoolExecutor(senders, thread_name_prefix="sender")
 
     def submit_ready(self) -> int:
@@ -75,6 +76,8 @@ class TradeExecutor:
         crash_point(AFTER_SUBMIT)
         self._desk.record_submissions(submissions)
         self._book.outdate()
+        ended, self._ended_legs = self._ended_legs, []
+        self._sync.record(ended)
         return len(permits)
 
     def open_position(self, permit: Permit) -> Submission:
@@ -89,13 +92,15 @@ class TradeExecutor:
         Pauses do not concern exits. Never the broker's close-position call: it has no client id,
         so it could not be recognised after a crash.
         """
-        trade = self._book.read().trades_by_id.get(permit.order.trade_id or "")
+        # The exit was asked for after a look at its trade, so the last snapshot has it.
+        snapshot = self._book.last or self._book.read()
+        trade = snapshot.trades_by_id.get(permit.order.trade_id or "")
         legs = blocking_legs(trade, permit.order) if trade else ()
         if legs:
             final = self._cancel_legs(legs)
             if final is None:
                 return _not_sent(permit.order, "LEGS_WORKING", "Its protective orders still hold the shares.")
-            self._sync.record(final)
+            self._ended_legs.extend(final)
             if any(_has_filled(leg, final) for leg in legs):
                 return Submission(
                     id=permit.order.id,
