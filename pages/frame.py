@@ -11,11 +11,13 @@ from pages.session.guard import require_session, token_was_refused
 from pages.session.status import known_role, read_status
 
 PAGES = Path(__file__).resolve().parent
+ART = PAGES / "components"
 
 
 def main() -> None:
     """Run the page that was asked for inside the frame."""
-    st.set_page_config(page_title="Interlock", page_icon=":material/lock_clock:", layout="wide")
+    st.set_page_config(page_title="Interlock", page_icon=(ART / "favicon.svg").read_text(), layout="wide")
+    st.logo((ART / "logo.svg").read_text(), size="large")
     session = require_session()
     try:
         read_status(session.client)

@@ -30,20 +30,21 @@ def candles_figure(bars: pd.DataFrame, trade: TradeMarks) -> go.Figure:
     bars : as `db.queries.bars.price_bars`, at least one row
     """
     figure = go.Figure()
+    times = _exchange_time(bars["bar_at"])
+    opened, closed = _bar_of(bars["bar_at"], times, trade.opened_at), _bar_of(bars["bar_at"], times, trade.closed_at)
     figure.add_candlestick(
-        x=bars["bar_at"], open=bars["open"], high=bars["high"], low=bars["low"], close=bars["close"],
+        x=times, open=bars["open"], high=bars["high"], low=bars["low"], close=bars["close"],
         increasing={"line": {"color": GAIN, "width": 1}}, decreasing={"line": {"color": LOSS, "width": 1}},
         name="Price", showlegend=False,
     )  # fmt: skip
-    end = trade.closed_at or bars["bar_at"].iloc[-1]
-    _level(figure, trade.stop_price, "Stop", STOP, trade.opened_at, end)
-    _level(figure, trade.target_price, "Target", TARGET, trade.opened_at, end)
+    _level(figure, trade.stop_price, "Stop", STOP, opened, closed)
+    _level(figure, trade.target_price, "Target", TARGET, opened, closed)
     is_long = trade.side == "long"
-    _mark(figure, trade.opened_at, trade.entry_price, "Entry", "triangle-up" if is_long else "triangle-down", "#3B82F6")
+    _mark(figure, opened, trade.entry_price, "Entry", "triangle-up" if is_long else "triangle-down", "#3B82F6")
     if trade.closed_at is not None and trade.exit_price is not None:
-        _mark(figure, trade.closed_at, trade.exit_price, "Exit", "x", "#F59E0B")
+        _mark(figure, closed, trade.exit_price, "Exit", "x", "#F59E0B")
     figure.update_yaxes(title_text="Price (USD)", tickprefix="$", tickformat=",.2f")
-    figure.update_xaxes(rangeslider_visible=False, rangebreaks=_gaps(bars["bar_at"]))
+    figure.update_xaxes(rangeslider_visible=False, rangebreaks=_gaps(times), title_text="Market time (New York)")
     return plain_layout(figure, height=420).update_layout(hovermode="closest")
 
 
@@ -62,6 +63,17 @@ def _mark(figure: go.Figure, at: datetime, price: float, name: str, symbol: str,
         marker={"symbol": symbol, "size": 13, "color": color, "line": {"color": "white", "width": 1.5}},
         hovertemplate=f"{name} $%{{y:,.2f}}<extra></extra>",
     )  # fmt: skip
+
+
+def _exchange_time(bar_at: pd.Series) -> pd.Series:
+    """Return times as the exchange's clock shows them: Plotly draws wall times, it knows no zones."""
+    return bar_at.dt.tz_convert("America/New_York").dt.tz_localize(None)
+
+
+def _bar_of(bar_at: pd.Series, times: pd.Series, at: datetime | None) -> datetime:
+    """Return where on the axis the bar lies within which something happened; the last bar for "not yet"."""
+    begun = times[bar_at <= at] if at is not None else times
+    return (begun if len(begun) else times.head(1)).iloc[-1]
 
 
 def _gaps(bar_at: pd.Series) -> list[dict[str, object]]:

@@ -26,11 +26,12 @@ STYLE = f"""<style>
 .il-unknown {{ background: #475569 }} .il-paper {{ background: #1D4ED8 }} .il-live-money {{ background: #B42318 }}
 .il-note {{ font-size: 13px; opacity: .78; margin-top: 4px; line-height: 18px; overflow-wrap: anywhere }}
 .st-key-header_pause button {{ background: #B42318; border-color: #B42318; color: #fff }}
-.st-key-header_pause button:hover, .st-key-header_pause button:focus {{ background: #912018; border-color: #912018; color: #fff }}
-.st-key-header_pause button:disabled {{ background: transparent; border-color: currentColor; color: inherit; opacity: .45 }}
+.st-key-header_pause button:is(:hover, :focus) {{ background: #912018; border-color: #912018; color: #fff }}
+.st-key-header_pause button:disabled {{ background: transparent; border-color: currentColor; color: inherit;
+  opacity: .45 }}
 </style>"""
 
-_LOOKS = {"RUNNING": ("il-running", "▶"), "PAUSED": ("il-paused", "⏸"), "HALTED": ("il-halted", "⏹")}
+_LOOKS = {"RUNNING": ("il-running", "▶"), "PAUSED": ("il-paused", "‖"), "HALTED": ("il-halted", "■")}
 
 
 def badge_html(reading: Reading, marker: str, zone: ZoneInfo) -> str:

@@ -38,8 +38,13 @@ def key_figures(session: Session, curve: pd.DataFrame, positions: pd.DataFrame) 
 
 def _equity(curve: pd.DataFrame) -> None:
     first, last = curve["equity_usd"].iloc[0], curve["equity_usd"].iloc[-1]
-    since = signed_percent(last / first - 1 if first else None)
-    st.metric("Equity", money(last), delta=f"{since} in {count(len(curve), 'session')}", border=True)
+    st.metric(
+        "Equity",
+        money(last),
+        delta=signed_percent(last / first - 1 if first else None),
+        help=f"Capital and profit of all profiles you may see; the change is over {count(len(curve), 'session')}.",
+        border=True,
+    )
 
 
 def _today(curve: pd.DataFrame) -> None:

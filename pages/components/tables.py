@@ -17,11 +17,10 @@ QTY = "%,.4~f"
 def positions_table(positions: pd.DataFrame, zone: ZoneInfo) -> None:
     """Show open positions with distance to stop and target, and whether they are protected."""
     shown = positions.assign(
-        protection=positions["is_protected"].map({True: "🛡 Protected", False: "⚠ NOT PROTECTED"}),
+        protection=positions["is_protected"].map({True: "✓ Protected", False: "✗ NOT PROTECTED"}),
         side=positions["side"].map(words),
         stop_distance=positions["stop_distance"] * 100,
         target_distance=positions["target_distance"] * 100,
-        result=positions["unrealized_pnl_usd"].map(_direction),
     )
     st.dataframe(
         shown,
@@ -29,7 +28,7 @@ def positions_table(positions: pd.DataFrame, zone: ZoneInfo) -> None:
         key="positions_table",
         alt="Open positions with protection, stop, target and unrealised result",
         column_order=[
-            "symbol", "profile_name", "side", "qty", "avg_entry_price", "mark_price", "result", "unrealized_pnl_usd",
+            "symbol", "profile_name", "side", "qty", "avg_entry_price", "mark_price", "unrealized_pnl_usd",
             "protection", "stop_price", "stop_distance", "take_profit_price", "target_distance", "risk_usd",
             "opened_at", "marked_at",
         ],
@@ -40,7 +39,6 @@ def positions_table(positions: pd.DataFrame, zone: ZoneInfo) -> None:
             "qty": NumberColumn("Quantity", format="localized"),
             "avg_entry_price": NumberColumn("Entry price", format=USD),
             "mark_price": NumberColumn("Mark", format=USD),
-            "result": TextColumn("", width="small"),
             "unrealized_pnl_usd": NumberColumn("Unrealised (USD)", format=SIGNED_USD),
             "protection": TextColumn("Protection", help="Whether working stops at the broker cover the whole quantity"),
             "stop_price": NumberColumn("Stop", format=USD),
@@ -59,6 +57,8 @@ def orders_table(orders: pd.DataFrame, zone: ZoneInfo) -> str | None:
     shown = orders.assign(
         state=orders["state"].map(_state),
         purpose=orders["purpose"].map(words),
+        code=orders["code"].fillna(""),
+        reason=orders["reason"].fillna(""),
         side=orders["side"].map(words),
         price=orders["filled_avg_price"].fillna(orders["limit_price"]).fillna(orders["stop_price"]),
     )
@@ -71,8 +71,8 @@ def orders_table(orders: pd.DataFrame, zone: ZoneInfo) -> str | None:
         height=430,
         alt="Orders, the newest first, with state and the reason of every denial",
         column_order=[
-            "state", "symbol", "purpose", "side", "qty", "filled_qty", "price", "code", "reason", "profile_name",
-            "market_at", "created_at", "ended_at",
+            "state", "symbol", "purpose", "side", "qty", "filled_qty", "price", "code", "reason", "market_at",
+            "created_at", "profile_name", "ended_at",
         ],
         column_config={
             "state": TextColumn("State", pinned=True),
@@ -83,7 +83,7 @@ def orders_table(orders: pd.DataFrame, zone: ZoneInfo) -> str | None:
             "filled_qty": NumberColumn("Filled", format="localized"),
             "price": NumberColumn("Price", format=USD, help="Average fill, else the limit, else the stop"),
             "code": TextColumn("Code"),
-            "reason": TextColumn("Reason", width="large"),
+            "reason": TextColumn("Reason", width="medium"),
             "profile_name": TextColumn("Profile"),
             "market_at": _time("Decided (market time)", zone),
             "created_at": _time("Recorded", zone),
@@ -97,7 +97,6 @@ def orders_table(orders: pd.DataFrame, zone: ZoneInfo) -> str | None:
 def trades_table(trades: pd.DataFrame, zone: ZoneInfo) -> int:
     """Show closed trades; return the position of the selected one, the newest until one is selected."""
     shown = trades.assign(
-        result=trades["realized_pnl_usd"].map(_direction),
         position_side=trades["position_side"].map(words),
         exit_reason=trades["exit_reason"].map(words),
         return_pct=trades["return_pct"] * 100,
@@ -111,13 +110,12 @@ def trades_table(trades: pd.DataFrame, zone: ZoneInfo) -> int:
         height=330,
         alt="Closed trades, the last closed first, with result and what closed them",
         column_order=[
-            "symbol", "profile_name", "result", "realized_pnl_usd", "return_pct", "exit_reason", "position_side",
+            "symbol", "profile_name", "realized_pnl_usd", "return_pct", "exit_reason", "position_side",
             "qty_entered", "entry_price", "exit_price", "opened_at", "closed_at",
         ],
         column_config={
             "symbol": TextColumn("Symbol", pinned=True),
             "profile_name": TextColumn("Profile"),
-            "result": TextColumn("", width="small"),
             "realized_pnl_usd": NumberColumn("Result (USD)", format=SIGNED_USD),
             "return_pct": NumberColumn("Return", format=PERCENT),
             "exit_reason": TextColumn("Closed by"),
@@ -142,7 +140,7 @@ def denials_table(denials: pd.DataFrame, zone: ZoneInfo) -> None:
         alt="Entries that the gate refused last, with the reason",
         column_order=["code", "symbol", "side", "reason", "profile_name", "market_at", "created_at"],
         column_config={
-            "code": TextColumn("Code", pinned=True),
+            "code": TextColumn("Code"),
             "symbol": TextColumn("Symbol"),
             "side": TextColumn("Side"),
             "reason": TextColumn("Reason", width="large"),
@@ -179,17 +177,12 @@ def _time(label: str, zone: ZoneInfo) -> object:
     return DatetimeColumn(label, format="DD MMM YYYY, HH:mm:ss", timezone=zone.key)
 
 
-def _direction(value: float) -> str:
-    """Return gain or loss as a sign, so that it does not hang on colour."""
-    return "▲" if value > 0 else "▼" if value < 0 else ""
-
-
-_STATE_ICONS = {
-    "denied": "⛔", "rejected": "⛔", "approval_rejected": "⛔", "unknown": "❓", "working": "🔵", "submitting": "🔵",
-    "ready": "🔵", "partially_filled": "🟢", "filled": "🟢", "awaiting_approval": "🟡", "canceled": "⚪", "expired": "⚪",
-    "approval_expired": "⚪", "replaced": "⚪",
+# Signs that every text font has; the word beside them says the same.
+_STATE_SIGNS = {
+    "denied": "✗", "rejected": "✗", "approval_rejected": "✗", "unknown": "?", "filled": "✓", "partially_filled": "✓",
+    "canceled": "○", "expired": "○", "approval_expired": "○", "replaced": "○",
 }  # fmt: skip
 
 
 def _state(state: str) -> str:
-    return f"{_STATE_ICONS.get(state, '')} {words(state)}"
+    return f"{_STATE_SIGNS.get(state, '●')} {words(state)}"

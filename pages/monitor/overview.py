@@ -18,9 +18,7 @@ session = require_session()
 st.title("Overview")
 curve = equity_curve(session.client)
 if curve.empty:
-    show_empty(
-        "No session has been recorded yet. The first figures appear when the engine has finished its first tick."
-    )
+    show_empty("No session has been recorded yet. The first figures appear after the engine's first tick.")
     st.stop()
 
 key_figures(session, curve, open_positions(session.client))

@@ -20,16 +20,15 @@ if positions.empty:
 
 unprotected = positions[~positions["is_protected"]]
 if len(unprotected):
+    symbols = ", ".join(sorted(set(unprotected["symbol"])))
     st.error(
-        f"**{count(len(unprotected), 'position')} not fully protected:** {', '.join(sorted(set(unprotected['symbol'])))}. "
+        f"**{count(len(unprotected), 'position')} not fully protected:** {symbols}. "
         "The engine places the missing stops; if this stays for more than 10 seconds, look at the engine.",
         icon=":material/gpp_maybe:",
     )
 with st.container(horizontal=True, vertical_alignment="center"):
-    st.markdown(
-        f"{count(len(positions), 'open position')}, unrealised **{signed_money(positions['unrealized_pnl_usd'].sum())}**",
-        width="stretch",
-    )
+    result = signed_money(positions["unrealized_pnl_usd"].sum())
+    st.markdown(f"{count(len(positions), 'open position')}, unrealised **{result}**", width="stretch")
     st.button("Refresh", icon=":material/refresh:")
     csv_button("positions", lambda: positions)
 positions_table(positions, chosen_zone())
