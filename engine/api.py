@@ -1,7 +1,5 @@
 """The control API. It acts with the caller's own token, so that the database decides here too."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Callable, Iterator

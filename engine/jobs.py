@@ -40,7 +40,7 @@ def job_table(engine: Engine) -> list[Job]:
     return [
         Job("heartbeat", every.heartbeat_s, lambda: _beat(engine)),
         Job("order_sync", every.sync_s, lambda: engine.sync.run(market())),
-        Job("position_monitor", every.monitor_s, lambda: engine.monitor.run(market())),
+        Job("position_monitor", every.monitor_s, lambda: _watch(engine)),
         Job("trade_tick", every.trade_tick_s, lambda: _trade(engine)),
         Job("submit", every.submit_s, engine.executor.submit_ready),
         Job("settlement", every.settle_s, engine.settlement.run),
@@ -118,8 +118,14 @@ def _beat(engine: Engine) -> None:
 def _trade(engine: Engine) -> None:
     if engine.health.brake_is_on:
         return
-    engine.trader.tick(engine.market.read())
+    if engine.trader.tick(engine.market.read()):
+        engine.executor.submit_ready()
     engine.history.record()
+
+
+def _watch(engine: Engine) -> None:
+    if engine.monitor.run(engine.market.read()):
+        engine.executor.submit_ready()
 
 
 def _snapshot(engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -60,25 +61,14 @@ class TradeExecutor:
         self._health = health
         self._lease = lease
         self._clock = clock
+        self._lock = threading.Lock()
         self._ended_legs: list[BrokerOrder] = []  # appended to by the senders
         self._pool = ThreadPoolExecutor(senders, thread_name_prefix="sender")
 
     def submit_ready(self) -> int:
         """Claim what is ready, send it, record what came of it; return how many were claimed."""
-        if self._health.brake_is_on:
-            return 0
-        asked_s = self._clock.monotonic_s()
-        permits = [_permit(order, asked_s) for order in self._desk.claim()]
-        if not permits:
-            return 0
-        crash_point(AFTER_CLAIM)
-        submissions = list(self._pool.map(self._send, permits))
-        crash_point(AFTER_SUBMIT)
-        self._desk.record_submissions(submissions)
-        self._book.outdate()
-        ended, self._ended_legs = self._ended_legs, []
-        self._sync.record(ended)
-        return len(permits)
+        with self._lock:
+            return 0 if self._health.brake_is_on else self._submit_ready()
 
     def open_position(self, permit: Permit) -> Submission:
         """Send an entry. While paused nothing reaches the broker and the permit is handed back."""
@@ -109,6 +99,20 @@ class TradeExecutor:
                     reason="A protective order filled first; the exit was not sent.",
                 )
         return self._submit(permit)
+
+    def _submit_ready(self) -> int:
+        asked_s = self._clock.monotonic_s()
+        permits = [_permit(order, asked_s) for order in self._desk.claim()]
+        if not permits:
+            return 0
+        crash_point(AFTER_CLAIM)
+        submissions = list(self._pool.map(self._send, permits))
+        crash_point(AFTER_SUBMIT)
+        self._desk.record_submissions(submissions)
+        self._book.outdate()
+        ended, self._ended_legs = self._ended_legs, []
+        self._sync.record(ended)
+        return len(permits)
 
     def _send(self, permit: Permit) -> Submission:
         try:
