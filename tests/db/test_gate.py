@@ -136,7 +136,8 @@ class TestRecord:
 
         assert engine.claim() == []
         state, reserved = db.execute(
-            "select o.state::text, c.reserved_usd from orders o join profile_capital c using (profile_id) where o.id = %s",
+            "select o.state::text, c.reserved_usd from orders o"
+            " join profile_capital c using (profile_id) where o.id = %s",
             (answer.id,),
         ).fetchone()
         assert (state, reserved) == ("expired", 0)

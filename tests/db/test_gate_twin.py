@@ -54,7 +54,8 @@ def as_json(snapshot: GateSnapshot) -> str:
 
 def judged_in_sql(db: Any, batch: list[GateSnapshot]) -> list[tuple[list[bool], str | None]]:
     rows = db.execute(
-        "select g.checks, private.gate_code(g.checks), g.inputs from unnest(%s::jsonb[]) with ordinality as s (snapshot, n)"
+        "select g.checks, private.gate_code(g.checks), g.inputs"
+        " from unnest(%s::jsonb[]) with ordinality as s (snapshot, n)"
         " cross join lateral (select private.gate_checks(r) as checks, to_jsonb(r) as inputs"
         " from jsonb_populate_record(null::private.gate_snapshot, s.snapshot) r) g order by s.n",
         ([as_json(s) for s in batch],),

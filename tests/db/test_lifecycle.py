@@ -8,7 +8,8 @@ import pytest
 
 def capital(db, order_id):
     return db.execute(
-        "select c.reserved_usd, c.used_usd, c.realized_usd from profile_capital c join orders o using (profile_id) where o.id = %s",
+        "select c.reserved_usd, c.used_usd, c.realized_usd"
+        " from profile_capital c join orders o using (profile_id) where o.id = %s",
         (order_id,),
     ).fetchone()
 
@@ -119,16 +120,17 @@ class TestSubmission:
         assert engine.exit(position.id).code == "DUPLICATE_ORDER"
 
 
-class TestStateMachine:
-    LEGAL = {
-        "awaiting_approval": {"ready", "approval_rejected", "approval_expired", "canceled", "denied"},
-        "ready": {"submitting", "canceled", "expired", "denied"},
-        "submitting": {"unknown", "working", "partially_filled", "filled", "rejected", "canceled", "expired", "ready"},
-        "unknown": {"working", "partially_filled", "filled", "rejected", "canceled", "expired", "replaced", "ready"},
-        "working": {"partially_filled", "filled", "canceled", "expired", "rejected", "replaced"},
-        "partially_filled": {"filled", "canceled", "expired", "replaced"},
-    }
+LEGAL = {
+    "awaiting_approval": {"ready", "approval_rejected", "approval_expired", "canceled", "denied"},
+    "ready": {"submitting", "canceled", "expired", "denied"},
+    "submitting": {"unknown", "working", "partially_filled", "filled", "rejected", "canceled", "expired", "ready"},
+    "unknown": {"working", "partially_filled", "filled", "rejected", "canceled", "expired", "replaced", "ready"},
+    "working": {"partially_filled", "filled", "canceled", "expired", "rejected", "replaced"},
+    "partially_filled": {"filled", "canceled", "expired", "replaced"},
+}
 
+
+class TestStateMachine:
     def test_every_move_that_is_not_listed_raises(self, engine, db):
         order = engine.ask_one()
         states = [s for (s,) in db.execute("select unnest(enum_range(null::order_state))::text").fetchall()]
@@ -140,7 +142,7 @@ class TestStateMachine:
                 db.execute("alter table orders disable trigger orders_keep_to_the_state_machine")
                 db.execute("update orders set state = %s, reserved_usd = 0 where id = %s", (start, order.id))
                 db.execute("alter table orders enable trigger orders_keep_to_the_state_machine")
-                legal = end in self.LEGAL.get(start, set())
+                legal = end in LEGAL.get(start, set())
                 try:
                     db.execute("update orders set state = %s where id = %s", (end, order.id))
                 except psycopg.Error as e:

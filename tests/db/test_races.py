@@ -17,7 +17,8 @@ class TestCapital:
             (alice,),
         )
         db.execute(
-            "update risk_configs set config = jsonb_set(jsonb_set(config, '{position_limits,positions_max}', '100'), '{position_limits,open_orders_max}', '100') where active"
+            "update risk_configs set config = jsonb_set(jsonb_set(config,"
+            " '{position_limits,positions_max}', '100'), '{position_limits,open_orders_max}', '100') where active"
         )
         clients = [engine_client(env["SUPABASE_URL"], env["SUPABASE_SECRET_KEY"]) for _ in range(8)]
 

@@ -89,7 +89,8 @@ class TestReading:
     def test_row_level_security_is_on_for_every_table(self, db):
         assert (
             db.execute(
-                "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' and not relrowsecurity"
+                "select relname from pg_class where relnamespace = 'public'::regnamespace"
+                " and relkind = 'r' and not relrowsecurity"
             ).fetchall()
             == []
         )
@@ -118,7 +119,8 @@ class TestWriting:
     def test_anonymous_callers_read_nothing(self, db):
         assert (
             db.execute(
-                "select table_name from information_schema.role_table_grants where grantee = 'anon' and table_schema = 'public'"
+                "select table_name from information_schema.role_table_grants"
+                " where grantee = 'anon' and table_schema = 'public'"
             ).fetchall()
             == []
         )
