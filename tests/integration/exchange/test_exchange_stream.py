@@ -21,6 +21,7 @@ class Follower:
     """A TradingStream in its own thread, and the updates it has received."""
 
     def __init__(self, live: LiveExchange) -> None:
+        self._live = live
         self._updates: queue.Queue[TradeUpdate] = queue.Queue()
         url = live.url.replace("http", "ws") + "/stream"
         self._stream = TradingStream(KEY_ID, SECRET_KEY, url_override=url)
@@ -40,6 +41,7 @@ class Follower:
 
     def stop(self) -> None:
         self._stream.stop()
+        self._live.order(qty="1")  # the client sees that it should stop when something arrives
         self._thread.join(15)
 
 
@@ -47,7 +49,6 @@ class Follower:
 def follower(live: LiveExchange) -> Iterator[Follower]:
     follower = Follower(live)
     yield follower
-    live.order(qty="1")  # the client notices that it should stop only when something arrives
     follower.stop()
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from local.exchange.trading import lifecycle
 from local.exchange.trading.audit import check_ledger
 from local.exchange.trading.exchange import Exchange
 from local.exchange.trading.ledger import InvariantBroken
@@ -120,6 +121,53 @@ class TestPartialFills:
         partly = [pair for pair in pairs if pair[0].status is Status.PARTIALLY_FILLED]
         assert partly
         assert all(stop.qty == profit.remaining for profit, stop in partly)
+
+
+class TestGroups:
+    def test_exits_cover_only_what_is_left_when_part_of_the_entry_was_sold_already(
+        self, found: Callable[..., Exchange]
+    ) -> None:
+        exchange = found()
+        exchange.step_to_open()
+        entry = exchange.order(bracket(exchange).id)
+        with exchange.ledger.transaction():
+            lifecycle.execute(exchange.ledger, entry, Decimal(40), Decimal(86))
+        submit(exchange, side="sell", qty="30")
+
+        exchange.step()
+
+        assert exchange.account.qty("AAPL") == 70
+        assert [leg.qty for leg in exchange.legs(entry)] == [70, 70]
+
+    def test_exits_follow_when_their_entry_is_replaced(self, found: Callable[..., Exchange]) -> None:
+        exchange = found()
+        exchange.step_to_open()
+        entry = bracket(exchange, type="limit", limit_price="20", stop_loss={"stop_price": "19"})
+        taken_over = exchange.replace(entry.id, {"limit_price": "90", "qty": "50"})
+
+        exchange.step()
+
+        legs = exchange.legs(taken_over)
+        assert exchange.order(taken_over.id).status is Status.FILLED
+        assert [(leg.status, leg.qty) for leg in legs] == [(Status.NEW, 50), (Status.HELD, 50)]
+        assert exchange.legs(entry) == []
+
+
+class TestAverageEntryPrice:
+    def test_is_weighted_when_shares_are_added_and_kept_when_some_are_sold(
+        self, found: Callable[..., Exchange]
+    ) -> None:
+        exchange = found()
+        exchange.step_to_open()
+        for side, qty in (("buy", "100"), ("buy", "300"), ("sell", "50")):
+            submit(exchange, side=side, qty=qty)
+            exchange.step()
+
+        first, second, _ = exchange.ledger.store.fills()
+
+        expected = (100 * first.price + 300 * second.price) / 400
+        assert first.price != second.price
+        assert exchange.account.positions["AAPL"].avg_price == expected
 
 
 class TestDeterminism:
