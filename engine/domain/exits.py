@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from engine.domain.book import OpenTrade, Order, OrderState, Purpose
+from engine.domain.book import OpenTrade, Order, Purpose
 from engine.domain.broker_types import Quote
 
 # A resting stop triggers on trades, we see quotes: leave it alone until the quote is this far
@@ -93,8 +93,9 @@ def _has_leg(trade: OpenTrade, purpose: Purpose) -> bool:
 
 
 def _stop_is_idle(trade: OpenTrade) -> bool:
-    stops = [leg for leg in trade.legs if leg.purpose is Purpose.STOP_LOSS]
-    return all(leg.state is not OrderState.PARTIALLY_FILLED for leg in stops)
+    """A bracket's stop is `held` until it is set off; of a plain one only fills tell."""
+    stops = (leg for leg in trade.legs if leg.purpose is Purpose.STOP_LOSS)
+    return all(leg.broker_status == "held" if leg.parent_id else leg.filled_qty == 0 for leg in stops)
 
 
 def _is_through(trade: OpenTrade, mark: Decimal, level: Decimal) -> bool:
