@@ -137,7 +137,8 @@ class Story:
     def _mark(self) -> None:
         marks = [
             {"trade_id": str(held.id), "mark_price": str(self._price(held.symbol, "close")),
-             "stop_price": str(held.stop), "take_profit_price": str(held.target), "protected_qty": held.qty, "market_at": self._iso()}
+             "stop_price": str(held.stop), "take_profit_price": str(held.target), "protected_qty": held.qty,
+             "market_at": self._iso()}
             for held in self._held
         ]  # fmt: skip
         if marks:

@@ -1,0 +1,82 @@
+"""Chromium, the pages as a process, and people who look at them. The database and the auth are the real ones."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+from supabase import Client
+
+from local.ports import Ports
+from tests.browser.pages_process import PagesProcess
+from tests.browser.story import Story
+from tests.browser.visitor import Visitor
+from tests.support.clients import SignIn
+
+CHROMIUM_FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+Visit = Callable[[], Visitor]
+StartPages = Callable[[], PagesProcess]
+
+
+@pytest.fixture(scope="session")
+def browser(chromium_path: Path) -> Iterator[Browser]:
+    """One Chromium for all tests; every visitor gets a context of its own."""
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=str(chromium_path), args=CHROMIUM_FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def pages(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[PagesProcess]:
+    """The pages, shared by all tests that do not restart them."""
+    running = PagesProcess(env, tmp_path_factory.mktemp("pages"), Ports.free().settled().app)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def start_pages(env: dict[str, str], tmp_path: Path) -> Iterator[StartPages]:
+    """Call for pages in a process that has served nobody yet."""
+    started: list[PagesProcess] = []
+
+    def start() -> PagesProcess:
+        home = tmp_path / f"home-{len(started)}"
+        started.append(PagesProcess(env, home, Ports.free().settled().app))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.stop()
+
+
+@pytest.fixture
+def visit(browser: Browser, pages: PagesProcess, sign_in: SignIn) -> Iterator[Visit]:
+    """Call for a person at a browser of their own."""
+    contexts = []
+
+    def arrive() -> Visitor:
+        contexts.append(browser.new_context(viewport={"width": 1400, "height": 900}))
+        return Visitor(contexts[-1], pages.url, sign_in)
+
+    yield arrive
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def story(clean_db: psycopg.Connection, service_client: Client) -> Story:
+    """A database in which thirty sessions have been traded, and an engine that is alive."""
+    told = Story(service_client, profile_ids(clean_db))
+    told.tell(sessions=30)
+    return told
+
+
+def profile_ids(db: psycopg.Connection) -> dict[str, UUID]:
+    """Return the demo profiles' ids by name."""
+    return dict(db.execute("select name, id from profiles").fetchall())
