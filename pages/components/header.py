@@ -26,12 +26,13 @@ def header(session: Session) -> None:
     st.session_state[_MARKER_KEY] = _market_marker(session)
     st.html(STYLE)
     with st.container(horizontal=True, vertical_alignment="center", key="header"):
-        with st.container(width="stretch"):
-            _badge()
+        badge_place = st.container(width="stretch")
         with st.container(horizontal=True, width="content", vertical_alignment="center"):
             if known_role() == "admin":
                 _pause_button(session, reading)
             _user_menu(session)
+    with badge_place:  # filled last: it shows times in the zone that the menu has just read from the address
+        _badge()
 
 
 @st.fragment(run_every=TICK_S)

@@ -35,7 +35,7 @@ def test_denial_is_shown_with_its_code_when_trading_is_paused(story: Story, visi
     pause_trading(sign_in("admin"), reason="Lunch")
     answer = story.ask("Alice trend daily", "AAPL")
 
-    visitor = visit().signed_in("alice", "/orders?orders_state=denied", title="Orders")
+    visitor = visit().signed_in("alice", "/orders?orders_state=Denied", title="Orders")
 
     assert answer.code == "TRADING_PAUSED"
     select_first_row(visitor.tab)
