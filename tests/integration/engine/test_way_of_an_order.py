@@ -6,7 +6,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from tests.support.clients import SignIn
-from tests.support.engine import EAGER_TO_LEAVE, SIZES, SteppedEngine, only_profile
+from tests.support.engine import EAGER_TO_LEAVE, SteppedEngine, only_profile
 
 
 def rows(db: psycopg.Connection, query: str) -> list[dict[str, object]]:
@@ -122,7 +122,7 @@ def test_a_signal_exit_sells_once_when_protective_orders_hold_the_shares(
 ) -> None:
     stepped.act()
     stepped.step(10)
-    only_profile(clean_db, "Alice dips hourly", params=EAGER_TO_LEAVE | SIZES)
+    only_profile(clean_db, "Alice dips hourly", params=EAGER_TO_LEAVE)
 
     stepped.step(60)
     stepped.step(10)

@@ -1,0 +1,40 @@
+"""Engines that are killed, on the real stack and a real exchange."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from local.processes import Child
+from tests.support.engine import EAGER_TO_ENTER, only_profile, start_engine_process
+from tests.support.exchange import RunningExchange
+
+StartEngine = Callable[..., Child]
+
+
+@pytest.fixture
+def eager_profile(clean_db: psycopg.Connection) -> str:
+    """One profile that wants to enter AAPL at once; permits of two seconds keep the tests short."""
+    limits = Jsonb({"permit_ttl_s": 2})
+    clean_db.execute(
+        "update risk_configs set config = jsonb_set(config, '{order_limits}', config -> 'order_limits' || %s)", [limits]
+    )
+    return only_profile(clean_db, "Alice dips hourly", params=EAGER_TO_ENTER)
+
+
+@pytest.fixture
+def start_engine(
+    eager_profile: str, env: dict[str, str], exchange: RunningExchange, tmp_path: Path
+) -> Iterator[StartEngine]:
+    """Return a function that starts an engine process; `crash_at` names where it kills itself."""
+    started: list[Child] = []
+
+    def start(*, crash_at: str = "") -> Child:
+        started.append(start_engine_process(env, exchange, tmp_path / "home", crash_at=crash_at))
+        return started[-1]
+
+    yield start
+    for child in started:
+        child.stop()
