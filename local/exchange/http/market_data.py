@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from aiohttp import web
@@ -22,19 +24,20 @@ from local.exchange.trading.listing import Direction
 
 PAGE_LIMIT_DEFAULT = 1_000
 PAGE_LIMIT_MAX = 10_000
+BAR_TEXTS_CACHED = 20_000
 
 
 async def stock_bars(request: web.Request) -> web.Response:
     """Return one page of bars, symbol by symbol; the limit counts bars over all symbols."""
     query, exchange = request.query, request.app[EXCHANGE]
     limit = params.count(query, "limit", default=PAGE_LIMIT_DEFAULT, highest=PAGE_LIMIT_MAX)
-    page: dict[str, list[dict[str, Any]]] = {}
+    page: dict[str, list[str]] = {}
     for number, (symbol, bar) in enumerate(_from_token(request, exchange)):
         if number == limit:
             token = base64.b64encode(f"{symbol}|{bar.at.isoformat()}".encode()).decode()
-            return json_response({"bars": page, "next_page_token": token})
-        page.setdefault(symbol, []).append(_bar_body(bar))
-    return json_response({"bars": page, "next_page_token": None})
+            return _page_response(page, token)
+        page.setdefault(symbol, []).append(_bar_text(bar))
+    return _page_response(page, None)
 
 
 async def latest_bars(request: web.Request) -> web.Response:
@@ -140,9 +143,21 @@ def _ticks(request: web.Request) -> list[Tick]:
     return [exchange.market.tick(symbol, moment) for symbol in _listed(request, exchange)]
 
 
+def _page_response(page: dict[str, list[str]], token: str | None) -> web.Response:
+    lists = ",".join(f'"{symbol}":[{",".join(texts)}]' for symbol, texts in page.items())
+    text = f'{{"bars":{{{lists}}},"next_page_token":{json.dumps(token)}}}'
+    return web.Response(text=text, content_type="application/json")
+
+
+@lru_cache(BAR_TEXTS_CACHED)
+def _bar_text(bar: Bar) -> str:
+    """Return a bar as JSON; kept, since every look at the market asks for the same history."""
+    return json.dumps(_bar_body(bar), separators=(",", ":"))
+
+
 def _bar_body(bar: Bar) -> dict[str, Any]:
     return {
-        "t": utc(bar.at.astimezone(UTC)),
+        "t": utc(bar.at),
         "o": float(bar.open),
         "h": float(bar.high),
         "l": float(bar.low),

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from itertools import groupby
 
 from local.exchange.market.calendar import NEW_YORK, PRE_OPEN, Moment
 from local.exchange.market.market import Market
 from local.exchange.market.path import CENT
+from local.exchange.market.tape import Tape
 
+DAYS_CACHED = 20_000  # the whole tape has 12,000 daily bars
 PRICE_STEP = Decimal("0.0001")
 _TIMEFRAME = re.compile(r"(\d+)(Min|T|Hour|H|Day|D|Week|W|Month|M)")
 _UNITS = {"T": "Min", "H": "Hour", "D": "Day", "W": "Week", "M": "Month"}
@@ -89,9 +92,12 @@ def bars(
     if not timeframe.is_intraday:
         source = _grouped(_daily(market, symbol, timeframe, now, start, end), timeframe)
     for session, bar in source:
-        if start <= bar.at <= end:
+        if not start <= bar.at <= end:
+            continue
+        if split_adjusted:
             ratio = market.tape.splits_between(symbol, after=session, until=_last_opened(now))
-            yield bar.split_by(ratio) if split_adjusted else bar
+            bar = bar.split_by(ratio)
+        yield bar
 
 
 def latest_bar(market: Market, symbol: str, now: Moment) -> Bar | None:
@@ -107,15 +113,22 @@ def daily_bar(market: Market, symbol: str, session: int, now: Moment) -> Bar | N
     """Return the bar of one session as far as `now` has come; None when nothing traded yet."""
     day = market.calendar[session]
     ticks = day.last_tick if session < now.session else now.tick
-    real = market.tape.bar(symbol, session)
-    if real is None or session > now.session or ticks <= 0:
+    if session < market.tape.first_session(symbol) or session > now.session or ticks <= 0:
         return None
-    if ticks < day.last_tick or market.is_shocked(symbol, session):
-        parts = [_five_minutes(market, symbol, session, tick) for tick in range(ticks)]
-        return _merge(_midnight(day.date), parts)
+    if ticks == day.last_tick and not market.is_shocked(symbol, session):
+        return _real_day(market.tape, symbol, session)
+    parts = [_five_minutes(market, symbol, session, tick) for tick in range(ticks)]
+    return _merge(_midnight(day.date), parts)
+
+
+@lru_cache(DAYS_CACHED)
+def _real_day(tape: Tape, symbol: str, session: int) -> Bar | None:
+    real = tape.bar(symbol, session)
+    if real is None:
+        return None
     middle = (real.open + real.high + real.low + real.close) / 4
     return Bar(
-        at=_midnight(day.date),
+        at=_midnight(tape.calendar[session].date),
         open=real.open,
         high=real.high,
         low=real.low,
@@ -205,7 +218,7 @@ def _merge(at: datetime, parts: list[Bar]) -> Bar:
 
 
 def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), NEW_YORK)
+    return datetime.combine(day, time(), NEW_YORK).astimezone(UTC)
 
 
 def _trades(volume: int) -> int:

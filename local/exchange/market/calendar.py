@@ -6,7 +6,7 @@ import warnings
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -75,8 +75,8 @@ def new_york_sessions(first: date, last: date) -> SessionCalendar:
         # The library itself calls what pandas 3 deprecates; users can do nothing about it.
         warnings.simplefilter("ignore", DeprecationWarning)
         schedule = exchange_calendars.get_calendar("XNYS", start=first.isoformat(), end=last.isoformat()).schedule
-    opens = [stamp.to_pydatetime() for stamp in schedule["open"]]
-    closes = [stamp.to_pydatetime() for stamp in schedule["close"]]
+    opens = [stamp.to_pydatetime().astimezone(UTC) for stamp in schedule["open"]]
+    closes = [stamp.to_pydatetime().astimezone(UTC) for stamp in schedule["close"]]
     dates = [stamp.date() for stamp in schedule.index]
     rows = zip(dates, opens, closes, strict=True)
     return SessionCalendar([Session(index, *row) for index, row in enumerate(rows)])
