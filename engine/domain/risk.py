@@ -38,12 +38,11 @@ class GateSnapshot:
     @classmethod
     def from_inputs(cls, inputs: Mapping[str, Any]) -> Self:
         """Read a snapshot back from `decision_log.inputs`."""
-        exact = (str, bool, int, type(None))
-        read = {
-            f.name: value if isinstance(value := inputs[f.name], exact) else Decimal(str(value)) for f in fields(cls)
-        }
-        for name in cls.amounts():
-            read[name] = None if read[name] is None else Decimal(read[name])
+        amounts = cls.amounts()
+        read: dict[str, Any] = {}
+        for name in cls.__slots__:
+            value = inputs[name]
+            read[name] = Decimal(str(value)) if name in amounts and value is not None else value
         return cls(**read)
 
     @classmethod

@@ -27,19 +27,19 @@ class _Section(BaseModel):
 class OrderLimits(_Section):
     """Limits on one order. `price_collar_pct` is a fraction of the quote: 0.05 is 5 %."""
 
-    qty_max: Decimal | None = Field(None, gt=0)
-    notional_max_usd: Decimal | None = Field(None, gt=0)
-    price_collar_pct: Decimal | None = Field(None, gt=0, le=1)
-    entry_ttl_s: Decimal = Field(Decimal(60), gt=0)
-    permit_ttl_s: Decimal = Field(Decimal(10), gt=0)
+    qty_max: Decimal | None = Field(default=None, gt=0)
+    notional_max_usd: Decimal | None = Field(default=None, gt=0)
+    price_collar_pct: Decimal | None = Field(default=None, gt=0, le=1)
+    entry_ttl_s: Decimal = Field(default=Decimal(60), gt=0)
+    permit_ttl_s: Decimal = Field(default=Decimal(10), gt=0)
 
 
 class PositionLimits(_Section):
     """Limits on what one profile may hold."""
 
-    positions_max: int | None = Field(None, ge=0)
-    open_orders_max: int | None = Field(None, ge=0)
-    position_notional_max_usd: Decimal | None = Field(None, gt=0)
+    positions_max: int | None = Field(default=None, ge=0)
+    open_orders_max: int | None = Field(default=None, ge=0)
+    position_notional_max_usd: Decimal | None = Field(default=None, gt=0)
 
 
 class OperatorApproval(_Section):
@@ -47,7 +47,7 @@ class OperatorApproval(_Section):
 
     auto_approve_paper: bool = True
     require_approval_for_live: bool = True
-    approval_timeout_minutes: int = Field(15, ge=1, le=1440)
+    approval_timeout_minutes: int = Field(default=15, ge=1, le=1440)
 
 
 class PortfolioRiskConfig(_Section):
