@@ -173,4 +173,6 @@ def _as_text(value: object) -> str:
         return "not set"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int | float) else str(value)
+    if isinstance(value, int | float):
+        return f"{value:,.6f}".rstrip("0").rstrip(".")
+    return str(value)

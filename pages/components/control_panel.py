@@ -11,7 +11,7 @@ from db.errors import AuthorityError, Unreachable
 from db.models import ControlAnswer, TradingStatus
 from pages.components.badge import mode_words
 from pages.components.formats import age, count, moment
-from pages.components.messages import describe, tell
+from pages.components.messages import describe, note, tell
 from pages.session.guard import Session
 from pages.session.status import Reading, forget_reading
 
@@ -39,7 +39,7 @@ def mode_banner(reading: Reading, zone: ZoneInfo) -> None:
     show, icon = _BANNERS[status.mode]
     show(f"### AUTO-TRADING: {status.mode}\n{MEANINGS[status.mode]}", icon=icon)
     reason = f" Reason: {status.reason}" if status.reason else ""
-    st.caption(
+    note(
         f"{mode_words(status)}. Set by {status.lastChangedBy} {age(status.checked_at - status.changed_at)} ago "
         f"({moment(status.changed_at, zone)}).{reason}"
     )

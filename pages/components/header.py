@@ -8,7 +8,7 @@ from db.commands import pause_trading
 from db.errors import AuthorityError
 from db.queries.profiles import profiles
 from pages.components.badge import STYLE, TICK_S, badge_html
-from pages.components.messages import describe, tell
+from pages.components.messages import describe, note, tell
 from pages.components.time_zone import chosen_zone, time_zone_picker
 from pages.session.guard import Session, require_session, sign_out
 from pages.session.status import Reading, forget_reading, known_role, read_status
@@ -75,7 +75,7 @@ def _pause_now(session: Session) -> None:
 
 def _user_menu(session: Session) -> None:
     with st.popover(session.login.email, icon=":material/account_circle:", key="user_menu"):
-        st.caption(f"Signed in as {session.login.email}, {known_role()}")
+        note(f"Signed in as {session.login.email}, {known_role()}")
         time_zone_picker()
         st.button("Sign out", icon=":material/logout:", on_click=sign_out, width="stretch", key="sign_out")
 

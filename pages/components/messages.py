@@ -1,8 +1,10 @@
 """What a person is told: what happened, what failed and what to do, what is empty and why."""
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 from uuid import uuid4
 
 import streamlit as st
@@ -28,18 +30,29 @@ def tell(text: str, *, failed: bool = False) -> None:
 
 
 def show_messages() -> None:
-    """Show what callbacks left: successes in passing, failures until the next click."""
+    """Show what callbacks left, until the next run."""
     for text, failed in st.session_state.pop(_KEY, []):
         if failed:
             st.error(text, icon=":material/error:")
         else:
-            st.toast(text, icon=":material/check_circle:", duration="long")
+            # No toast: it would lie over PAUSE.
+            st.success(text, icon=":material/check_circle:")
 
 
 def describe(error: AuthorityError) -> str:
     """Return an error as a sentence and what to do about it."""
     advice = error.hint or _WHAT_TO_DO.get(type(error), "Try again; if it stays, tell whoever runs this installation.")
-    return f"{error.message} {advice}"
+    return plain(f"{error.message} {advice}")
+
+
+def plain(text: str) -> str:
+    """Return what somebody wrote so that Markdown shows it as it is, and loads and links nothing."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>$~:])", r"\\\1", text)
+
+
+def note(text: str) -> None:
+    """Show a line of small print as it is, whoever wrote it."""
+    st.html(f'<div class="il-note">{escape(text)}</div>')
 
 
 def show_empty(text: str) -> None:

@@ -1,5 +1,6 @@
 """One order in full: its numbers, what happened to it, and what the gate judged."""
 
+from html import escape
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -16,12 +17,9 @@ def order_detail(session: Session, order: pd.Series, zone: ZoneInfo) -> None:
     """Show one order with its events and the gate's checks."""
     with st.container(border=True):
         st.subheader(f"{words(order['purpose'])}: {order['side']} {quantity(order['qty'])} {order['symbol']}")
-        if isinstance(order["reason"], str):
-            code = f"`{order['code']}` " if isinstance(order["code"], str) else ""
-            st.markdown(f"**{words(order['state'])}.** {code}{order['reason']}")
         facts, events = st.columns([2, 3], gap="medium")
         with facts:
-            _facts(order, zone)
+            st.html(_facts(order, zone))
         with events:
             st.markdown("**What happened**")
             _events(order_events(session.client, order["id"]), zone)
@@ -30,29 +28,40 @@ def order_detail(session: Session, order: pd.Series, zone: ZoneInfo) -> None:
             _checks(judged, zone)
 
 
-def _facts(order: pd.Series, zone: ZoneInfo) -> None:
-    lines = {
-        "Order": f"`{order['id']}`",
+def _facts(order: pd.Series, zone: ZoneInfo) -> str:
+    """Return the order's facts as a plain table; whatever somebody wrote into them stays text."""
+    facts = {
+        "State": words(order["state"]),
+        "Code": _text(order["code"]),
+        "Reason": _text(order["reason"]),
         "Profile": order["profile_name"],
         "Type": f"{order['order_type']}, {order['time_in_force']}",
         "Limit": money(order["limit_price"]),
         "Stop": money(order["stop_price"]),
         "Filled": f"{quantity(order['filled_qty'])} at {money(order['filled_avg_price'])}",
-        "At the broker": order["broker_status"] if isinstance(order["broker_status"], str) else NOTHING,
+        "Broker says": _text(order["broker_status"]),
         "Decided (market time)": moment(order["market_at"], zone),
         "Recorded": moment(order["created_at"], zone),
         "Sent": moment(order["submitted_at"], zone),
         "Accepted": moment(order["accepted_at"], zone),
         "Ended": moment(order["ended_at"], zone),
+        "Order id": order["id"],
     }
-    st.markdown("\n".join(f"- {name}: {str(value).replace('$', chr(92) + '$')}" for name, value in lines.items()))
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items())
+    return f'<dl class="il-facts">{rows}</dl>'
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) and value else NOTHING
 
 
 def _events(events: pd.DataFrame, zone: ZoneInfo) -> None:
     st.dataframe(
         events.assign(
             change=events["from_state"].fillna("").map(lambda state: f"{words(state)} → " if state else "")
-            + events["to_state"].map(words)
+            + events["to_state"].map(words),
+            broker_status=events["broker_status"].fillna(""),
+            reason=events["reason"].fillna(""),
         ),
         hide_index=True,
         key="order_events",

@@ -166,7 +166,7 @@ def history_table(history: pd.DataFrame, zone: ZoneInfo) -> None:
             "change": TextColumn("Change"),
             "scope": TextColumn("Scope"),
             "changed_by_email": TextColumn("By"),
-            "reason": TextColumn("Reason", width="large"),
+            "reason": TextColumn("Reason", width="medium"),
             "entries_canceled": NumberColumn("Entries cancelled", format="%d"),
             "entries_in_flight": NumberColumn("Entries in flight", format="%d"),
         },

@@ -10,7 +10,7 @@ from db.queries.bars import price_bars
 from db.queries.trades import planned_exits
 from pages.charts.candles import TradeMarks, candles_figure
 from pages.components.formats import moment, money, signed_money, signed_percent, words
-from pages.components.messages import show_empty
+from pages.components.messages import note, show_empty
 from pages.session.guard import Session
 
 MARGIN = timedelta(days=12)
@@ -35,7 +35,7 @@ def trade_on_chart(session: Session, trade: pd.Series, zone: ZoneInfo) -> None:
     st.subheader(
         f"{trade['symbol']}: {signed_money(trade['realized_pnl_usd'])} ({signed_percent(trade['return_pct'])})"
     )
-    st.caption(
+    note(
         f"{trade['profile_name']}, {words(trade['strategy'])}. Bought and sold in market time: "
         f"{moment(trade['opened_at'], zone)} to {moment(trade['closed_at'], zone)}. "
         f"Closed by: {words(trade['exit_reason']).lower()}."

@@ -23,13 +23,12 @@ if page.orders.empty:
     show_empty("No order matches. Take a filter away, or wait for the next signal.")
     st.stop()
 
-with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+st.caption("The newest first. Select an order to see what happened to it and what the gate judged.")
+chosen = orders_table(page.orders, chosen_zone())
+with st.container(horizontal=True, horizontal_alignment="distribute"):
     pager.buttons(page.next)
     with st.container(horizontal=True, width="content"):
         st.button("Refresh", icon=":material/refresh:")
         csv_button("orders", lambda: orders_for_export(session.client, filters))
-chosen = orders_table(page.orders, chosen_zone())
-if chosen is None:
-    st.caption("Select an order to see what happened to it and what the gate judged.")
-else:
+if chosen is not None:
     order_detail(session, page.orders.set_index("id", drop=False).loc[chosen], chosen_zone())

@@ -26,9 +26,9 @@ if len(unprotected):
         "The engine places the missing stops; if this stays for more than 10 seconds, look at the engine.",
         icon=":material/gpp_maybe:",
     )
-with st.container(horizontal=True, vertical_alignment="center"):
-    result = signed_money(positions["unrealized_pnl_usd"].sum())
-    st.markdown(f"{count(len(positions), 'open position')}, unrealised **{result}**", width="stretch")
+result = signed_money(positions["unrealized_pnl_usd"].sum())
+st.markdown(f"{count(len(positions), 'open position')}, unrealised **{result}**")
+positions_table(positions, chosen_zone())
+with st.container(horizontal=True):
     st.button("Refresh", icon=":material/refresh:")
     csv_button("positions", lambda: positions)
-positions_table(positions, chosen_zone())

@@ -21,7 +21,7 @@ if trades.empty:
     st.stop()
 
 trade_figures(trades)
-with st.container(horizontal=True, vertical_alignment="center"):
-    st.caption("Select a trade to see it on the chart.", width="stretch")
-    csv_button("trades", lambda: trades)
-trade_on_chart(session, trades.iloc[trades_table(trades, chosen_zone())], chosen_zone())
+st.caption("The last closed first. Select a trade to see it on the chart.")
+chosen = trades_table(trades, chosen_zone())
+csv_button("trades", lambda: trades)
+trade_on_chart(session, trades.iloc[chosen], chosen_zone())
