@@ -46,7 +46,7 @@ SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
 
 def api_key_role(settings: Settings, key: str | None) -> str | None:
     """Return the database role that an API key stands for, or None for a wrong or missing key."""
-    shown = (key or "").encode()
+    shown = (key or "").encode(errors="surrogateescape")  # a header may hold any bytes
     if hmac.compare_digest(shown, settings.publishable_key.encode()):
         return "anon"
     if hmac.compare_digest(shown, settings.secret_key.encode()):
