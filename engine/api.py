@@ -30,6 +30,7 @@ from engine.service.health_tracker import HealthTracker
 
 HOST: Final = "127.0.0.1"
 CLIENTS_KEPT: Final = 64
+STOP_WITHIN_S: Final = 5
 log = structlog.get_logger(__name__)
 
 _STATUS_OF: Final[dict[type[errors.AuthorityError], int]] = {
@@ -162,30 +163,23 @@ def serve(engine: Engine) -> Iterator[None]:
     ConfigError when a port is taken
     """
     settings = engine.settings
-    listener = _listen(settings.engine_api_port, "ENGINE_API_PORT")
-    try:
-        metrics_server, metrics_thread = _serve_metrics(settings.metrics_port)
-    except ConfigError:
-        listener.close()
-        raise
     api = build_api(
         engine.health, supabase_url=settings.supabase_url, publishable_key=settings.supabase_publishable_key
     )
-    server = uvicorn.Server(uvicorn.Config(api, log_level="warning", access_log=False))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
-    thread.start()
-    log.info("listening", api_port=listener.getsockname()[1], metrics_port=metrics_server.server_port)
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        metrics_server.shutdown()
-        metrics_server.server_close()
-        metrics_thread.join()
-        thread.join(timeout=5)
+    with listen(settings.engine_api_port, "ENGINE_API_PORT") as listener:
+        metrics_server, metrics_thread = _serve_metrics(settings.metrics_port)
+        log.info("listening", api_port=listener.getsockname()[1], metrics_port=metrics_server.server_port)
+        try:
+            with serving(api, listener):
+                yield
+        finally:
+            metrics_server.shutdown()
+            metrics_server.server_close()
+            metrics_thread.join()
 
 
-def _listen(port: int, variable: str) -> socket.socket:
+def listen(port: int, variable: str) -> socket.socket:
+    """Take a port of this machine; 0 takes any free one. Raise ConfigError when it is taken."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -194,6 +188,19 @@ def _listen(port: int, variable: str) -> socket.socket:
         listener.close()
         raise _port_is_taken(port, variable) from error
     return listener
+
+
+@contextmanager
+def serving(api: FastAPI, listener: socket.socket) -> Iterator[None]:
+    """Serve an API from a thread of its own while the body runs."""
+    server = uvicorn.Server(uvicorn.Config(api, log_level="warning", access_log=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(timeout=STOP_WITHIN_S)
 
 
 def _serve_metrics(port: int) -> tuple[Any, threading.Thread]:

@@ -1,0 +1,120 @@
+"""The control API over the real authority: who may do what, and how a refusal looks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from supabase import Client
+
+from engine.adapters.system_clock import SystemClock
+from engine.api import build_api, listen, serving
+from engine.service.health_tracker import HealthTracker
+from engine.service.local_brake import LocalBrake
+from tests.support.clients import SignIn
+
+
+@pytest.fixture
+def api(env: dict[str, str], clean_db: psycopg.Connection, tmp_path: Any) -> Iterator[httpx.Client]:
+    health = HealthTracker(SystemClock(), LocalBrake(tmp_path / "BRAKE"), control_age_max_s=10)
+    app = build_api(health, supabase_url=env["SUPABASE_URL"], publishable_key=env["SUPABASE_PUBLISHABLE_KEY"])
+    with listen(0, "ENGINE_API_PORT") as listener, serving(app, listener):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with httpx.Client(
+            base_url=url, timeout=10, trust_env=False, transport=httpx.HTTPTransport(retries=5)
+        ) as client:
+            yield client
+
+
+def bearer(client: Client) -> dict[str, str]:
+    session = client.auth.get_session()
+    assert session is not None
+    return {"Authorization": f"Bearer {session.access_token}"}
+
+
+def test_pause_answers_who_when_and_why_when_an_admin_asks(api: httpx.Client, sign_in: SignIn) -> None:
+    answer = api.post("/internal/trading/pause", json={"reason": "drill"}, headers=bearer(sign_in("admin")))
+
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["success"] is True
+    assert body["status"]["mode"] == "PAUSED"
+    assert body["status"]["lastChangedBy"] == "admin@interlock.local"
+    assert body["status"]["reason"] == "drill"
+    assert body["status"]["lastChangedAt"] > 1_600_000_000_000
+
+
+def test_resume_brings_trading_back_when_it_was_paused(api: httpx.Client, sign_in: SignIn) -> None:
+    admin = bearer(sign_in("admin"))
+    api.post("/internal/trading/pause", json={"reason": "drill"}, headers=admin)
+
+    answer = api.post("/internal/trading/resume", json={"reason": "done"}, headers=admin)
+
+    assert answer.json()["status"]["mode"] == "RUNNING"
+
+
+@pytest.mark.parametrize("path", ["/internal/trading/status", "/internal/health", "/internal/ready"])
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer forged.token.here"}, {"Authorization": "Basic x"}])
+def test_a_call_is_refused_when_it_has_no_valid_token(api: httpx.Client, path: str, headers: dict[str, str]) -> None:
+    answer = api.get(path, headers=headers)
+
+    assert answer.status_code == 401
+    assert answer.json()["success"] is False
+    assert set(answer.json()["error"]) == {"code", "message", "hint"}
+
+
+@pytest.mark.parametrize("action", ["pause", "resume", "halt"])
+@pytest.mark.parametrize("role", ["operator", "alice"])
+def test_control_is_refused_when_the_caller_is_no_admin(
+    api: httpx.Client, sign_in: SignIn, role: str, action: str
+) -> None:
+    answer = api.post(f"/internal/trading/{action}", json={"reason": "x"}, headers=bearer(sign_in(role)))
+
+    assert answer.status_code == 403
+    assert answer.json()["error"]["code"] == "FORBIDDEN"
+    status = api.get("/internal/trading/status", headers=bearer(sign_in("alice"))).json()
+    assert status["mode"] == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},  # no reason
+        {"reason": ""},  # an empty one
+        {"reason": "x" * 10_000},  # a novel
+        {"reason": "x", "scope": "galaxy"},  # no such scope
+        {"reason": "x", "scope": "symbol", "scope_key": "NOPE"},  # no such symbol
+        {"reason": "x", "mode": "PAUSED"},  # a field that does not exist
+        {"reason": "x", "request_id": "7"},  # no uuid
+        [],
+    ],
+)
+def test_control_is_refused_and_nothing_changes_when_the_body_is_wrong(
+    api: httpx.Client, sign_in: SignIn, body: Any
+) -> None:
+    admin = bearer(sign_in("admin"))
+
+    answer = api.post("/internal/trading/pause", json=body, headers=admin)
+
+    assert answer.status_code == 422
+    assert answer.json()["success"] is False
+    assert api.get("/internal/trading/status", headers=admin).json()["mode"] == "RUNNING"
+
+
+def test_the_second_change_conflicts_when_somebody_was_faster(api: httpx.Client, sign_in: SignIn) -> None:
+    admin = bearer(sign_in("admin"))
+    version = api.get("/internal/trading/status", headers=admin).json()["version"]
+    api.post("/internal/trading/pause", json={"reason": "first"}, headers=admin)
+
+    answer = api.post("/internal/trading/resume", json={"reason": "second", "expected_version": version}, headers=admin)
+
+    assert answer.status_code == 409
+    assert answer.json()["error"]["code"] == "CONFLICT"
+
+
+def test_the_engine_is_not_ready_when_the_authority_was_never_heard(api: httpx.Client, sign_in: SignIn) -> None:
+    answer = api.get("/internal/ready", headers=bearer(sign_in("alice")))
+
+    assert answer.status_code == 503
+    assert "the authority has not been heard lately" in answer.json()["reasons"]
