@@ -19,7 +19,7 @@ def configure_logs(level: int = logging.INFO) -> None:
             structlog.processors.JSONRenderer(default=str),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stdout),
+        logger_factory=structlog.PrintLoggerFactory(),
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout)
     # A job that is still running when it is due again is normal here, not worth a line each time.

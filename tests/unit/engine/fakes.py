@@ -1,0 +1,189 @@
+"""Small in-memory stand-ins for the ports, for rules that need no real database or broker."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from engine.domain.book import Order, OrderState, Snapshot
+from engine.domain.broker_types import Bar, BrokerOrder, BrokerPosition, MarketTime, Quote
+from engine.domain.control import ControlMode, TradingControl
+from engine.domain.reconcile import Finding
+from engine.domain.requests import Answer, EntryRequest, ExitRequest
+from engine.domain.submission import Outcome, Submission
+from engine.ports.authority import Mark, UpdateAnswer
+from engine.service.health_tracker import HealthTracker
+from engine.service.lease import Lease
+from engine.service.local_brake import LocalBrake
+from tests.unit.engine.builders import MARKET, a_snapshot, at_broker
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+NEWS = UpdateAnswer("id", OrderState.WORKING, changed=True, late=False)
+
+
+class ManualClock:
+    """Time moves only when told to; sleeping moves it."""
+
+    def __init__(self) -> None:
+        self.passed_s = 1000.0
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.passed_s)
+
+    def monotonic_s(self) -> float:
+        return self.passed_s
+
+    def sleep(self, seconds: float) -> None:
+        self.passed_s += seconds
+
+
+@dataclass
+class FakeBroker:
+    """Accepts everything; cancels at once."""
+
+    sent: list[Order] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    known: dict[str, BrokerOrder] = field(default_factory=dict)
+    open: list[BrokerOrder] = field(default_factory=list)
+    answer: Outcome = Outcome.ACCEPTED
+
+    def submit(self, order: Order) -> Submission:
+        self.sent.append(order)
+        if self.answer is not Outcome.ACCEPTED:
+            return Submission(id=order.id, outcome=self.answer)
+        return Submission(id=order.id, outcome=self.answer, order=at_broker(order))
+
+    def cancel(self, broker_order_id: str) -> None:
+        self.cancelled.append(broker_order_id)
+
+    def order(self, broker_order_id: str) -> BrokerOrder | None:
+        return self.known.get(broker_order_id)
+
+    def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
+        return next((o for o in self.known.values() if o.client_order_id == client_order_id), None)
+
+    def open_orders(self) -> list[BrokerOrder]:
+        return self.open
+
+    def orders_since(self, after: datetime) -> list[BrokerOrder]:
+        return list(self.known.values())
+
+    def positions(self) -> list[BrokerPosition]:
+        return []
+
+
+@dataclass
+class FakeMarketData:
+    history: list[Bar] = field(default_factory=list)
+    prices: dict[str, Quote] = field(default_factory=dict)
+    asked_bars: list[tuple[tuple[str, ...], str, datetime]] = field(default_factory=list)
+
+    def clock(self) -> MarketTime:
+        return MARKET
+
+    def bars(self, symbols: Iterable[str], timeframe: str, start: datetime) -> list[Bar]:
+        wanted = tuple(symbols)
+        self.asked_bars.append((wanted, timeframe, start))
+        return [b for b in self.history if b.symbol in wanted and b.timeframe == timeframe and b.at >= start]
+
+    def quotes(self, symbols: Iterable[str]) -> dict[str, Quote]:
+        return {symbol: self.prices[symbol] for symbol in symbols if symbol in self.prices}
+
+
+@dataclass
+class FakeAuthority:
+    """Desk, store and leases in one; remembers what it was told, answers as it is told to."""
+
+    book: Snapshot = field(default_factory=a_snapshot)
+    claimable: list[Order] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    entries: list[EntryRequest] = field(default_factory=list)
+    exits: list[ExitRequest] = field(default_factory=list)
+    submissions: list[Submission] = field(default_factory=list)
+    updates: list[BrokerOrder] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    bars: list[Bar] = field(default_factory=list)
+    saved: list[Mapping[str, Any]] = field(default_factory=list)
+    equity: list[datetime] = field(default_factory=list)
+    update_answer: UpdateAnswer = NEWS
+
+    def acquire(self, holder: str, ttl_s: int) -> bool:
+        return True
+
+    def heartbeat(self, **_: Any) -> TradingControl:
+        return a_control()
+
+    def release(self) -> None: ...
+
+    def request_entries(self, requests: Sequence[EntryRequest]) -> list[Answer]:
+        self.entries += requests
+        return self._answers(requests)
+
+    def request_exits(self, requests: Sequence[ExitRequest]) -> list[Answer]:
+        self.exits += requests
+        return self._answers(requests)
+
+    def claim(self) -> list[Order]:
+        claimed, self.claimable = self.claimable, []
+        return claimed
+
+    def record_submissions(self, submissions: Sequence[Submission]) -> None:
+        self.submissions += submissions
+
+    def record_updates(self, orders: Sequence[BrokerOrder]) -> list[UpdateAnswer]:
+        self.updates += orders
+        return [self.update_answer] * len(orders)
+
+    def snapshot(self) -> Snapshot:
+        return self.book
+
+    def record_marks(self, marks: Sequence[Mark]) -> None:
+        self.marks += marks
+
+    def record_equity(self, market_at: datetime, session_date: date) -> None:
+        self.equity.append(market_at)
+
+    def record_bars(self, bars: Iterable[Bar]) -> None:
+        self.bars += bars
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        self.saved.append(state)
+
+    def load_state(self) -> Mapping[str, Any] | None:
+        return self.saved[-1] if self.saved else None
+
+    def record_reconciliation(
+        self, *, kind: str, orders_checked: int, positions_checked: int, findings: Sequence[Finding]
+    ) -> None: ...
+
+    def _answers(self, requests: Sequence[EntryRequest] | Sequence[ExitRequest]) -> list[Answer]:
+        return self.answers or [Answer(request.id, OrderState.READY, None, None) for request in requests]
+
+
+def a_control(mode: ControlMode = ControlMode.RUNNING, **scopes: ControlMode) -> TradingControl:
+    """Return what the authority says; keywords are paused or halted symbols."""
+    return TradingControl(
+        mode=mode,
+        changed_by="admin",
+        changed_at=START,
+        reason="",
+        version=1,
+        checked_at=START,
+        scopes={("symbol", symbol): scoped for symbol, scoped in scopes.items()},
+    )
+
+
+def a_health(clock: ManualClock, home: Path, mode: ControlMode | None = ControlMode.RUNNING) -> HealthTracker:
+    """Return a tracker that has just heard `mode`, or nothing."""
+    health = HealthTracker(clock, LocalBrake(home / "BRAKE"), control_age_max_s=10)
+    if mode is not None:
+        health.record_trading_control(a_control(mode))
+    return health
+
+
+def a_lease(authority: FakeAuthority, health: HealthTracker, clock: ManualClock) -> Lease:
+    """Return a lease that was acquired just now."""
+    lease = Lease(authority, health, clock)
+    assert lease.try_acquire()
+    return lease

@@ -1,0 +1,91 @@
+import socket
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from engine.cli import app
+from engine.config import load_settings
+from engine.domain.errors import ConfigError
+
+REQUIRED = ("SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_SECRET_KEY", "ALPACA_API_KEY", "ALPACA_SECRET_KEY")
+
+
+@pytest.fixture(autouse=True)
+def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home and working folder: no setting comes from this machine."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOCAL_HOME", str(tmp_path))
+    for name in REQUIRED:
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def complete_settings(home: Path, **changes: str) -> None:
+    values = dict.fromkeys(REQUIRED, "x") | {
+        "ALPACA_BASE_URL": "http://127.0.0.1:1",
+        "SUPABASE_URL": "http://127.0.0.1:1",
+    }
+    (home / "env").write_text("".join(f"{name}={value}\n" for name, value in (values | changes).items()))
+
+
+def test_the_brake_stops_and_releases_when_told_to(empty_home: Path) -> None:
+    runner = CliRunner()
+
+    assert runner.invoke(app, ["brake", "on", "--reason", "smoke"]).exit_code == 0
+    assert "smoke" in (empty_home / "BRAKE").read_text()
+    assert runner.invoke(app, ["brake", "off"]).exit_code == 0
+
+    assert not (empty_home / "BRAKE").exists()
+
+
+def test_the_engine_names_every_missing_setting_when_nothing_is_configured() -> None:
+    result = CliRunner().invoke(app, [])
+
+    assert result.exit_code == 1
+    assert all(f"{name}: is not set" in result.stderr for name in REQUIRED)
+    assert "Set it in .env" in result.stderr
+
+
+def test_the_engine_names_the_variable_when_its_port_is_taken(empty_home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        complete_settings(empty_home, ENGINE_API_PORT=str(taken.getsockname()[1]))
+
+        result = CliRunner().invoke(app, [])
+
+    assert result.exit_code == 1
+    assert "ENGINE_API_PORT" in result.stderr
+
+
+def test_replay_explains_itself_when_there_is_no_paper_exchange(empty_home: Path) -> None:
+    complete_settings(empty_home, ALPACA_BASE_URL="https://paper-api.alpaca.markets")
+
+    result = CliRunner().invoke(app, ["replay", "--sessions", "1"])
+
+    assert result.exit_code == 1
+    assert "EXCHANGE_ADMIN_TOKEN" in result.stderr
+
+
+def test_the_environment_wins_over_env_file_and_home_when_all_set_the_same(
+    empty_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete_settings(empty_home, SUPABASE_URL="http://home", ENGINE_SHARD="home", ALPACA_FEED="home")
+    (empty_home / ".env").write_text("SUPABASE_URL=http://file\nENGINE_SHARD=file\n")
+    monkeypatch.setenv("SUPABASE_URL", "http://environment")
+
+    settings = load_settings()
+
+    assert (settings.supabase_url, settings.engine_shard, settings.feed) == ("http://environment", "file", "home")
+
+
+def test_no_secret_is_shown_when_settings_are_printed(empty_home: Path) -> None:
+    complete_settings(empty_home, SUPABASE_SECRET_KEY="canary", ALPACA_SECRET_KEY="canary", ALPACA_API_KEY="canary")
+
+    assert "canary" not in repr(load_settings())
+
+
+def test_a_wrong_port_is_refused_by_name(empty_home: Path) -> None:
+    complete_settings(empty_home, METRICS_PORT="99999")
+
+    with pytest.raises(ConfigError, match="METRICS_PORT"):
+        load_settings()

@@ -1,0 +1,72 @@
+import pytest
+
+from engine.domain.book import OrderState
+from engine.ports.authority import UpdateAnswer
+from engine.service.order_sync import OrderSync
+from engine.service.views import Book
+from tests.unit.engine.builders import MARKET, a_snapshot, an_order, at_broker
+from tests.unit.engine.fakes import FakeAuthority, FakeBroker
+
+STRANGER = at_broker(an_order(id="stranger"))
+
+
+@pytest.fixture
+def sync(broker: FakeBroker, authority: FakeAuthority, book: Book) -> OrderSync:
+    return OrderSync(broker, authority, book)
+
+
+def test_an_order_that_ended_is_fetched_and_reported_when_it_left_the_open_list(
+    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority
+) -> None:
+    ours = an_order()
+    authority.book = a_snapshot(orders=(ours,))
+    broker.known["broker-entry"] = at_broker(ours, status="filled")
+
+    assert sync.run(MARKET) == 1
+    assert [order.status for order in authority.updates] == ["filled"]
+
+
+def test_a_foreign_order_is_asked_about_once_when_it_stays_open(
+    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority
+) -> None:
+    broker.open = [STRANGER]
+    authority.update_answer = UpdateAnswer(None, None, changed=False, late=False)
+
+    sync.run(MARKET)
+    sync.run(MARKET)
+
+    assert authority.updates == [STRANGER]
+    assert sync.foreign == [STRANGER]
+
+
+def test_a_late_order_is_cancelled_and_kept_for_the_report_when_it_lives_at_the_broker(
+    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority
+) -> None:
+    broker.open = [STRANGER]
+    authority.update_answer = UpdateAnswer("id", OrderState.CANCELED, changed=False, late=True)
+
+    sync.run(MARKET)
+
+    assert broker.cancelled == [STRANGER.broker_order_id]
+    assert sync.take_late() == [STRANGER]
+    assert sync.take_late() == []
+
+
+def test_an_order_counts_as_missing_when_the_broker_does_not_know_it(sync: OrderSync, authority: FakeAuthority) -> None:
+    authority.book = a_snapshot(orders=(an_order(),))
+
+    sync.run(MARKET)
+
+    assert sync.missing == {"broker-entry"}
+
+
+def test_a_cancel_is_carried_to_the_broker_when_it_was_asked_for(
+    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority
+) -> None:
+    ours = an_order(cancel_requested_at=MARKET.now)
+    authority.book = a_snapshot(orders=(ours,))
+    broker.open = [at_broker(ours)]
+
+    sync.run(MARKET)
+
+    assert broker.cancelled == ["broker-entry"]

@@ -1,0 +1,63 @@
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from engine.domain.book import Order, OrderState, Purpose
+from engine.domain.sync import due_cancels, plan_sync
+from tests.unit.engine.builders import NOON, a_leg, an_order, at_broker
+
+STOP, TARGET = a_leg(Purpose.STOP_LOSS), a_leg(Purpose.TAKE_PROFIT)
+
+
+class TestPlanSync:
+    def test_asks_nothing_when_both_sides_say_the_same(self) -> None:
+        order = an_order()
+
+        plan = plan_sync([order], [at_broker(order)])
+
+        assert plan.updates == plan.lookups == ()
+
+    def test_reports_an_order_when_its_status_or_fills_differ(self) -> None:
+        order = an_order(broker_status="pending_new")
+        filling = at_broker(order, status="partially_filled", filled_qty=Decimal(3))
+
+        assert plan_sync([order], [filling]).updates == (filling,)
+
+    def test_reports_an_order_when_it_is_not_in_our_books(self) -> None:
+        stranger = at_broker(an_order(id="stranger"))
+
+        assert plan_sync([], [stranger]).updates == (stranger,)
+
+    def test_looks_an_order_up_when_it_left_the_open_list(self) -> None:
+        assert plan_sync([an_order()], []).lookups == ("broker-entry",)
+
+    def test_trusts_a_held_stop_when_its_target_still_rests(self) -> None:
+        assert plan_sync([STOP, TARGET], [at_broker(TARGET)]).lookups == ()
+
+    def test_looks_the_whole_pair_up_when_the_target_is_gone(self) -> None:
+        assert set(plan_sync([STOP, TARGET], []).lookups) == {STOP.broker_order_id, TARGET.broker_order_id}
+
+    @pytest.mark.parametrize("state", [OrderState.READY, OrderState.SUBMITTING, OrderState.UNKNOWN])
+    def test_leaves_orders_alone_when_the_broker_may_not_have_them(self, state: OrderState) -> None:
+        assert plan_sync([an_order(state=state)], []).lookups == ()
+
+
+class TestDueCancels:
+    @pytest.mark.parametrize(
+        ("order", "due"),
+        [
+            (an_order(), False),
+            (an_order(cancel_requested_at=NOON), True),
+            (an_order(cancel_requested_at=NOON, state=OrderState.SUBMITTING), False),  # not there yet
+            (an_order(market_at=NOON - timedelta(hours=25)), True),  # rested too long
+            (replace(TARGET, market_at=NOON - timedelta(hours=25)), False),  # protection may rest for ever
+            (an_order(filled_qty=Decimal(3), broker_updated_at=NOON - timedelta(hours=1)), True),  # legs asleep
+            (an_order(filled_qty=Decimal(3), broker_updated_at=NOON - timedelta(minutes=1)), False),
+        ],
+    )
+    def test_entries_are_cancelled_when_asked_for_or_too_old(self, order: Order, due: bool) -> None:
+        found = due_cancels([order], market_now=NOON, rest_max=timedelta(hours=24), partial_max=timedelta(minutes=15))
+
+        assert bool(found) is due

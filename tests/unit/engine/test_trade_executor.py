@@ -1,0 +1,178 @@
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from engine.domain.book import Order, OrderState, Purpose
+from engine.domain.control import ControlMode
+from engine.domain.submission import Outcome
+from engine.service.health_tracker import HealthTracker
+from engine.service.lease import Lease
+from engine.service.order_sync import OrderSync
+from engine.service.trade_executor import PAUSED_MESSAGE, Permit, TradeExecutor
+from engine.service.views import Book
+from tests.unit.engine.builders import NOON, a_leg, a_snapshot, an_order, at_broker, protected_trade
+from tests.unit.engine.fakes import FakeAuthority, FakeBroker, ManualClock, a_control, a_lease
+
+ENTRY = an_order(
+    state=OrderState.SUBMITTING, broker_order_id=None, submitted_at=NOON, permit_deadline=NOON + timedelta(seconds=10)
+)
+EXIT = replace(ENTRY, id="exit", purpose=Purpose.EXIT, side="sell")
+STOP, TARGET = a_leg(Purpose.STOP_LOSS), a_leg(Purpose.TAKE_PROFIT)
+
+
+@pytest.fixture
+def lease(authority: FakeAuthority, health: HealthTracker, clock: ManualClock) -> Lease:
+    return a_lease(authority, health, clock)
+
+
+@pytest.fixture
+def executor(
+    broker: FakeBroker, authority: FakeAuthority, book: Book, health: HealthTracker, lease: Lease, clock: ManualClock
+) -> TradeExecutor:
+    sync = OrderSync(broker, authority, book)
+    return TradeExecutor(broker, authority, book, sync, health, lease, clock, senders=1)
+
+
+def outcome(authority: FakeAuthority) -> tuple[Outcome, str | None]:
+    (submission,) = authority.submissions
+    return submission.outcome, submission.code
+
+
+def test_an_entry_is_sent_and_recorded_when_it_was_claimed(
+    executor: TradeExecutor, authority: FakeAuthority, broker: FakeBroker
+) -> None:
+    authority.claimable = [ENTRY]
+
+    assert executor.submit_ready() == 1
+    assert broker.sent == [ENTRY]
+    assert outcome(authority) == (Outcome.ACCEPTED, None)
+
+
+@pytest.mark.parametrize("mode", [ControlMode.PAUSED, ControlMode.HALTED])
+def test_open_position_fails_and_never_calls_the_broker_when_paused(
+    executor: TradeExecutor, broker: FakeBroker, health: HealthTracker, mode: ControlMode
+) -> None:
+    health.record_trading_control(a_control(mode))
+
+    result = executor.open_position(Permit(ENTRY, until_s=float("inf")))
+
+    assert (result.outcome, result.reason) == (Outcome.NOT_SENT, PAUSED_MESSAGE)
+    assert PAUSED_MESSAGE == "Trade execution is paused by administrator"
+    assert broker.sent == []
+
+
+def test_close_position_goes_through_when_paused(
+    executor: TradeExecutor, broker: FakeBroker, health: HealthTracker
+) -> None:
+    health.record_trading_control(a_control(ControlMode.PAUSED))
+
+    result = executor.close_position(Permit(EXIT, until_s=float("inf")))
+
+    assert result.outcome is Outcome.ACCEPTED
+    assert broker.sent == [EXIT]
+
+
+def test_nothing_is_claimed_when_the_brake_is_on(
+    executor: TradeExecutor, authority: FakeAuthority, tmp_path: Path
+) -> None:
+    (tmp_path / "BRAKE").touch()
+    authority.claimable = [ENTRY, EXIT]
+
+    assert executor.submit_ready() == 0
+    assert len(authority.claimable) == 2
+
+
+def test_an_order_is_handed_back_when_its_permit_ran_out(
+    executor: TradeExecutor, authority: FakeAuthority, broker: FakeBroker
+) -> None:
+    authority.claimable = [replace(ENTRY, permit_deadline=ENTRY.submitted_at)]
+
+    executor.submit_ready()
+
+    assert outcome(authority) == (Outcome.NOT_SENT, "PERMIT_EXPIRED")
+    assert broker.sent == []
+
+
+def test_an_order_is_handed_back_when_the_lease_may_be_over(
+    executor: TradeExecutor, authority: FakeAuthority, broker: FakeBroker, health: HealthTracker, clock: ManualClock
+) -> None:
+    clock.sleep(10)
+    health.record_trading_control(a_control())
+    authority.claimable = [ENTRY]
+
+    executor.submit_ready()
+
+    assert outcome(authority) == (Outcome.NOT_SENT, "LEASE_LOST")
+    assert broker.sent == []
+
+
+def test_an_order_is_adopted_when_the_answer_was_ambiguous_and_it_is_there(
+    executor: TradeExecutor, authority: FakeAuthority, broker: FakeBroker
+) -> None:
+    broker.answer = Outcome.UNKNOWN
+    broker.known["x"] = at_broker(ENTRY)
+    authority.claimable = [ENTRY]
+
+    executor.submit_ready()
+
+    assert outcome(authority) == (Outcome.ACCEPTED, None)
+    assert len(broker.sent) == 1
+
+
+def test_an_order_stays_unknown_when_the_answer_was_ambiguous_and_it_is_not_there(
+    executor: TradeExecutor, authority: FakeAuthority, broker: FakeBroker
+) -> None:
+    broker.answer = Outcome.UNKNOWN
+    authority.claimable = [ENTRY]
+
+    executor.submit_ready()
+
+    assert outcome(authority) == (Outcome.UNKNOWN, None)
+
+
+class TestClosing:
+    @pytest.fixture(autouse=True)
+    def _held(self, authority: FakeAuthority) -> None:
+        authority.book = a_snapshot(trades=(protected_trade(),))
+        authority.claimable = [EXIT]
+
+    def ended(self, broker: FakeBroker, leg: Order, *, status: str = "canceled", filled: int = 0) -> None:
+        theirs = at_broker(leg, status=status, filled_qty=Decimal(filled))
+        broker.known[theirs.broker_order_id] = theirs
+
+    def test_the_exit_is_sent_when_the_protective_orders_are_gone(
+        self, executor: TradeExecutor, authority: FakeAuthority, broker: FakeBroker
+    ) -> None:
+        self.ended(broker, STOP)
+        self.ended(broker, TARGET)
+
+        executor.submit_ready()
+
+        assert broker.cancelled == [STOP.broker_order_id]
+        assert broker.sent == [EXIT]
+        assert [o.status for o in authority.updates] == ["canceled", "canceled"]
+
+    def test_the_exit_is_not_sent_when_a_protective_order_filled_first(
+        self, executor: TradeExecutor, authority: FakeAuthority, broker: FakeBroker
+    ) -> None:
+        self.ended(broker, STOP, status="filled", filled=10)
+        self.ended(broker, TARGET)
+
+        executor.submit_ready()
+
+        assert outcome(authority) == (Outcome.REJECTED, "POSITION_CHANGED")
+        assert broker.sent == []
+
+    def test_the_exit_waits_when_the_protective_orders_do_not_go(
+        self, executor: TradeExecutor, authority: FakeAuthority, broker: FakeBroker
+    ) -> None:
+        self.ended(broker, STOP, status="pending_cancel")
+        self.ended(broker, TARGET)
+
+        executor.submit_ready()
+
+        assert outcome(authority) == (Outcome.NOT_SENT, "LEGS_WORKING")
+        assert broker.sent == []
