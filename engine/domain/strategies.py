@@ -63,7 +63,8 @@ def ma_crossover(closes: Closes, *, fast: int, slow: int) -> Verdict:
     """
     if len(closes) < slow + 1:
         return Verdict("hold", f"{len(closes)} of {slow + 1} bars")
-    gap = moving_average(closes, fast)[-2:] - moving_average(closes, slow)[-2:]
+    # Rounded far below a cent: averages of a flat price differ by rounding noise, which is no cross.
+    gap = np.round(moving_average(closes, fast)[-2:] - moving_average(closes, slow)[-2:], 9)
     words = f"average of {fast} {{}} average of {slow}"
     if gap[0] <= 0 < gap[1]:
         return Verdict("enter", words.format("crossed above"), _strength(gap[1] / closes[-1] * 50))

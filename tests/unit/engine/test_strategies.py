@@ -22,6 +22,9 @@ class TestMaCrossover:
     def test_holds_when_it_stays_above_without_crossing(self) -> None:
         assert ma_crossover(closes(10, 11, 12, 13, 14), fast=2, slow=3).action == "hold"
 
+    def test_holds_when_the_price_is_flat(self) -> None:
+        assert all(ma_crossover(closes(*[0.1] * n), fast=7, slow=20).action == "hold" for n in range(21, 60))
+
     def test_holds_when_there_are_too_few_bars(self) -> None:
         assert ma_crossover(closes(10, 11, 12), fast=2, slow=3).action == "hold"
 
