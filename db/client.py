@@ -31,6 +31,11 @@ def sign_in_client(url: str, publishable_key: str, access_token: str) -> Client:
     return client
 
 
+def renew_token(client: Client, access_token: str) -> None:
+    """Let a signed-in client go on with a fresh token, wherever it is held already."""
+    client.postgrest.auth(access_token)
+
+
 def engine_client(url: str, secret_key: str) -> Client:
     """Return the engine's client. Only the engine's process holds the secret key."""
     return create_client(url, secret_key, _options())

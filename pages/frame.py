@@ -4,10 +4,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from db.errors import NotSignedIn
 from pages.components.header import header
 from pages.components.messages import page_boundary, show_messages
-from pages.session.guard import require_session, token_was_refused
+from pages.session.guard import require_session
 from pages.session.status import known_role, read_status
 
 PAGES = Path(__file__).resolve().parent
@@ -18,16 +17,14 @@ def main() -> None:
     """Run the page that was asked for inside the frame."""
     st.set_page_config(page_title="Interlock", page_icon=(ART / "favicon.svg").read_text(), layout="wide")
     st.logo((ART / "logo.svg").read_text(), size="large")
-    session = require_session()
-    try:
-        read_status(session.client)
-    except NotSignedIn as e:
-        token_was_refused(e)
-    page = st.navigation(_pages_for(known_role()))
-    header(session)
-    show_messages()
     with page_boundary():
-        page.run()
+        session = require_session()
+        read_status(session.client)
+        page = st.navigation(_pages_for(known_role()))
+        header(session)
+        show_messages()
+        with page_boundary():
+            page.run()
 
 
 def _pages_for(role: str) -> dict[str, list[st.Page]]:

@@ -25,8 +25,9 @@ STYLE = f"""<style>
 .il-running {{ background: #047857 }} .il-paused {{ background: #B54708 }} .il-halted {{ background: #B42318 }}
 .il-unknown {{ background: #475569 }} .il-paper {{ background: #1D4ED8 }} .il-live-money {{ background: #B42318 }}
 .il-note {{ font-size: 13px; opacity: .78; margin-top: 4px; line-height: 18px; overflow-wrap: anywhere }}
-.il-facts {{ display: grid; grid-template-columns: max-content 1fr; gap: 5px 16px; margin: 0; font-size: 14px }}
-.il-facts dt {{ opacity: .7 }} .il-facts dd {{ margin: 0; overflow-wrap: anywhere }}
+.il-facts {{ display: grid; grid-template-columns: max-content 1fr; gap: 5px 16px; margin: 0; padding: 0;
+  font-size: 14px }}
+.il-facts dt {{ opacity: .7 }} .il-facts dd {{ margin: 0; padding: 0; overflow-wrap: anywhere }}
 .st-key-header_pause button {{ background: #B42318; border-color: #B42318; color: #fff }}
 .st-key-header_pause button:is(:hover, :focus) {{ background: #912018; border-color: #912018; color: #fff }}
 .st-key-header_pause button:disabled {{ background: transparent; border-color: currentColor; color: inherit;

@@ -1,24 +1,25 @@
 """The control panel: what mode trading is in, and how to change it."""
 
 from collections.abc import Callable
-from uuid import uuid4
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import streamlit as st
 
+from db.client import Client
 from db.commands import pause_trading, resume_trading
 from db.errors import AuthorityError, Unreachable
 from db.models import ControlAnswer, TradingStatus
 from pages.components.badge import mode_words
 from pages.components.formats import age, count, moment
-from pages.components.messages import describe, note, tell
-from pages.session.guard import Session
+from pages.components.messages import describe, note, tell, tell_answer
+from pages.components.request_ids import request_ids
+from pages.session.guard import current_session
 from pages.session.status import Reading, forget_reading
 
 REASON_MAX = 500
 _REASON_KEY = "control_reason"
 _CANCEL_KEY = "control_cancel_entries"
-_REQUEST_KEY = "_control_request"
 
 MEANINGS = {
     "RUNNING": "Strategies may open new positions. Every entry still has to pass the gate.",
@@ -60,10 +61,9 @@ def draining_progress(status: TradingStatus, zone: ZoneInfo) -> None:
                     f"by {moment(permit.permit_deadline, zone)} (`{permit.order_id}`)")  # fmt: skip
 
 
-def control_form(session: Session, reading: Reading) -> None:
+def control_form(reading: Reading) -> None:
     """Ask for a reason and offer pause and resume; each click is one request, sent at most once."""
-    status = reading.status
-    st.session_state.setdefault(_REQUEST_KEY, uuid4())
+    status, ids = reading.status, request_ids(reading)
     with st.form("control", enter_to_submit=False):
         st.text_area("Reason (required)", key=_REASON_KEY, max_chars=REASON_MAX, height=80,
                      placeholder="Why, in a few words. It is kept with your name.")  # fmt: skip
@@ -72,11 +72,11 @@ def control_form(session: Session, reading: Reading) -> None:
         with st.container(horizontal=True):
             st.form_submit_button(
                 "Pause auto-trading", icon=":material/pause_circle:", type="primary", on_click=_pause,
-                args=(session, status), disabled=status is not None and status.mode == "PAUSED", key="control_pause",
+                args=(ids.pause,), disabled=status is not None and status.mode == "PAUSED", key="control_pause",
                 help="No new positions. Open positions continue to be managed.",
             )  # fmt: skip
             st.form_submit_button(
-                "Resume auto-trading", icon=":material/play_circle:", on_click=_resume, args=(session, status),
+                "Resume auto-trading", icon=":material/play_circle:", on_click=_resume, args=(ids.resume, ids.version),
                 disabled=status is None or status.mode == "RUNNING", key="control_resume",
                 help="Entries may flow again.",
             )  # fmt: skip
@@ -84,38 +84,31 @@ def control_form(session: Session, reading: Reading) -> None:
             "reconciliation and order sync go on.", icon=":material/info:")  # fmt: skip
 
 
-def _pause(session: Session, shown: TradingStatus | None) -> None:
-    cancel_entries = bool(st.session_state[_CANCEL_KEY])
-    _send(lambda reason: pause_trading(
-        session.client, reason=reason, request_id=st.session_state[_REQUEST_KEY], cancel_entries=cancel_entries,
-        expected_version=shown.version if shown else None,
+def _pause(request_id: UUID) -> None:
+    # No expected version: whatever happened meanwhile, to pause is what the person wants.
+    _send(lambda client, reason: pause_trading(
+        client, reason=reason, request_id=request_id, cancel_entries=bool(st.session_state[_CANCEL_KEY]),
     ))  # fmt: skip
 
 
-def _resume(session: Session, shown: TradingStatus | None) -> None:
-    _send(lambda reason: resume_trading(
-        session.client, reason=reason, request_id=st.session_state[_REQUEST_KEY],
-        expected_version=shown.version if shown else None,
+def _resume(request_id: UUID, version: int | None) -> None:
+    _send(lambda client, reason: resume_trading(
+        client, reason=reason, request_id=request_id, expected_version=version,
     ))  # fmt: skip
 
 
-def _send(request: Callable[[str], ControlAnswer]) -> None:
-    """Send one request. Only an answer uses its id up: after a lost answer, the next click repeats it."""
+def _send(request: Callable[[Client, str], ControlAnswer]) -> None:
+    """Send one request with the reason that was typed, and keep what came of it for the next run."""
     reason = str(st.session_state[_REASON_KEY]).strip()
     if not reason:
         tell("**Nothing was changed.** A reason is required: say in a few words why.", failed=True)
         return
     try:
-        answer = request(reason)
+        tell_answer(request(current_session().client, reason))
+        st.session_state[_REASON_KEY] = ""
     except Unreachable as e:
         tell(f"**No answer: it is not known whether trading was changed.** {describe(e)}", failed=True)
-        return
     except AuthorityError as e:
         tell(f"**Nothing was changed.** {describe(e)}", failed=True)
-    else:
-        canceled = f" {count(answer.entries_canceled, 'unsent entry')} cancelled." if answer.entries_canceled else ""
-        tell(answer.message + canceled)
-        st.session_state[_REASON_KEY] = ""
     finally:
         forget_reading()
-    st.session_state[_REQUEST_KEY] = uuid4()

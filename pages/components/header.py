@@ -1,20 +1,21 @@
 """The header of every page: market marker, mode badge, engine, PAUSE for admins, who is signed in."""
 
-from uuid import uuid4
+from uuid import UUID
 
 import streamlit as st
 
 from db.commands import pause_trading
-from db.errors import AuthorityError
+from db.errors import AuthorityError, NotSignedIn
 from db.queries.profiles import profiles
 from pages.components.badge import STYLE, TICK_S, badge_html
-from pages.components.messages import describe, note, tell
+from pages.components.messages import describe, note, tell, tell_answer
+from pages.components.request_ids import request_ids
 from pages.components.time_zone import chosen_zone, time_zone_picker
-from pages.session.guard import Session, require_session, sign_out
+from pages.session.clock import now
+from pages.session.guard import Session, current_session, require_session, sign_out, token_was_refused
 from pages.session.status import Reading, forget_reading, known_role, read_status
 
 _SHOWN_KEY = "_header_shown"
-_REQUEST_KEY = "_header_pause_request"
 _MARKER_KEY = "_header_marker"
 QUICK_REASON = "Paused from the header"
 
@@ -29,7 +30,7 @@ def header(session: Session) -> None:
         badge_place = st.container(width="stretch")
         with st.container(horizontal=True, width="content", vertical_alignment="center"):
             if known_role() == "admin":
-                _pause_button(session, reading)
+                _pause_button(reading)
             _user_menu(session)
     with badge_place:  # filled last: it shows times in the zone that the menu has just read from the address
         _badge()
@@ -38,13 +39,22 @@ def header(session: Session) -> None:
 @st.fragment(run_every=TICK_S)
 def _badge() -> None:
     """Show the badge, and run the whole page again once the mode has changed under it."""
-    reading = read_status(require_session().client)
+    reading = _read_again()
     st.html(badge_html(reading, st.session_state[_MARKER_KEY], chosen_zone()))
     if reading.status and _signature(reading) != st.session_state[_SHOWN_KEY]:
         st.rerun()
 
 
-def _pause_button(session: Session, reading: Reading) -> None:
+def _read_again() -> Reading:
+    try:
+        return read_status(require_session().client)
+    except NotSignedIn as e:
+        token_was_refused(e)
+    except AuthorityError as e:
+        return Reading(None, e, now())
+
+
+def _pause_button(reading: Reading) -> None:
     stopped = reading.status is not None and reading.status.mode != "RUNNING"
     st.button(
         "PAUSE",
@@ -52,30 +62,26 @@ def _pause_button(session: Session, reading: Reading) -> None:
         icon=":material/pause_circle:",
         disabled=stopped,
         on_click=_pause_now,
-        args=(session,),
+        args=(request_ids(reading).pause,),
         help="Already stopped. Resume on the Control page."
         if stopped
         else "Stops new entries at once, for all profiles. Open positions keep their stops and can still be closed.",
     )
 
 
-def _pause_now(session: Session) -> None:
-    request_id = st.session_state.setdefault(_REQUEST_KEY, uuid4())
+def _pause_now(request_id: UUID) -> None:
     try:
-        answer = pause_trading(session.client, reason=QUICK_REASON, reason_code="quick_pause", request_id=request_id)
+        client = current_session().client
+        tell_answer(pause_trading(client, reason=QUICK_REASON, reason_code="quick_pause", request_id=request_id))
     except AuthorityError as e:
-        # The request keeps its id: sent again after a lost answer, it acts at most once.
         tell(f"**Trading was not paused, as far as is known.** {describe(e)}", failed=True)
-        return
     finally:
         forget_reading()
-    del st.session_state[_REQUEST_KEY]
-    tell(answer.message)
 
 
 def _user_menu(session: Session) -> None:
-    with st.popover(session.login.email, icon=":material/account_circle:", key="user_menu"):
-        note(f"Signed in as {session.login.email}, {known_role()}")
+    with st.popover(session.email, icon=":material/account_circle:", key="user_menu"):
+        note(f"Signed in as {session.email}, {known_role()}")
         time_zone_picker()
         st.button("Sign out", icon=":material/logout:", on_click=sign_out, width="stretch", key="sign_out")
 

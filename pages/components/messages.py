@@ -10,6 +10,8 @@ from uuid import uuid4
 import streamlit as st
 
 from db.errors import AuthorityError, Conflict, Forbidden, Invalid, NotFound, NotSignedIn, Unreachable
+from db.models import ControlAnswer
+from pages.components.formats import count
 from pages.session.guard import token_was_refused
 
 _KEY = "_messages"
@@ -27,6 +29,15 @@ _WHAT_TO_DO = {
 def tell(text: str, *, failed: bool = False) -> None:
     """Keep a message for the next run; callbacks cannot show anything themselves."""
     st.session_state.setdefault(_KEY, []).append((text, failed))
+
+
+def tell_answer(answer: ControlAnswer) -> None:
+    """Keep what a control request did. In the past tense: what holds now is for the badge to say."""
+    if not answer.changed:
+        tell(answer.message)
+        return
+    canceled = f" {count(answer.entries_canceled, 'unsent entry')} cancelled." if answer.entries_canceled else ""
+    tell(f"Done: you set trading to {answer.status.mode}.{canceled}")
 
 
 def show_messages() -> None:

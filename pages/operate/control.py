@@ -18,7 +18,7 @@ reading = read_status(session.client)
 mode_banner(reading, chosen_zone())
 if reading.status:
     draining_progress(reading.status, chosen_zone())
-control_form(session, reading)
+control_form(reading)
 
 st.subheader("History")
 history = control_history(session.client)

@@ -6,7 +6,7 @@ from typing import NoReturn
 import streamlit as st
 
 from db.auth import Login
-from db.client import Client, sign_in_client
+from db.client import Client, renew_token, sign_in_client
 from db.errors import Forbidden, NotSignedIn
 from pages.session.clock import now
 from pages.session.logins import COOKIE, current_login, end_session
@@ -23,11 +23,12 @@ _GO_TO_SIGN_IN = """
 """
 
 
-@dataclass(frozen=True)
+@dataclass
 class Session:
-    """A signed-in person and the client that acts with that person's rights."""
+    """A signed-in person in one tab, and the client that acts with that person's rights."""
 
-    login: Login
+    email: str
+    access_token: str
     client: Client
 
 
@@ -36,18 +37,33 @@ def require_session(role: str | None = None) -> Session:
 
     Raises
     ------
-    Forbidden when a role is asked for that the person does not have
+    Forbidden when a role is asked for that the person does not have; Unreachable
     """
-    session_id = st.context.cookies.get(COOKIE)
-    login = current_login(session_id, now()) if session_id else None
-    if login is None:
+    try:
+        session = current_session()
+    except NotSignedIn:
         send_to_sign_in()
-    session = _session_for(login)
     if role is not None:
         read_status(session.client)
         if known_role() != role:
             raise Forbidden(f"This page is for the role {role}.", code="FORBIDDEN", hint="Ask an admin.")
     return session
+
+
+def current_session() -> Session:
+    """Return the session of whoever is looking, with a token that is good now; for callbacks too.
+
+    A tab may have slept for hours before a click: what a page held when it was drawn may be too old.
+
+    Raises
+    ------
+    NotSignedIn, Unreachable
+    """
+    session_id = st.context.cookies.get(COOKIE)
+    login = current_login(session_id, now()) if session_id else None
+    if login is None:
+        raise NotSignedIn("You are signed out.", code="NOT_SIGNED_IN", hint="Sign in again.")
+    return _session_for(login)
 
 
 def sign_out() -> None:
@@ -72,9 +88,12 @@ def token_was_refused(error: NotSignedIn) -> NoReturn:
 
 
 def _session_for(login: Login) -> Session:
-    """Return the tab's session; its client is made anew only when the token changed."""
+    """Return the tab's session. A fresh token goes into the client at hand, whoever holds it."""
     held: Session | None = st.session_state.get(_KEY)
-    if held is None or held.login.access_token != login.access_token:
+    if held is None or held.email != login.email:
         client = sign_in_client(settings().supabase_url, settings().publishable_key, login.access_token)
-        held = st.session_state[_KEY] = Session(login, client)
+        held = st.session_state[_KEY] = Session(login.email, login.access_token, client)
+    elif held.access_token != login.access_token:
+        renew_token(held.client, login.access_token)
+        held.access_token = login.access_token
     return held

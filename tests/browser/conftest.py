@@ -11,9 +11,9 @@ from supabase import Client
 
 from local.ports import Ports
 from tests.browser.pages_process import PagesProcess
-from tests.browser.story import Story
 from tests.browser.visitor import Visitor
 from tests.support.clients import SignIn
+from tests.support.story import Story
 
 CHROMIUM_FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

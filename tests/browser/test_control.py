@@ -7,9 +7,9 @@ from playwright.sync_api import Page, expect
 from db.commands import pause_trading, trading_status
 from local.stack import Stack
 from tests.browser.conftest import StartPages, Visit
-from tests.browser.story import Story
 from tests.browser.visitor import Visitor
 from tests.support.clients import SignIn
+from tests.support.story import Story
 
 pytestmark = pytest.mark.browser
 

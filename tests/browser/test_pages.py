@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visit
-from tests.browser.story import Story
 from tests.browser.test_control import select_first_row
+from tests.support.story import Story
 
 pytestmark = pytest.mark.browser
 
