@@ -13,6 +13,7 @@ import signal
 import stat
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -36,15 +37,17 @@ SETTINGS = {
 }
 
 
-def start(home: Home) -> Child:
+def start(home: Home, *, report: Callable[[str], None] = lambda _: None) -> Child:
     """Start Postgres on the home's data folder, making the folder first where there is none.
+
+    `report` is told about every folder outside the home whose permissions had to change.
 
     Raises
     ------
     SetupError when the data folder is damaged, saying what to do
     """
     programs = programs_folder()
-    user = _service_user(home, programs)
+    user = _service_user(home, programs, report)
     if not (home.data / "PG_VERSION").exists():
         _initialise(home, programs, user)
     _require_version(home)
@@ -84,7 +87,7 @@ def programs_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"
 
 
-def _service_user(home: Home, programs: Path) -> str | None:
+def _service_user(home: Home, programs: Path, report: Callable[[str], None]) -> str | None:
     """Return the OS user to run Postgres as, or None for our own; as root, open the way to it."""
     if os.geteuid() != 0:
         return None
@@ -93,7 +96,7 @@ def _service_user(home: Home, programs: Path) -> str | None:
     except KeyError:
         _create_service_user()
     for path in (programs, home.sockets, home.path):
-        _let_through(path)
+        _let_through(path, report)
     _let_read(programs.parent)
     shutil.chown(home.sockets, SERVICE_USER)
     return SERVICE_USER
@@ -110,12 +113,13 @@ def _create_service_user() -> None:
         ) from e
 
 
-def _let_through(path: Path) -> None:
+def _let_through(path: Path, report: Callable[[str], None]) -> None:
     """Allow other users to pass (not to list) the folders above `path`, as Postgres's own user must."""
     for folder in path.parents:
         mode = folder.stat().st_mode
         if not mode & stat.S_IXOTH:
             folder.chmod(mode | stat.S_IXOTH)
+            report(f"Made {folder} passable (chmod o+x) for the user {SERVICE_USER}, under which Postgres runs")
 
 
 def _let_read(folder: Path) -> None:

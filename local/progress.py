@@ -31,7 +31,11 @@ class Progress:
             return
         self._status.stop()
         self._status = None
-        self._console.print(f"[green]✓[/] {self._step} [dim]{time.monotonic() - self._since:.1f} s[/]")
+        self.finished(self._step, time.monotonic() - self._since)
+
+    def finished(self, step: str, seconds: float) -> None:
+        """Print that a step is done and how long it took."""
+        self._console.print(f"[green]✓[/] {step} [dim]{seconds:.1f} s[/]")
 
     def abandon(self) -> None:
         """Take the spinner away; the current step did not end well."""

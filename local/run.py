@@ -92,11 +92,15 @@ def _started(service: Service, cleanup: ExitStack, progress: Progress) -> Servic
 
 def _fast_forward(home: Home, ports: Ports, env: dict[str, str], sessions: str, progress: Progress) -> None:
     """Let the engine trade through history, on a first start or where an earlier one was interrupted."""
-    clock = httpx.get(f"{env['ALPACA_BASE_URL']}/_sim/clock", headers=services.sim_headers(env), timeout=5)
+    clock = httpx.get(
+        f"{env['ALPACA_BASE_URL']}/_sim/clock", headers=services.sim_headers(env), timeout=5, trust_env=False
+    )
     if clock.json()["mode"] != "stepping":
         return
     progress.done()
-    progress.say(f"Trading through {sessions} sessions of history (once)")
+    step = f"Trading through {sessions} sessions of history (once)"
+    progress.say(step)
+    since = time.monotonic()
     # It draws its own progress bar, so it writes to this terminal and not into a log.
     replay = Child(
         "The fast-forward",
@@ -110,6 +114,7 @@ def _fast_forward(home: Home, ports: Ports, env: dict[str, str], sessions: str, 
         replay.stop()
     if code:
         raise replay.failure(f"stopped with exit code {code}; the lines above say why. `make run` takes it up again")
+    progress.finished(step, time.monotonic() - since)
 
 
 def _watch(stack: Stack | None, running: list[Service], progress: Progress) -> None:

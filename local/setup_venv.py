@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -99,17 +100,23 @@ def _install(wanted: str) -> None:
     with LOG.open("w") as log:
         code = _run_counting(command, log)
     if code:
-        errors = [line for line in LOG.read_text().splitlines() if "error" in line.lower()]
-        what = errors[-1].strip() if errors else f"exit code {code}"
         raise SetupFailed(
-            f"Python packages cannot be installed: {what}\n"
+            f"Python packages cannot be installed: {_what_went_wrong(code)}.\n"
             "Check the network and pip's index settings, then run the same command again. "
             f"The whole log: {LOG}"
         )
     LOG.unlink()
 
 
-def _run_counting(command, log) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _what_went_wrong(code: int) -> str:
+    lines = LOG.read_text().splitlines()
+    # What pip concludes from a lost connection is misleading, so that is looked for first.
+    if any("connection broken" in line or "error sending request" in line for line in lines):
+        return "the package index cannot be reached"
+    return next((line.strip().rstrip(".") for line in lines if "error" in line.lower()), f"exit code {code}")
+
+
+def _run_counting(command: "list[str]", log: TextIO) -> int:
     """Run an installer, keep its output, and show on a terminal how far it is."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     count = 0

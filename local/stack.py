@@ -65,7 +65,7 @@ def start_stack(home: Home, ports: Ports, *, report: Report = lambda _: None) ->
         program = postgrest_install.find_or_install(home, report)
 
         report("Starting Postgres")
-        database = postgres.start(home)
+        database = postgres.start(home, report=report)
         cleanup.callback(database.stop, 4.0)
         owner_url = postgres.url(home, postgres.OWNER)
         migrations.lay_ground(postgres.url(home, postgres.SUPERUSER))
