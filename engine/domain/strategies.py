@@ -100,7 +100,7 @@ def relative_strength(closes: Closes, period: int) -> Closes:
     gains = moving_average(np.maximum(moves, 0.0), period)
     losses = moving_average(np.maximum(-moves, 0.0), period)
     total = gains + losses
-    return np.divide(100.0 * gains, total, out=np.full_like(total, 50.0), where=total > 0)
+    return 100.0 * np.divide(gains, total, out=np.full_like(total, 0.5), where=total > 0)
 
 
 def _strength(raw: np.float64) -> Decimal:
