@@ -1,0 +1,1 @@
+"""Helpers for working on Interlock; nothing here runs in production."""
