@@ -5,7 +5,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from bench import gate, pause
+from bench import gate, gateway, pause
 from bench.harness import Row, authority
 
 
@@ -14,6 +14,7 @@ def main() -> int:
     rows: list[Row] = []
     with authority() as bench:
         for title, measure in (
+            ("gateway", gateway.added),
             ("gate, one entry", gate.one_entry),
             ("gate, batches of 100", gate.batches),
             ("pause under load", pause.under_load),

@@ -192,10 +192,12 @@ class TestRefusal:
 
 
 class TestSupervisor:
-    def test_everything_runs_and_stops_together(self, launch: Launch) -> None:
+    def test_everything_runs_is_restarted_when_killed_and_stops_together(self, launch: Launch) -> None:
         program = launch("local.run", HISTORY_SESSIONS="1")
         program.wait_for("Ctrl-C")
         running = left_over(program.home)
+        self.kill_engine(program)
+        program.wait_for("The engine stopped with exit code -9; started again")
         since = time.monotonic()
 
         code, output = program.stop()
@@ -204,6 +206,11 @@ class TestSupervisor:
         assert time.monotonic() - since < 10
         assert len(running) >= 7
         assert left_over(program.home) == []
+
+    def kill_engine(self, program: Program) -> None:
+        children = psutil.Process(program.process.pid).children()
+        (engine,) = [child for child in children if child.cmdline()[-2:] == ["-m", "engine"]]
+        engine.kill()
 
     def test_nothing_is_left_and_the_log_is_named_when_a_part_cannot_start(self, launch: Launch) -> None:
         program = launch("local.run", EXCHANGE_START="tomorrow")
