@@ -57,7 +57,6 @@ create function private.requires_approval(p_config jsonb, p_mode public.trading_
     returns boolean
     language sql
     immutable
-    set search_path = ''
 as $$
     select case p_mode
         when 'live' then coalesce((p_config #>> '{operator_approval,require_approval_for_live}')::boolean, true)

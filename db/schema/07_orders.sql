@@ -55,8 +55,9 @@ create unique index orders_one_open_entry on public.orders (profile_id, symbol, 
 -- Exit locks are per trade, not per symbol.
 create unique index orders_one_open_exit on public.orders (trade_id)
     where purpose = 'exit' and state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled');
-create index orders_open on public.orders (shard, state)
-    where state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled');
+create index orders_waiting on public.orders (shard, created_at) where state in ('ready', 'awaiting_approval');
+create index orders_in_flight on public.orders (profile_id, symbol)
+    where purpose = 'entry' and state in ('submitting', 'unknown');
 create index orders_open_by_profile on public.orders (profile_id, symbol)
     where state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled');
 create index orders_unknown on public.orders (symbol) where state = 'unknown';

@@ -422,7 +422,6 @@ create function private.requires_approval(p_config jsonb, p_mode public.trading_
     returns boolean
     language sql
     immutable
-    set search_path = ''
 as $$
     select case p_mode
         when 'live' then coalesce((p_config #>> '{operator_approval,require_approval_for_live}')::boolean, true)
@@ -649,8 +648,9 @@ create unique index orders_one_open_entry on public.orders (profile_id, symbol, 
 -- Exit locks are per trade, not per symbol.
 create unique index orders_one_open_exit on public.orders (trade_id)
     where purpose = 'exit' and state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled');
-create index orders_open on public.orders (shard, state)
-    where state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled');
+create index orders_waiting on public.orders (shard, created_at) where state in ('ready', 'awaiting_approval');
+create index orders_in_flight on public.orders (profile_id, symbol)
+    where purpose = 'entry' and state in ('submitting', 'unknown');
 create index orders_open_by_profile on public.orders (profile_id, symbol)
     where state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled');
 create index orders_unknown on public.orders (symbol) where state = 'unknown';
@@ -1506,15 +1506,14 @@ create type private.gate_snapshot as (
 );
 
 -- Judge a snapshot. Pure. Every check is evaluated, in the order in which the first failure counts.
--- A comparison with a limit that is not set is NULL and therefore not passed.
+-- A comparison with a limit that is not set is NULL and therefore not passed. Without a search_path of
+-- its own, so that it is inlined where a batch is judged.
 create function private.gate_checks(s private.gate_snapshot)
     returns jsonb
-    language plpgsql
+    language sql
     immutable
-    set search_path = ''
 as $$
-begin
-    return jsonb_build_array(
+    select jsonb_build_array(
         jsonb_build_object('name', 'TRADING_HALTED', 'limit', 'RUNNING', 'observed', s.mode, 'passed', (s.mode <> 'HALTED') is true),
         jsonb_build_object('name', 'TRADING_PAUSED', 'limit', 'RUNNING', 'observed', s.mode, 'passed', (s.mode <> 'PAUSED') is true),
         jsonb_build_object('name', 'MODE_DISABLED', 'limit', 'paper or live', 'observed', s.trading_mode, 'passed', (s.trading_mode <> 'disabled') is true),
@@ -1535,7 +1534,6 @@ begin
                            'passed', (s.position_notional_usd + s.notional_usd <= s.position_notional_max_usd) is true),
         jsonb_build_object('name', 'CAPITAL_INSUFFICIENT', 'limit', s.capital_usd, 'observed', s.reserved_usd + s.used_usd + s.notional_usd,
                            'passed', (s.reserved_usd + s.used_usd + s.notional_usd <= s.capital_usd) is true));
-end;
 $$;
 
 -- The code of the first check that failed, or NULL when all passed.
@@ -1672,14 +1670,15 @@ begin
               and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')) e
     ), judged as materialized (
         select s.*, private.gate_checks(s.snapshot) as checks from seen s
+    ), coded as materialized (
+        select j.*, private.gate_code(j.checks) as code from judged j
     ), decided as materialized (
-        select j.*, private.gate_code(j.checks) as code,
-               case when private.gate_code(j.checks) is not null then private.gate_reason(j.checks) end as reason,
-               case when private.gate_code(j.checks) is not null then 'denied'
-                    when private.requires_approval(p_risk.config, j.trading_mode) then 'awaiting_approval'
+        select d.*, case when d.code is not null then private.gate_reason(d.checks) end as reason,
+               case when d.code is not null then 'denied'
+                    when private.requires_approval(p_risk.config, d.trading_mode) then 'awaiting_approval'
                     else 'ready' end::public.order_state as state,
-               case when jsonb_typeof(j.signal) = 'object' then gen_random_uuid() end as signal_id
-        from judged j
+               case when jsonb_typeof(d.signal) = 'object' then gen_random_uuid() end as signal_id
+        from coded d
     ), noted_signals as (
         insert into public.signals (id, owner_id, profile_id, symbol, side, strategy, strength, bar_at, detail, market_at, created_at)
         select d.signal_id, d.owner_id, d.profile_id, d.symbol, d.side, coalesce(d.signal ->> 'strategy', d.strategy),
