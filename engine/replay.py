@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -17,7 +18,7 @@ from engine.domain.broker_types import MarketTime
 from engine.domain.errors import ConfigError
 
 STEP_MINUTES: Final = 60
-STEPS_BEFORE_CLOSE: Final = 6  # of an hour each; the rest of the session is stepped to its close
+STEP: Final = timedelta(minutes=STEP_MINUTES)
 HEARTBEAT_EVERY_S: Final = 2.0
 log = structlog.get_logger(__name__)
 
@@ -40,25 +41,24 @@ class Replay:
         return time.sessions_elapsed
 
     def _session(self, time: SimTime) -> SimTime:
-        started = time.sessions_elapsed
-        for _ in range(STEPS_BEFORE_CLOSE):
+        """Step hour by hour to the session's close, the early ones too."""
+        time = self._sim.step_minutes(STEP_MINUTES)
+        self._act(time.market)
+        closes_at = self._engine.market.read().closes_at
+        while closes_at is not None and time.market.now + STEP < closes_at:
             time = self._sim.step_minutes(STEP_MINUTES)
             self._act(time.market)
-            if time.sessions_elapsed > started:  # an early close
-                break
-        else:
-            time = self._sim.step_to_close()
-            self._act(time.market)
-        self._engine.monitor.run(time.market)
+        time = self._sim.step_to_close()
+        self._act(time.market, record_marks=True)
         self._engine.snapshots.record_equity(time.market)
         self._engine.history.record()
         return time
 
-    def _act(self, market: MarketTime) -> None:
+    def _act(self, market: MarketTime, *, record_marks: bool = False) -> None:
         engine = self._engine
         self._beat(market)
         engine.sync.run(market)
-        asked = engine.monitor.run(market, record_marks=False) + engine.trader.tick(market)
+        asked = engine.monitor.run(market, record_marks=record_marks) + engine.trader.tick(market)
         if asked or any(order.state is OrderState.READY for order in engine.book.read().orders):
             engine.executor.submit_ready()
         # Time stands still until the next step, which begins with a sync: none is needed here.

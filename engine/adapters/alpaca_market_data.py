@@ -31,7 +31,11 @@ class AlpacaMarketData:
         """Return the market's time and whether it is open."""
         with read_errors():
             body: Any = self._trading.get("/clock")
-            return MarketTime(moment(body["timestamp"]).astimezone(UTC), bool(body["is_open"]))
+            return MarketTime(
+                moment(body["timestamp"]).astimezone(UTC),
+                bool(body["is_open"]),
+                moment(body["next_close"]).astimezone(UTC),
+            )
 
     def bars(self, symbols: Iterable[str], timeframe: str, start: datetime) -> list[Bar]:
         """Return the bars that begin at or after `start`, oldest first per symbol."""

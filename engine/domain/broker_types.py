@@ -85,10 +85,11 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class MarketTime:
-    """The broker's clock at one moment (aware UTC)."""
+    """The broker's clock at one moment (aware UTC); `closes_at` is the next close, if told."""
 
     now: datetime
     is_open: bool
+    closes_at: datetime | None = None
 
     @property
     def session_date(self) -> date:
