@@ -76,8 +76,16 @@ def _bar_of(bar_at: pd.Series, times: pd.Series, at: datetime | None) -> datetim
     return (begun if len(begun) else times.head(1)).iloc[-1]
 
 
-def _gaps(bar_at: pd.Series) -> list[dict[str, object]]:
-    """Return the times without trading, so that they take no room: weekends, and nights for hourly bars."""
-    is_intraday = bool((bar_at.diff().dropna() < pd.Timedelta(hours=12)).any())
-    night = [{"bounds": [16, 9.5], "pattern": "hour"}] if is_intraday else []
-    return [{"bounds": ["sat", "mon"]}, *night]
+def _gaps(times: pd.Series) -> list[dict[str, object]]:
+    """Return the times without trading, so that they take no room: weekends, holidays, nights for hourly bars."""
+    days = times.dt.normalize()
+    holidays = pd.bdate_range(days.min(), days.max()).difference(pd.DatetimeIndex(days.unique()))
+    return [{"bounds": ["sat", "mon"]}, {"values": [day.isoformat() for day in holidays]}, *_night(times)]
+
+
+def _night(times: pd.Series) -> list[dict[str, object]]:
+    """Return the hours in which no bar of any day lies; none for daily bars."""
+    hours = times.dt.hour
+    if hours.nunique() < 2:
+        return []
+    return [{"bounds": [int(hours.max()) + 1, int(hours.min())], "pattern": "hour"}]

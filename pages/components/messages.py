@@ -72,20 +72,23 @@ def show_empty(text: str) -> None:
 
 
 @contextmanager
-def page_boundary() -> Iterator[None]:
-    """Show whatever goes wrong on a page as a message, and keep the header alive above it."""
+def page_boundary(part: str = "page") -> Iterator[None]:
+    """Show whatever goes wrong as a message in its place, and keep the rest of the page alive.
+
+    The frame puts one around each page; a part that renews itself runs without the frame and needs its own.
+    """
     try:
         yield
     except NotSignedIn as e:
         token_was_refused(e)
     except AuthorityError as e:
-        st.error(f"**This page could not be read.** {describe(e)}", icon=":material/cloud_off:")
-        st.button("Try again", icon=":material/refresh:", key="try_again")
+        st.error(f"**This {part} could not be read.** {describe(e)}", icon=":material/cloud_off:")
+        st.button("Try again", icon=":material/refresh:", key=f"try_again_{part}")
     except Exception:  # noqa: BLE001 - the page boundary: whatever it is, log it and say so
         reference = uuid4().hex[:8]
-        _log.exception("page failed, reference %s", reference)
+        _log.exception("%s failed, reference %s", part, reference)
         st.error(
-            f"**This page failed.** The error was recorded under {reference}. Reload the page; "
+            f"**This {part} failed.** The error was recorded under {reference}. Reload the page; "
             "if it stays, pass that reference on.",
             icon=":material/error:",
         )

@@ -5,35 +5,35 @@ from datetime import timedelta
 import pandas as pd
 import streamlit as st
 
+from db.queries.equity import equity_curve
+from db.queries.positions import open_positions
 from pages.components.formats import age, count, money, signed_money, signed_percent
-from pages.session.guard import Session
-from pages.session.status import read_status
+from pages.components.messages import page_boundary
+from pages.session.guard import require_session
+from pages.session.status import Reading, read_status
+
+TICK_S = 5
 
 
-def key_figures(session: Session, curve: pd.DataFrame, positions: pd.DataFrame) -> None:
-    """Show equity, today's result, open positions, open risk and the engine's heartbeat."""
-    with st.grid(5, min_column_width=170):
-        _equity(curve)
-        _today(curve)
-        unprotected = int((~positions["is_protected"]).sum())
-        st.metric(
-            "Open positions",
-            f"{len(positions):,}",
-            delta=f"{unprotected} NOT PROTECTED" if unprotected else "all protected" if len(positions) else None,
-            delta_color="red" if unprotected else "green",
-            delta_arrow="off",
-            border=True,
-        )
-        st.metric(
-            "Open risk",
-            money(positions["risk_usd"].sum()),
-            delta=f"{money((positions['qty'] * positions['mark_price']).sum())} held" if len(positions) else None,
-            delta_color="off",
-            delta_arrow="off",
-            help="What is given back if every stop is hit at its price. A gap can cost more.",
-            border=True,
-        )
-        _engine(session)
+@st.fragment(run_every=TICK_S)
+def key_figures(curve: pd.DataFrame) -> None:
+    """Show equity, today's result, open positions, open risk and the engine's heartbeat, and renew them.
+
+    Parameters
+    ----------
+    curve : as `db.queries.equity.equity_curve`, at least one row; its last session is read again each time
+    """
+    with page_boundary("overview"):
+        client = require_session().client
+        latest = equity_curve(client, since=curve["session_date"].iloc[-1].date())
+        curve = pd.concat([curve, latest]).drop_duplicates("session_date", keep="last")
+        positions = open_positions(client)
+        with st.grid(5, min_column_width=170):
+            _equity(curve)
+            _today(curve)
+            _open_positions(positions)
+            _open_risk(positions)
+            _engine(read_status(client))
 
 
 def _equity(curve: pd.DataFrame) -> None:
@@ -61,8 +61,33 @@ def _today(curve: pd.DataFrame) -> None:
     )
 
 
-def _engine(session: Session) -> None:
-    status = read_status(session.client).status
+def _open_positions(positions: pd.DataFrame) -> None:
+    unprotected = int((~positions["is_protected"]).sum())
+    st.metric(
+        "Open positions",
+        f"{len(positions):,}",
+        delta=f"{unprotected} NOT PROTECTED" if unprotected else "all protected" if len(positions) else None,
+        delta_color="red" if unprotected else "green",
+        delta_arrow="off",
+        border=True,
+    )
+
+
+def _open_risk(positions: pd.DataFrame) -> None:
+    held = (positions["qty"] * positions["mark_price"]).sum()
+    st.metric(
+        "Open risk",
+        money(positions["risk_usd"].sum()),
+        delta=f"{money(held)} held" if len(positions) else None,
+        delta_color="off",
+        delta_arrow="off",
+        help="What is given back if every stop is hit at its price. A gap can cost more.",
+        border=True,
+    )
+
+
+def _engine(reading: Reading) -> None:
+    status = reading.status
     if status is None or status.engine.age_s is None:
         st.metric("Engine", "UNKNOWN" if status is None else "Not seen yet", border=True)
         return

@@ -29,6 +29,11 @@ class Pager:
                       on_click=self._trail.append, args=(following,))  # fmt: skip
             st.caption(f"Page {len(self._trail) + 1}")
 
+    @property
+    def is_at_newest(self) -> bool:
+        """Whether the present page is the newest one."""
+        return not self._trail
+
     def _back(self) -> None:
         if self._trail:
             self._trail.pop()

@@ -36,7 +36,7 @@ def trade_on_chart(session: Session, trade: pd.Series, zone: ZoneInfo) -> None:
         f"{trade['symbol']}: {signed_money(trade['realized_pnl_usd'])} ({signed_percent(trade['return_pct'])})"
     )
     note(
-        f"{trade['profile_name']}, {words(trade['strategy'])}. Bought and sold in market time: "
+        f"{trade['profile_name']}, {words(trade['strategy']).lower()}. Open in market time from "
         f"{moment(trade['opened_at'], zone)} to {moment(trade['closed_at'], zone)}. "
         f"Closed by: {words(trade['exit_reason']).lower()}."
     )
@@ -61,7 +61,7 @@ def _bars_around(session: Session, trade: pd.Series) -> pd.DataFrame:
     """Return hourly bars for short trades where there are any, else daily ones."""
     start, end = trade["opened_at"], trade["closed_at"]
     if end - start < timedelta(days=15):
-        margin = max(end - start, timedelta(days=2))
+        margin = max(end - start, timedelta(days=6))
         hourly = price_bars(session.client, trade["symbol"], "1Hour", start - margin, end + margin)
         if len(hourly) > 5:
             return hourly

@@ -7,6 +7,7 @@ from db.queries.profiles import profiles
 from pages.components.export import csv_button
 from pages.components.filters import order_filters
 from pages.components.messages import show_empty
+from pages.components.news import new_orders
 from pages.components.order_detail import order_detail
 from pages.components.pager import Pager
 from pages.components.tables import orders_table
@@ -23,7 +24,8 @@ if page.orders.empty:
     show_empty("No order matches. Take a filter away, or wait for the next signal.")
     st.stop()
 
-st.caption("The newest first. Select an order to see what happened to it and what the gate judged.")
+if pager.is_at_newest:
+    new_orders(filters, page.orders)
 chosen = orders_table(page.orders, chosen_zone())
 with st.container(horizontal=True, horizontal_alignment="distribute"):
     pager.buttons(page.next)

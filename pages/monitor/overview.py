@@ -5,7 +5,6 @@ import streamlit as st
 from db.queries.controls import control_history, global_pauses
 from db.queries.equity import equity_by_profile, equity_curve, in_market_time
 from db.queries.orders import latest_denials
-from db.queries.positions import open_positions
 from pages.charts.equity import equity_figure, equity_in_words, profiles_figure
 from pages.components.messages import show_empty
 from pages.components.overview import key_figures
@@ -21,7 +20,7 @@ if curve.empty:
     show_empty("No session has been recorded yet. The first figures appear after the engine's first tick.")
     st.stop()
 
-key_figures(session, curve, open_positions(session.client))
+key_figures(curve)
 
 st.subheader("Equity")
 pauses = in_market_time(session.client, global_pauses(control_history(session.client)).tail(8))

@@ -95,3 +95,15 @@ def test_open_trade_has_no_exit_mark() -> None:
     figure = candles_figure(bars(["2007-01-03T05:00Z"]), marks(closed_at=None, exit_price=None))
 
     assert [trace.name.split()[0] for trace in drawn(figure, "markers")] == ["Entry"]
+
+
+def test_every_bar_of_the_day_keeps_its_place_when_nights_and_holidays_are_cut_out() -> None:
+    days = ["2007-01-11", "2007-01-12", "2007-01-16"]  # the 15th was a holiday
+    hourly = bars([f"{day}T{hour:02}:00Z" for day in days for hour in range(14, 21)])
+
+    figure = candles_figure(hourly, marks())
+
+    weekend, holidays, night = figure.layout.xaxis.rangebreaks
+    assert weekend.bounds == ("sat", "mon")
+    assert holidays.values == ("2007-01-15T00:00:00",)
+    assert night.bounds == (16, 9)
