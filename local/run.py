@@ -10,7 +10,7 @@ import httpx
 from local import addresses, services
 from local.errors import SetupError
 from local.home import Home, write_env
-from local.plan import Plan, read_environment
+from local.plan import SUPABASE, Plan, read_environment
 from local.ports import Ports
 from local.processes import Child
 from local.progress import Progress
@@ -68,12 +68,10 @@ def _start_stack(plan: Plan, home: Home, ports: Ports, cleanup: ExitStack, progr
 def _env(plan: Plan, home: Home, ports: Ports, stack: Stack | None) -> dict[str, str]:
     """Return where everything is, and write it down without the user's own secrets."""
     local = addresses.ours(ports)
+    if stack:
+        local |= {name: stack.env[name] for name in (*SUPABASE, "DATABASE_URL")}
     if not plan.alpaca:
         local |= addresses.exchange(home.keys(), ports)
-    if stack:
-        local = stack.env | local
-    if plan.alpaca:
-        local = {name: value for name, value in local.items() if name not in addresses.exchange(home.keys(), ports)}
     public = {name: value for name, value in plan.supabase.items() if name != "SUPABASE_SECRET_KEY"}
     write_env(home.env_file, local | public)
     return local | plan.supabase | plan.alpaca
@@ -124,7 +122,7 @@ def _watch(stack: Stack | None, running: list[Service], progress: Progress) -> N
         if stack:
             stack.require_alive()
         for service in running:
-            happened = service.keep_alive(now_s=services.now_s())
+            happened = service.keep_alive(now_s=time.monotonic())
             if happened:
                 progress.say(happened)
 

