@@ -49,17 +49,18 @@ class Replay:
             time = self._sim.step_minutes(STEP_MINUTES)
             self._act(time.market)
         time = self._sim.step_to_close()
-        self._act(time.market, record_marks=True)
+        self._act(time.market, at_close=True)
         self._engine.snapshots.record_equity(time.market)
         self._engine.history.record()
         return time
 
-    def _act(self, market: MarketTime, *, record_marks: bool = False) -> None:
+    def _act(self, market: MarketTime, *, at_close: bool = False) -> None:
         engine = self._engine
         self._beat(market)
         engine.sync.run(market)
-        asked = engine.monitor.run(market, record_marks=record_marks) + engine.trader.tick(market)
-        if asked or any(order.state is OrderState.READY for order in engine.book.read().orders):
+        cared_for = engine.monitor.run(market) if at_close else engine.monitor.run_urgent(market)
+        asked = engine.trader.tick(market)
+        if cared_for or asked or any(order.state is OrderState.READY for order in engine.book.read().orders):
             engine.executor.submit_ready()
         # Time stands still until the next step, which begins with a sync: none is needed here.
 

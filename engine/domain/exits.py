@@ -72,6 +72,11 @@ def watch_trade(trade: OpenTrade, quote: Quote, *, entry_is_open: bool) -> Watch
     return Watch(trade, mark, protected, Care.NOTHING)
 
 
+def is_fully_at_broker(trade: OpenTrade) -> bool:
+    """Tell whether stop and target both rest at the broker for all of it, so that no look is urgent."""
+    return protected_qty(trade) >= trade.qty and _has_leg(trade, Purpose.TAKE_PROFIT)
+
+
 def protected_qty(trade: OpenTrade) -> Decimal:
     """Return how many shares a stop at the broker covers; `held` stops count, they are armed."""
     stops = (leg for leg in trade.legs if leg.purpose is Purpose.STOP_LOSS)

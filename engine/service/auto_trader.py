@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -49,11 +49,19 @@ class AutoTrader:
         self._health = health
         self._judged: dict[tuple[str, str], datetime] = {}
 
+    def refresh(self, market: MarketTime) -> None:
+        """Fetch the bars that were completed since the last call."""
+        symbols: dict[str, set[str]] = defaultdict(set)
+        for profile in _active(self._book.read()):
+            symbols[profile.timeframe] |= set(profile.symbols)
+        for timeframe, wanted in symbols.items():
+            self._history.refresh(wanted, timeframe, market)
+
     def tick(self, market: MarketTime) -> int:
         """Judge new bars, ask for what follows from them; return how many requests were made."""
+        self.refresh(market)
         snapshot = self._book.read()
-        profiles = [profile for profile in snapshot.profiles if profile.active]
-        self._refresh(profiles, market)
+        profiles = _active(snapshot)
         wishes = [wish for profile in profiles for wish in self._judge(profile)]
         closings = [exit for wish in wishes if wish[2].action == "exit" for exit in _closings(wish, snapshot)]
         entries = self._entries([w for w in wishes if _may_enter(w, snapshot)], snapshot, market)
@@ -92,13 +100,6 @@ class AutoTrader:
             paused=paused,
         )
         return None if paused else answer
-
-    def _refresh(self, profiles: Iterable[Profile], market: MarketTime) -> None:
-        symbols: dict[str, set[str]] = defaultdict(set)
-        for profile in profiles:
-            symbols[profile.timeframe] |= set(profile.symbols)
-        for timeframe, wanted in symbols.items():
-            self._history.refresh(wanted, timeframe, market)
 
     def _judge(self, profile: Profile) -> list[Wish]:
         """Judge each symbol's newest bar unless that was done; holds are remembered at once."""
@@ -144,6 +145,10 @@ class AutoTrader:
             if request is not None:
                 requests.append(request)
         return requests
+
+
+def _active(snapshot: Snapshot) -> list[Profile]:
+    return [profile for profile in snapshot.profiles if profile.active]
 
 
 def _may_enter(wish: Wish, snapshot: Snapshot) -> bool:

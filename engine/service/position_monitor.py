@@ -8,7 +8,7 @@ from typing import Final
 from engine.domain.book import OpenTrade, Purpose, Snapshot
 from engine.domain.broker_types import MarketTime
 from engine.domain.errors import AuthorityUnavailable
-from engine.domain.exits import Care, Watch, watch_trade
+from engine.domain.exits import Care, Watch, is_fully_at_broker, watch_trade
 from engine.ports.authority import Mark, StateStore
 from engine.ports.market_data import MarketData
 from engine.service.exit_desk import Exit, ExitDesk
@@ -28,14 +28,24 @@ class PositionMonitor:
         self._book = book
         self._suspicions: Counter[str] = Counter()
 
-    def run(self, market: MarketTime, *, record_marks: bool = True) -> int:
+    def run(self, market: MarketTime) -> int:
         """Look at every open trade once; return how many exits are under way because of it."""
-        watches = self._watch(self._read_book())
-        wishes = [wish for watch in watches if (wish := self._wish(watch, market)) is not None]
-        under_way = self._exits.request(wishes, market.now)
-        if record_marks and watches:
+        watches, under_way = self._care(self._read_book(), market)
+        if watches:
             self._store.record_marks([_mark(watch, market) for watch in watches])
         return under_way
+
+    def run_urgent(self, market: MarketTime) -> int:
+        """As `run`, but only when some trade is not fully looked after by the broker, and without marks."""
+        snapshot = self._read_book()
+        if snapshot is None or all(is_fully_at_broker(trade) for trade in snapshot.trades):
+            return 0
+        return self._care(snapshot, market)[1]
+
+    def _care(self, snapshot: Snapshot | None, market: MarketTime) -> tuple[list[Watch], int]:
+        watches = self._watch(snapshot)
+        wishes = [wish for watch in watches if (wish := self._wish(watch, market)) is not None]
+        return watches, self._exits.request(wishes, market.now)
 
     def _read_book(self) -> Snapshot | None:
         try:
