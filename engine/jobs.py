@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from engine.bootstrap import Engine
 from engine.domain.errors import LeaseLost, Retryable
 from engine.service import metrics
+from engine.service.health_tracker import HealthTracker
 
 DEAD_AFTER_RUNS: Final = 5
 DEAD_AFTER_MIN_S: Final = 10.0
@@ -54,23 +55,23 @@ def job_table(engine: Engine) -> list[Job]:
 class Jobs:
     """The running table. A late job runs once, never in a burst, and never beside itself."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, table: Sequence[Job], health: HealthTracker) -> None:
+        self._table = table
+        self._health = health
         self._stopped = threading.Event()
         self._lease_lost = False
-        self._table = job_table(engine)
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(len(self._table))},
+            executors={"default": ThreadPoolExecutor(len(table))},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        for job in self._table:
+        for job in table:
             trigger = IntervalTrigger(seconds=job.every_s, timezone="UTC")
             self._scheduler.add_job(self._run, trigger, args=[job], id=job.name)
 
     def run_until_stopped(self) -> bool:
         """Run the table until `stop`; False when the lease was lost."""
         for job in self._table:
-            self._engine.health.expect_job(job.name, job.limit_s)
+            self._health.expect_job(job.name, job.limit_s)
         self._scheduler.start()
         self._stopped.wait()
         self._scheduler.shutdown(wait=True)
@@ -84,7 +85,6 @@ class Jobs:
         is recorded and leaves the others running."""
         if self._stopped.is_set():
             return
-        health = self._engine.health
         try:
             job.run()
         except LeaseLost as error:
@@ -98,11 +98,11 @@ class Jobs:
             log.exception("job failed", job=job.name)
             self._note_failure(job, error)
         else:
-            health.job_done(job.name)
+            self._health.job_done(job.name)
             metrics.JOB_RUNS.labels(job.name, "done").inc()
 
     def _note_failure(self, job: Job, error: Exception) -> None:
-        self._engine.health.job_failed(job.name, error)
+        self._health.job_failed(job.name, error)
         metrics.JOB_RUNS.labels(job.name, "failed").inc()
 
 

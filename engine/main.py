@@ -13,7 +13,7 @@ from engine.api import serve
 from engine.bootstrap import bootstrap
 from engine.config import load_settings
 from engine.domain.errors import AuthorityUnavailable, LeaseLost
-from engine.jobs import Jobs
+from engine.jobs import Jobs, job_table
 
 EXIT_STOPPED: Final = 0
 EXIT_LEASE_LOST: Final = 3
@@ -29,7 +29,7 @@ def main() -> int:
     """
     engine = bootstrap(load_settings())
     stop = threading.Event()
-    jobs = Jobs(engine)
+    jobs = Jobs(job_table(engine), engine.health)
 
     def stop_all(*_: object) -> None:
         stop.set()

@@ -1,0 +1,62 @@
+import threading
+
+from engine.domain.errors import AuthorityUnavailable, LeaseLost
+from engine.jobs import Job, Jobs
+from engine.service.health_tracker import HealthTracker
+
+SOON_S = 0.01
+WAIT_S = 5
+
+
+def raises(error: Exception) -> None:
+    raise error
+
+
+def test_the_jobs_stop_and_say_why_when_the_lease_is_lost(health: HealthTracker) -> None:
+    jobs = Jobs([Job("heartbeat", SOON_S, lambda: raises(LeaseLost("taken over")))], health)
+
+    assert jobs.run_until_stopped() is False
+
+
+def test_the_other_jobs_go_on_when_one_fails(health: HealthTracker) -> None:
+    good_runs = threading.Semaphore(0)
+    table = [
+        Job("buggy", SOON_S, lambda: raises(ZeroDivisionError("bug"))),
+        Job("offline", SOON_S, lambda: raises(AuthorityUnavailable("gone"))),
+        Job("good", SOON_S, good_runs.release),
+    ]
+    jobs = Jobs(table, health)
+    running = threading.Thread(target=jobs.run_until_stopped)
+    running.start()
+
+    for _ in range(5):
+        assert good_runs.acquire(timeout=WAIT_S)
+    jobs.stop()
+    running.join(WAIT_S)
+
+    report = health.jobs()
+    assert report["good"]["runs"] >= 5
+    assert report["buggy"]["last_error"] == "ZeroDivisionError: bug"
+    assert report["offline"]["failures"] >= 1
+
+
+def test_a_slow_job_never_runs_beside_itself(health: HealthTracker) -> None:
+    at_once, most, done = [0], [0], threading.Event()
+
+    def slow() -> None:
+        at_once[0] += 1
+        most[0] = max(most[0], at_once[0])
+        threading.Event().wait(0.1)
+        at_once[0] -= 1
+        if health.jobs()["slow"]["runs"] >= 2:
+            done.set()
+
+    jobs = Jobs([Job("slow", SOON_S, slow)], health)
+    running = threading.Thread(target=jobs.run_until_stopped)
+    running.start()
+
+    assert done.wait(WAIT_S)
+    jobs.stop()
+    running.join(WAIT_S)
+
+    assert most == [1]
