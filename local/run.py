@@ -45,11 +45,13 @@ def _supervise(environment: dict[str, str], progress: Progress) -> None:
     with ExitStack() as cleanup:
         stack = _start_stack(plan, home, ports, cleanup, progress)
         env = _env(plan, home, ports, stack)
-        running = [_started(s, cleanup, progress) for s in _before_history(plan, home, ports, env)]
+        running: list[Service] = []
         if not plan.alpaca:
+            progress.step("Starting the exchange")
+            running += _started([services.exchange(home, ports, env)], cleanup)
             _fast_forward(home, ports, env, environment.get("HISTORY_SESSIONS", HISTORY_SESSIONS), progress)
-        for service in (services.engine(home, ports, env), services.pages(home, ports, env)):
-            running.append(_started(service, cleanup, progress))
+        progress.step("Starting the engine and the pages")
+        running += _started([services.engine(home, ports, env), services.pages(home, ports, env)], cleanup)
         progress.welcome(env["APP_URL"], stack.accounts if stack else [])
         _watch(stack, running, progress)
 
@@ -77,15 +79,14 @@ def _env(plan: Plan, home: Home, ports: Ports, stack: Stack | None) -> dict[str,
     return local | plan.supabase | plan.alpaca
 
 
-def _before_history(plan: Plan, home: Home, ports: Ports, env: dict[str, str]) -> list[Service]:
-    return [] if plan.alpaca else [services.exchange(home, ports, env)]
-
-
-def _started(service: Service, cleanup: ExitStack, progress: Progress) -> Service:
-    progress.step(f"Starting {service.name[0].lower()}{service.name[1:]}")
-    cleanup.callback(service.stop)
-    service.start()
-    return service
+def _started(starting: list[Service], cleanup: ExitStack) -> list[Service]:
+    """Start programs side by side and wait until all are ready; they will be stopped in reverse order."""
+    for service in starting:
+        cleanup.callback(service.stop)
+        service.launch()
+    for service in starting:
+        service.wait_until_ready()
+    return starting
 
 
 def _fast_forward(home: Home, ports: Ports, env: dict[str, str], sessions: str, progress: Progress) -> None:

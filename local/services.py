@@ -33,9 +33,19 @@ class Service:
     child: Child | None = None
     _restarts: list[float] = field(default_factory=list)
 
-    def start(self) -> None:
-        """Start it and wait until it is ready."""
-        self._launch().wait_until(self.is_ready, timeout_s=READY_TIMEOUT_S)
+    def launch(self) -> None:
+        """Start it."""
+        self.child = Child(self.name, self.command, log=self.log, environment=self.environment)
+
+    def wait_until_ready(self) -> None:
+        """Wait until it answers.
+
+        Raises
+        ------
+        ChildFailed when it went down, or does not answer in time
+        """
+        if self.child is not None:
+            self.child.wait_until(self.is_ready, timeout_s=READY_TIMEOUT_S)
 
     def keep_alive(self, *, now_s: float) -> str | None:
         """Start it again when it went down; return what happened, if anything.
@@ -51,17 +61,13 @@ class Service:
         if len(self._restarts) >= RESTARTS_MAX:
             raise self.child.failure(f"{what}, for the {RESTARTS_MAX + 1}th time within a minute")
         self._restarts.append(now_s)
-        self._launch()
+        self.launch()
         return f"{self.name} {what}; started again. Its log: {self.log}"
 
     def stop(self) -> None:
         """Stop it, if it runs."""
         if self.child is not None:
             self.child.stop(self.grace_s)
-
-    def _launch(self) -> Child:
-        self.child = Child(self.name, self.command, log=self.log, environment=self.environment)
-        return self.child
 
 
 def exchange(home: Home, ports: Ports, env: Mapping[str, str]) -> Service:
