@@ -19,6 +19,7 @@ from engine.service.health_tracker import HealthTracker
 
 DEAD_AFTER_RUNS: Final = 5
 DEAD_AFTER_MIN_S: Final = 10.0
+LOOK_EVERY_S: Final = 0.1
 log = structlog.get_logger(__name__)
 
 
@@ -55,10 +56,10 @@ def job_table(engine: Engine) -> list[Job]:
 class Jobs:
     """The running table. A late job runs once, never in a burst, and never beside itself."""
 
-    def __init__(self, table: Sequence[Job], health: HealthTracker) -> None:
+    def __init__(self, table: Sequence[Job], health: HealthTracker, stop: threading.Event) -> None:
         self._table = table
         self._health = health
-        self._stopped = threading.Event()
+        self._stop = stop
         self._lease_lost = False
         self._scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(len(table))},
@@ -68,29 +69,26 @@ class Jobs:
             trigger = IntervalTrigger(seconds=job.every_s, timezone="UTC")
             self._scheduler.add_job(self._run, trigger, args=[job], id=job.name)
 
-    def run_until_stopped(self) -> bool:
-        """Run the table until `stop`; False when the lease was lost."""
+    def run(self) -> bool:
+        """Run the table until told to stop; False when the lease was lost instead."""
         for job in self._table:
             self._health.expect_job(job.name, job.limit_s)
         self._scheduler.start()
-        self._stopped.wait()
+        while not self._lease_lost and not self._stop.wait(LOOK_EVERY_S):
+            pass
         self._scheduler.shutdown(wait=True)
         return not self._lease_lost
-
-    def stop(self) -> None:
-        self._stopped.set()
 
     def _run(self, job: Job) -> None:
         """Run one job; the engine's one place that catches everything, so that a bug in one job
         is recorded and leaves the others running."""
-        if self._stopped.is_set():
+        if self._lease_lost or self._stop.is_set():
             return
         try:
             job.run()
         except LeaseLost as error:
             log.error("lease lost, stopping", job=job.name, error=str(error))
             self._lease_lost = True
-            self.stop()
         except Retryable as error:
             log.warning("job will be tried again", job=job.name, error=str(error))
             self._note_failure(job, error)

@@ -10,13 +10,13 @@ from typing import Final
 import structlog
 
 from engine.api import serve
-from engine.bootstrap import bootstrap
+from engine.bootstrap import Engine, bootstrap
 from engine.config import load_settings
 from engine.domain.errors import AuthorityUnavailable, LeaseLost
 from engine.jobs import Jobs, job_table
 
 EXIT_STOPPED: Final = 0
-EXIT_LEASE_LOST: Final = 3
+EXIT_TAKEN_OVER: Final = 3
 log = structlog.get_logger(__name__)
 
 
@@ -27,23 +27,29 @@ def main() -> int:
     ------
     NeedsHuman with a message for the operator when it cannot start
     """
-    engine = bootstrap(load_settings())
     stop = threading.Event()
-    jobs = Jobs(job_table(engine), engine.health)
-
-    def stop_all(*_: object) -> None:
-        stop.set()
-        jobs.stop()
-
-    signal.signal(signal.SIGTERM, stop_all)
-    signal.signal(signal.SIGINT, stop_all)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    engine = bootstrap(load_settings())
     with serve(engine):
-        if not engine.recovery.run(stop.is_set):
-            return EXIT_STOPPED
-        kept_lease = jobs.run_until_stopped()
-    if not kept_lease:
-        return EXIT_LEASE_LOST
-    with suppress(AuthorityUnavailable, LeaseLost):  # the lease runs out by itself
-        engine.lease.release()
+        while engine.recovery.run(stop.is_set):
+            if Jobs(job_table(engine), engine.health, stop).run():
+                _give_back_lease(engine)
+                break
+            if _is_taken_over(engine):
+                log.error("another engine has taken over, stopping")
+                return EXIT_TAKEN_OVER
     log.info("stopped")
     return EXIT_STOPPED
+
+
+def _is_taken_over(engine: Engine) -> bool:
+    """Tell a lease that another engine has from one that ran out while the authority was away."""
+    with suppress(AuthorityUnavailable):
+        return not engine.lease.try_acquire()
+    return False
+
+
+def _give_back_lease(engine: Engine) -> None:
+    with suppress(AuthorityUnavailable, LeaseLost):  # it runs out by itself
+        engine.lease.release()

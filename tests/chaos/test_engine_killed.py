@@ -108,3 +108,29 @@ def test_the_engine_stops_cleanly_and_gives_its_lease_back_when_asked_to(
     assert engine.wait(10) == 0
     row = clean_db.execute("select expires_at <= clock_timestamp() from engine_leases").fetchone()
     assert row == (True,)
+
+
+def test_the_engine_recovers_by_itself_when_its_lease_ran_out_and_nobody_took_over(
+    start_engine: StartEngine, clean_db: psycopg.Connection
+) -> None:
+    engine = start_engine()
+    wait_for(lambda: states(clean_db, "entry") == ["working"], timeout_s=60, what="entry working")
+
+    clean_db.execute("update engine_leases set expires_at = clock_timestamp()")
+
+    alive = "select token > 1 and expires_at > clock_timestamp() from engine_leases"
+    wait_for(lambda: clean_db.execute(alive).fetchone() == (True,), timeout_s=20, what="a lease of its own again")
+    assert engine.exit_code is None
+
+
+def test_the_engine_stops_with_an_error_when_another_has_taken_over(
+    start_engine: StartEngine, clean_db: psycopg.Connection
+) -> None:
+    engine = start_engine()
+    wait_for(lambda: states(clean_db, "entry") == ["working"], timeout_s=60, what="entry working")
+
+    clean_db.execute(
+        "update engine_leases set holder = 'other', token = token + 1, expires_at = clock_timestamp() + interval '60 s'"
+    )
+
+    assert engine.wait(20) == 3

@@ -13,9 +13,9 @@ def raises(error: Exception) -> None:
 
 
 def test_the_jobs_stop_and_say_why_when_the_lease_is_lost(health: HealthTracker) -> None:
-    jobs = Jobs([Job("heartbeat", SOON_S, lambda: raises(LeaseLost("taken over")))], health)
+    table = [Job("heartbeat", SOON_S, lambda: raises(LeaseLost("taken over")))]
 
-    assert jobs.run_until_stopped() is False
+    assert Jobs(table, health, threading.Event()).run() is False
 
 
 def test_the_other_jobs_go_on_when_one_fails(health: HealthTracker) -> None:
@@ -25,13 +25,13 @@ def test_the_other_jobs_go_on_when_one_fails(health: HealthTracker) -> None:
         Job("offline", SOON_S, lambda: raises(AuthorityUnavailable("gone"))),
         Job("good", SOON_S, good_runs.release),
     ]
-    jobs = Jobs(table, health)
-    running = threading.Thread(target=jobs.run_until_stopped)
+    stop = threading.Event()
+    running = threading.Thread(target=Jobs(table, health, stop).run)
     running.start()
 
     for _ in range(5):
         assert good_runs.acquire(timeout=WAIT_S)
-    jobs.stop()
+    stop.set()
     running.join(WAIT_S)
 
     report = health.jobs()
@@ -51,12 +51,12 @@ def test_a_slow_job_never_runs_beside_itself(health: HealthTracker) -> None:
         if health.jobs()["slow"]["runs"] >= 2:
             done.set()
 
-    jobs = Jobs([Job("slow", SOON_S, slow)], health)
-    running = threading.Thread(target=jobs.run_until_stopped)
+    stop = threading.Event()
+    running = threading.Thread(target=Jobs([Job("slow", SOON_S, slow)], health, stop).run)
     running.start()
 
     assert done.wait(WAIT_S)
-    jobs.stop()
+    stop.set()
     running.join(WAIT_S)
 
     assert most == [1]
