@@ -27,7 +27,7 @@ def main() -> int:
 
 
 def _serve(environment: dict[str, str]) -> None:
-    home, ports = Home.from_environment(environment), Ports.from_environment(environment)
+    home, ports = Home.from_environment(environment), Ports.from_environment(environment).settled(zeros_only=True)
     stack = start_stack(home, ports, report=lambda line: print(line, flush=True))
     try:
         print(f"Ready at {stack.env['SUPABASE_URL']}; keys in {home.env_file}", flush=True)

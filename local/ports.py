@@ -37,14 +37,16 @@ class Ports:
         """Return ports that let the system choose every one."""
         return cls(0, 0, 0, 0, 0)
 
-    def settled(self) -> "Ports":
+    def settled(self, *, zeros_only: bool = False) -> "Ports":
         """Replace every 0 but the gateway's, which finds its own, by a port that is free now.
+
+        With `zeros_only`, ports that were asked for are not looked at: their part may be running already.
 
         Raises
         ------
         PortInUse when a port that was asked for is taken
         """
-        wanted = [f.name for f in fields(self) if f.name != "gateway"]
+        wanted = [f.name for f in fields(self) if f.name != "gateway" and not (zeros_only and getattr(self, f.name))]
         # All are held at once, so that the system does not hand out one port twice.
         held = {name: listener(variable(name), getattr(self, name)) for name in wanted}
         numbers = {name: sock.getsockname()[1] for name, sock in held.items()}

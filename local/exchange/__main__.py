@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 import uvloop
+from dotenv import dotenv_values
 
 from local.exchange.http.keys import Access
 from local.exchange.server import serve
@@ -62,5 +65,19 @@ def main(
         raise typer.Exit(1) from problem
 
 
+def _take_over_from_home() -> None:
+    """Take the keys and the port that `python -m local` wrote down, unless the environment has its own."""
+    file = Path(os.environ.get("LOCAL_HOME") or ".local") / "env"
+    if not file.exists() or "ALPACA_API_KEY" in os.environ or "ALPACA_SECRET_KEY" in os.environ:
+        return
+    written = dotenv_values(file)
+    port = urlsplit(written.get("ALPACA_BASE_URL") or "").port
+    offered = {name: written.get(name) for name in ("ALPACA_API_KEY", "ALPACA_SECRET_KEY", "EXCHANGE_ADMIN_TOKEN")}
+    for name, value in (offered | {"EXCHANGE_PORT": str(port or "")}).items():
+        if value:
+            os.environ.setdefault(name, value)
+
+
 if __name__ == "__main__":
+    _take_over_from_home()
     typer.run(main)
