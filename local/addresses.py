@@ -27,8 +27,10 @@ def exchange(keys: Keys, ports: Ports) -> dict[str, str]:
 
 
 def ours(ports: Ports) -> dict[str, str]:
-    """Return where the engine and the pages are."""
+    """Return where the engine and the pages are; the engine, started alone, takes its ports from here."""
     return {
+        "ENGINE_API_PORT": str(ports.engine_api),
+        "METRICS_PORT": str(ports.metrics),
         "ENGINE_API_URL": f"http://{LOOPBACK}:{ports.engine_api}",
         "METRICS_URL": f"http://{LOOPBACK}:{ports.metrics}",
         "APP_URL": f"http://{LOOPBACK}:{ports.app}",
