@@ -32,6 +32,7 @@ class OrderSync:
         self._foreign: dict[str, BrokerOrder] = {}
         self._late: dict[str, BrokerOrder] = {}
         self._missing: set[str] = set()
+        self._noted: dict[str, BrokerOrder] = {}
         self._lock = threading.RLock()
 
     def run(self, market: MarketTime) -> int:
@@ -42,9 +43,16 @@ class OrderSync:
             plan = plan_sync(snapshot.orders, theirs)
             self._forget_ended_foreign(theirs)
             news = [order for order in plan.updates if order.broker_order_id not in self._foreign]
-            changed = self.record([*news, *self._look_up(plan.lookups)])
+            noted, self._noted = self._noted, {}
+            found = self._look_up([broker_id for broker_id in plan.lookups if broker_id not in noted])
+            changed = self.record([*news, *noted.values(), *found])
             self._cancel_due(snapshot, market)
             return changed
+
+    def note(self, orders: Sequence[BrokerOrder]) -> None:
+        """Keep what somebody has just seen at the broker; the next pass reports it without asking."""
+        with self._lock:
+            self._noted |= {order.broker_order_id: order for order in orders}
 
     def record(self, orders: Sequence[BrokerOrder]) -> int:
         """Report orders to the authority; cancel those that should not live; count what changed."""

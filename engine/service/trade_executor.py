@@ -62,7 +62,6 @@ class TradeExecutor:
         self._lease = lease
         self._clock = clock
         self._lock = threading.Lock()
-        self._ended_legs: list[BrokerOrder] = []  # appended to by the senders
         self._pool = ThreadPoolExecutor(senders, thread_name_prefix="sender")
 
     def submit_ready(self) -> int:
@@ -90,7 +89,7 @@ class TradeExecutor:
             final = self._cancel_legs(legs)
             if final is None:
                 return _not_sent(permit.order, "LEGS_WORKING", "Its protective orders still hold the shares.")
-            self._ended_legs.extend(final)
+            self._sync.note(final)
             if any(_has_filled(leg, final) for leg in legs):
                 return Submission(
                     id=permit.order.id,
@@ -110,8 +109,6 @@ class TradeExecutor:
         crash_point(AFTER_SUBMIT)
         self._desk.record_submissions(submissions)
         self._book.outdate()
-        ended, self._ended_legs = self._ended_legs, []
-        self._sync.record(ended)
         return len(permits)
 
     def _send(self, permit: Permit) -> Submission:

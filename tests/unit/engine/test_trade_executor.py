@@ -13,7 +13,7 @@ from engine.service.lease import Lease
 from engine.service.order_sync import OrderSync
 from engine.service.trade_executor import PAUSED_MESSAGE, Permit, TradeExecutor
 from engine.service.views import Book
-from tests.unit.engine.builders import NOON, a_leg, a_snapshot, an_order, at_broker, protected_trade
+from tests.unit.engine.builders import MARKET, NOON, a_leg, a_snapshot, an_order, at_broker, protected_trade
 from tests.unit.engine.fakes import FakeAuthority, FakeBroker, ManualClock, a_control, a_lease
 
 ENTRY = an_order(
@@ -29,10 +29,20 @@ def lease(authority: FakeAuthority, health: HealthTracker, clock: ManualClock) -
 
 
 @pytest.fixture
+def sync(broker: FakeBroker, authority: FakeAuthority, book: Book) -> OrderSync:
+    return OrderSync(broker, authority, book)
+
+
+@pytest.fixture
 def executor(
-    broker: FakeBroker, authority: FakeAuthority, book: Book, health: HealthTracker, lease: Lease, clock: ManualClock
+    broker: FakeBroker,
+    authority: FakeAuthority,
+    book: Book,
+    sync: OrderSync,
+    health: HealthTracker,
+    lease: Lease,
+    clock: ManualClock,
 ) -> TradeExecutor:
-    sync = OrderSync(broker, authority, book)
     return TradeExecutor(broker, authority, book, sync, health, lease, clock, senders=1)
 
 
@@ -144,7 +154,7 @@ class TestClosing:
         broker.known[theirs.broker_order_id] = theirs
 
     def test_the_exit_is_sent_when_the_protective_orders_are_gone(
-        self, executor: TradeExecutor, authority: FakeAuthority, broker: FakeBroker
+        self, executor: TradeExecutor, authority: FakeAuthority, broker: FakeBroker, sync: OrderSync
     ) -> None:
         self.ended(broker, STOP)
         self.ended(broker, TARGET)
@@ -153,6 +163,7 @@ class TestClosing:
 
         assert broker.cancelled == [STOP.broker_order_id]
         assert broker.sent == [EXIT]
+        sync.run(MARKET)
         assert [o.status for o in authority.updates] == ["canceled", "canceled"]
 
     def test_the_exit_is_not_sent_when_a_protective_order_filled_first(
