@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 NEW_YORK: Final = ZoneInfo("America/New_York")
 TERMINAL_STATUSES: Final = frozenset({"filled", "canceled", "expired", "rejected", "replaced"})
 TIMEFRAME_LENGTHS: Final = {
@@ -95,6 +97,10 @@ class MarketTime:
     def session_date(self) -> date:
         """The calendar day in New York."""
         return self.now.astimezone(NEW_YORK).date()
+
+    def weekdays_since(self, then: datetime) -> int:
+        """Count the weekdays after `then`'s day up to today, as New York counts days."""
+        return int(np.busday_count(then.astimezone(NEW_YORK).date(), self.session_date))
 
     def is_complete(self, bar: Bar) -> bool:
         """Tell whether a bar can no longer change."""

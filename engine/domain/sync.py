@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from engine.domain.book import Order, Purpose
-from engine.domain.broker_types import BrokerOrder
+from engine.domain.broker_types import BrokerOrder, MarketTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,7 @@ def plan_sync(ours: Sequence[Order], theirs: Sequence[BrokerOrder]) -> SyncPlan:
     )
 
 
-def due_cancels(
-    ours: Iterable[Order], *, market_now: datetime, rest_max: timedelta, partial_max: timedelta
-) -> list[Order]:
+def due_cancels(ours: Iterable[Order], *, market: MarketTime, partial_max: timedelta) -> list[Order]:
     """Return the orders to cancel at the broker by id.
 
     Those that somebody asked to cancel, and entries that have rested too long: a decision has a
@@ -54,7 +52,7 @@ def due_cancels(
         for order in ours
         if order.state.is_at_broker
         and order.broker_order_id is not None
-        and (order.cancel_requested_at is not None or _has_rested(order, market_now, rest_max, partial_max))
+        and (order.cancel_requested_at is not None or _has_rested(order, market, partial_max))
     ]
 
 
@@ -65,9 +63,10 @@ def _is_news(theirs: BrokerOrder, known: dict[str, Order]) -> bool:
     )
 
 
-def _has_rested(order: Order, market_now: datetime, rest_max: timedelta, partial_max: timedelta) -> bool:
+def _has_rested(order: Order, market: MarketTime, partial_max: timedelta) -> bool:
     if order.purpose is not Purpose.ENTRY:
         return False
     if order.filled_qty > 0 and order.broker_updated_at is not None:
-        return market_now - order.broker_updated_at > partial_max
-    return order.market_at is not None and market_now - order.market_at > rest_max
+        return market.now - order.broker_updated_at > partial_max
+    # What was decided at a Friday's close works on Monday and no longer.
+    return order.market_at is not None and market.weekdays_since(order.market_at) > 1

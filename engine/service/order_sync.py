@@ -16,9 +16,7 @@ from engine.ports.authority import OrderDesk
 from engine.ports.broker import Broker
 from engine.service.views import Book
 
-# Market time. An entry that has not filled in a day was decided on another day's price.
-REST_MAX: Final = timedelta(hours=24)
-PARTIAL_MAX: Final = timedelta(minutes=15)
+PARTIAL_MAX: Final = timedelta(minutes=15)  # market time
 log = structlog.get_logger(__name__)
 
 
@@ -98,7 +96,7 @@ class OrderSync:
         return [order for order in found.values() if order is not None]
 
     def _cancel_due(self, snapshot: Snapshot, market: MarketTime) -> None:
-        due = due_cancels(snapshot.orders, market_now=market.now, rest_max=REST_MAX, partial_max=PARTIAL_MAX)
+        due = due_cancels(snapshot.orders, market=market, partial_max=PARTIAL_MAX)
         for order in due:
             if order.broker_order_id is not None:
                 log.info("cancelling", order_id=order.id, symbol=order.symbol, purpose=order.purpose)

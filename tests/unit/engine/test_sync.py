@@ -1,12 +1,13 @@
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from engine.domain.book import Order, OrderState, Purpose
+from engine.domain.broker_types import MarketTime
 from engine.domain.sync import due_cancels, plan_sync
-from tests.unit.engine.builders import NOON, a_leg, an_order, at_broker
+from tests.unit.engine.builders import MARKET, NOON, a_leg, an_order, at_broker
 
 STOP, TARGET = a_leg(Purpose.STOP_LOSS), a_leg(Purpose.TAKE_PROFIT)
 
@@ -51,13 +52,23 @@ class TestDueCancels:
             (an_order(), False),
             (an_order(cancel_requested_at=NOON), True),
             (an_order(cancel_requested_at=NOON, state=OrderState.SUBMITTING), False),  # not there yet
-            (an_order(market_at=NOON - timedelta(hours=25)), True),  # rested too long
-            (replace(TARGET, market_at=NOON - timedelta(hours=25)), False),  # protection may rest for ever
+            (an_order(market_at=NOON - timedelta(days=1)), False),  # decided yesterday: works today
+            (an_order(market_at=NOON - timedelta(days=2)), True),  # rested too long
+            (replace(TARGET, market_at=NOON - timedelta(days=30)), False),  # protection may rest for ever
             (an_order(filled_qty=Decimal(3), broker_updated_at=NOON - timedelta(hours=1)), True),  # legs asleep
             (an_order(filled_qty=Decimal(3), broker_updated_at=NOON - timedelta(minutes=1)), False),
         ],
     )
     def test_entries_are_cancelled_when_asked_for_or_too_old(self, order: Order, due: bool) -> None:
-        found = due_cancels([order], market_now=NOON, rest_max=timedelta(hours=24), partial_max=timedelta(minutes=15))
+        found = due_cancels([order], market=MARKET, partial_max=timedelta(minutes=15))
 
         assert bool(found) is due
+
+    def test_an_entry_of_fridays_close_works_on_monday_and_not_on_tuesday(self) -> None:
+        friday = an_order(market_at=datetime(2007, 1, 5, 21, tzinfo=UTC))
+
+        def is_due(day: int) -> bool:
+            market = MarketTime(datetime(2007, 1, day, 15, tzinfo=UTC), is_open=True)
+            return bool(due_cancels([friday], market=market, partial_max=timedelta(minutes=15)))
+
+        assert [is_due(day) for day in (5, 8, 9)] == [False, False, True]
