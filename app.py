@@ -5,6 +5,8 @@ beside this file, since Streamlit would serve it without the frame, and so witho
 """
 
 import gc
+import importlib
+import pkgutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,11 +30,9 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     Streamlit collects garbage after every run; without the freeze each tick of the header walks
     through every imported library (54 ms instead of 4 ms).
     """
-    import plotly.graph_objects  # noqa: F401
-
-    import db.commands
-    import db.queries.orders  # noqa: F401
-
+    for module in pkgutil.walk_packages([str(ROOT / "pages")], prefix="pages."):
+        if module.name.startswith(("pages.components.", "pages.charts.", "pages.session.")):
+            importlib.import_module(module.name)
     sessions()
     gc.collect()
     gc.freeze()

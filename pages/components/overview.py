@@ -44,6 +44,7 @@ def _equity(curve: pd.DataFrame) -> None:
         delta=signed_percent(last / first - 1 if first else None),
         help=f"Capital and profit of all profiles you may see; the change is over {count(len(curve), 'session')}.",
         border=True,
+        height="stretch",
     )
 
 
@@ -58,6 +59,7 @@ def _today(curve: pd.DataFrame) -> None:
         delta=signed_percent(change / before) if before and change is not None else None,
         help=f"Session of {last['session_date']:%d %b %Y} (market time), realised and unrealised.",
         border=True,
+        height="stretch",
     )
 
 
@@ -70,6 +72,7 @@ def _open_positions(positions: pd.DataFrame) -> None:
         delta_color="red" if unprotected else "green",
         delta_arrow="off",
         border=True,
+        height="stretch",
     )
 
 
@@ -83,13 +86,14 @@ def _open_risk(positions: pd.DataFrame) -> None:
         delta_arrow="off",
         help="What is given back if every stop is hit at its price. A gap can cost more.",
         border=True,
+        height="stretch",
     )
 
 
 def _engine(reading: Reading) -> None:
     status = reading.status
     if status is None or status.engine.age_s is None:
-        st.metric("Engine", "UNKNOWN" if status is None else "Not seen yet", border=True)
+        st.metric("Engine", "UNKNOWN" if status is None else "Not seen yet", border=True, height="stretch")
         return
     engine = status.engine
     st.metric(
@@ -100,4 +104,5 @@ def _engine(reading: Reading) -> None:
         delta_arrow="off",
         help=f"{engine.holder}, version {engine.version}",
         border=True,
+        height="stretch",
     )

@@ -83,7 +83,7 @@ def orders_table(orders: pd.DataFrame, zone: ZoneInfo) -> str | None:
             "filled_qty": NumberColumn("Filled", format="localized"),
             "price": NumberColumn("Price", format=USD, help="Average fill, else the limit, else the stop"),
             "code": TextColumn("Code"),
-            "reason": TextColumn("Reason", width="medium"),
+            "reason": TextColumn("Reason", width=280),
             "profile_name": TextColumn("Profile"),
             "market_at": _time("Decided (market time)", zone),
             "created_at": _time("Recorded", zone),

@@ -34,7 +34,9 @@ _PAGE = """<!doctype html>
 </head>
 <body>
 <main>
-  <h1>Interlock</h1>
+  <h1><svg width="36" height="24" viewBox="0 0 36 24" fill="none" stroke-width="4" aria-hidden="true">
+    <circle cx="12" cy="12" r="9" stroke="#3b82f6"/><circle cx="23" cy="12" r="9" stroke="#f59e0b"/>
+  </svg> Interlock</h1>
   <p class="lead">Sign in to see and control automated trading.</p>
   {error}
   <form method="post" action="/auth/login">
