@@ -75,6 +75,13 @@ class Bench:
             "update orders set state = 'canceled' where shard = 'bench' and state in ('ready', 'submitting')"
         )
 
+    def settle(self) -> None:
+        """Bring a new database to where one in service is: with rows, and with statistics of them."""
+        for _ in range(10):
+            self.ask(self.client, self.profiles)
+            self.clear()
+        self.db.execute("analyze")
+
     def new_client(self) -> Client:
         """Return a further connection of the engine's."""
         return engine_client(self.env["SUPABASE_URL"], self.env["SUPABASE_SECRET_KEY"])

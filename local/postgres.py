@@ -34,6 +34,7 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "fsync": "on",
+    "autovacuum_naptime": "10s",  # a young database gets its statistics, and with them its plans, soon
 }
 
 

@@ -8,7 +8,8 @@ from local import postgres
 from local.home import Home
 from local.processes import Child
 
-POOL_SIZE = 20
+# Twice the cores and no more: further connections would only take turns, each learning the functions anew.
+POOL_SIZE = max(4, 2 * (os.cpu_count() or 2))
 ROWS_MAX = 1000  # as on a hosted project, so that code which forgets to page is found here
 
 

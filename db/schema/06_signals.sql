@@ -3,7 +3,7 @@
 create table public.signals (
     id         uuid primary key default gen_random_uuid(),
     owner_id   uuid not null,
-    profile_id uuid not null references public.profiles (id),
+    profile_id uuid not null,                    -- written with the order, which refers to the profile
     symbol     text not null,
     side       public.order_side not null,
     strategy   text not null,

@@ -86,7 +86,7 @@ from (values
 
 create table public.order_events (
     id            bigint generated always as identity primary key,
-    order_id      uuid not null references public.orders (id),
+    order_id      uuid not null,                 -- written by the order's own trigger
     owner_id      uuid not null,
     from_state    public.order_state,
     to_state      public.order_state not null,

@@ -177,6 +177,7 @@ create function private.decide_wave(p_requests jsonb, p_wave int, p_risk public.
     volatile
     security definer
     set search_path = ''
+    set plan_cache_mode = force_generic_plan  -- to plan it afresh costs more than to run it
 as $$
 declare
     v_now timestamptz := clock_timestamp();

@@ -14,6 +14,7 @@ create table public.equity_snapshots (
     primary key (profile_id, market_at)
 );
 create index equity_snapshots_session on public.equity_snapshots (profile_id, session_date, market_at desc);
+create index equity_snapshots_recorded on public.equity_snapshots (recorded_at);
 create index equity_snapshots_owner on public.equity_snapshots (owner_id, session_date);
 comment on table public.equity_snapshots is 'Equity of a profile at a market time: capital plus realized plus unrealized profit.';
 

@@ -571,7 +571,7 @@ comment on function public.heartbeat(text, bigint, text, timestamptz, jsonb, jso
 create table public.signals (
     id         uuid primary key default gen_random_uuid(),
     owner_id   uuid not null,
-    profile_id uuid not null references public.profiles (id),
+    profile_id uuid not null,                    -- written with the order, which refers to the profile
     symbol     text not null,
     side       public.order_side not null,
     strategy   text not null,
@@ -679,7 +679,7 @@ from (values
 
 create table public.order_events (
     id            bigint generated always as identity primary key,
-    order_id      uuid not null references public.orders (id),
+    order_id      uuid not null,                 -- written by the order's own trigger
     owner_id      uuid not null,
     from_state    public.order_state,
     to_state      public.order_state not null,
@@ -1627,6 +1627,7 @@ create function private.decide_wave(p_requests jsonb, p_wave int, p_risk public.
     volatile
     security definer
     set search_path = ''
+    set plan_cache_mode = force_generic_plan  -- to plan it afresh costs more than to run it
 as $$
 declare
     v_now timestamptz := clock_timestamp();
@@ -2178,6 +2179,7 @@ create table public.equity_snapshots (
     primary key (profile_id, market_at)
 );
 create index equity_snapshots_session on public.equity_snapshots (profile_id, session_date, market_at desc);
+create index equity_snapshots_recorded on public.equity_snapshots (recorded_at);
 create index equity_snapshots_owner on public.equity_snapshots (owner_id, session_date);
 comment on table public.equity_snapshots is 'Equity of a profile at a market time: capital plus realized plus unrealized profit.';
 
