@@ -64,6 +64,12 @@ class PauseRequest(ControlRequest):
     cancel_entries: bool = True
 
 
+class ResumeRequest(ControlRequest):
+    """A resume may leave the reason out; an empty one is refused like any other."""
+
+    reason: str = "Resumed over the control API"
+
+
 class Caller:
     """A signed-in user, known by the token alone."""
 
@@ -104,8 +110,8 @@ def _add_routes(api: FastAPI, health: HealthTracker, caller: Callable[..., Calle
         return commands.pause_trading(who.client, **body.model_dump())
 
     @api.post("/internal/trading/resume")
-    def resume(body: ControlRequest, who: Annotated[Caller, signed_in]) -> ControlAnswer:
-        return commands.resume_trading(who.client, **body.model_dump())
+    def resume(who: Annotated[Caller, signed_in], body: ResumeRequest | None = None) -> ControlAnswer:
+        return commands.resume_trading(who.client, **(body or ResumeRequest()).model_dump())
 
     @api.post("/internal/trading/halt")
     def halt(body: ControlRequest, who: Annotated[Caller, signed_in]) -> ControlAnswer:
@@ -140,7 +146,7 @@ def _add_error_handlers(api: FastAPI) -> None:
     @api.exception_handler(RequestValidationError)
     def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:]) or "body"
+        where = ".".join(part for part in first["loc"][1:] if isinstance(part, str)) or "body"
         return _error(422, "INVALID", f"{where}: {first['msg']}", "See /openapi.json.")
 
     @api.exception_handler(HTTPException)

@@ -64,6 +64,18 @@ def test_a_call_is_refused_when_it_has_no_valid_token(api: httpx.Client, path: s
     assert set(answer.json()["error"]) == {"code", "message", "hint"}
 
 
+def test_a_resume_needs_no_body_but_an_empty_reason_is_refused(api: httpx.Client, sign_in: SignIn) -> None:
+    admin = bearer(sign_in("admin"))
+    api.post("/internal/trading/pause", json={"reason": "check"}, headers=admin)
+
+    refused = api.post("/internal/trading/resume", json={"reason": ""}, headers=admin)
+    answer = api.post("/internal/trading/resume", headers=admin)
+
+    assert refused.status_code == 422
+    assert answer.json()["status"]["mode"] == "RUNNING"
+    assert answer.json()["status"]["reason"] == "Resumed over the control API"
+
+
 @pytest.mark.parametrize("action", ["pause", "resume", "halt"])
 @pytest.mark.parametrize("role", ["operator", "alice"])
 def test_control_is_refused_when_the_caller_is_no_admin(
