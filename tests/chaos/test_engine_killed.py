@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
+from decimal import Decimal
 
 import psycopg
 import pytest
@@ -39,10 +40,13 @@ def is_settled(db: psycopg.Connection) -> bool:
     return row is not None and row[0] == 0 and row[1] > 0
 
 
-def kill_and_restart(start_engine: StartEngine, db: psycopg.Connection, crash_at: str) -> None:
+def kill_and_restart(
+    start_engine: StartEngine, db: psycopg.Connection, crash_at: str, *, meanwhile: Callable[[], object] = bool
+) -> None:
     """Let an engine kill itself, start another, and wait until no order's fate is open."""
     dying = start_engine(crash_at=crash_at)
     assert dying.wait(60) == -signal.SIGKILL
+    meanwhile()
     start_engine()
     wait_for(lambda: is_settled(db), timeout_s=60, what="every order settled after the restart")
 
@@ -64,6 +68,17 @@ def test_the_order_is_adopted_when_killed_between_submit_and_record(
     kill_and_restart(start_engine, clean_db, "after_submit")
 
     assert states(clean_db, "entry") == ["working"]
+    assert len(sent_ids(exchange)) == 1
+
+
+def test_the_order_is_adopted_with_its_fill_when_it_filled_before_the_restart(
+    start_engine: StartEngine, clean_db: psycopg.Connection, exchange: RunningExchange
+) -> None:
+    kill_and_restart(start_engine, clean_db, "after_submit", meanwhile=lambda: exchange.sim("POST", "step", minutes=30))
+
+    assert states(clean_db, "entry") == ["filled"]
+    held = clean_db.execute("select symbol, qty from positions").fetchall()
+    assert dict(held) == {s: Decimal(q) for s, q in exchange.sim("GET", "ledger")["positions"].items()} != {}
     assert len(sent_ids(exchange)) == 1
 
 
