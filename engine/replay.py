@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Final
 
@@ -20,6 +22,7 @@ from engine.domain.errors import ConfigError
 STEP_MINUTES: Final = 60
 STEP: Final = timedelta(minutes=STEP_MINUTES)
 HEARTBEAT_EVERY_S: Final = 2.0
+GC_THRESHOLD: Final = 50_000  # a batch of a minute need not collect often: a tenth of its time
 log = structlog.get_logger(__name__)
 
 
@@ -29,6 +32,8 @@ class Replay:
     def __init__(self, engine: Engine, sim: SimClock) -> None:
         self._engine = engine
         self._sim = sim
+        # Fetches bars from the exchange while the sync talks to the database.
+        self._helper = ThreadPoolExecutor(1, thread_name_prefix="bars")
         self._beaten_s = float("-inf")
 
     def run(self, sessions: int, on_session: Callable[[int], None]) -> int:
@@ -57,7 +62,9 @@ class Replay:
     def _act(self, market: MarketTime, *, at_close: bool = False) -> None:
         engine = self._engine
         self._beat(market)
+        fetching = self._helper.submit(engine.trader.refresh, market)
         engine.sync.run(market)
+        fetching.result()
         cared_for = engine.monitor.run(market) if at_close else engine.monitor.run_urgent(market)
         asked = engine.trader.tick(market)
         if cared_for or asked or any(order.state is OrderState.READY for order in engine.book.read().orders):
@@ -89,6 +96,7 @@ def replay(engine: Engine, sessions: int) -> None:
         return
     if not engine.recovery.run(should_stop=lambda: False):
         return
+    gc.set_threshold(GC_THRESHOLD)
     try:
         with _progress() as progress:
             task = progress.add_task("Replaying market history", total=sessions, completed=time.sessions_elapsed)

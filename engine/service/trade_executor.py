@@ -159,11 +159,10 @@ class TradeExecutor:
 
     def _cancel_legs(self, legs: Sequence[Order]) -> list[BrokerOrder] | None:
         """Cancel protective orders by id; return how they ended, None when they are not gone in time."""
-        ids = [leg.broker_order_id for leg in legs if leg.broker_order_id is not None]
         give_up_s = self._clock.monotonic_s() + LEGS_GONE_WITHIN_S
-        self._broker.cancel(ids[0])  # the rest of its group goes with it
+        self._broker.cancel(_broker_id(legs[0]))  # the rest of its group goes with it
         while True:
-            now = [order for broker_id in ids if (order := self._broker.order(broker_id)) is not None]
+            now = self._look_at(legs)
             still_open = [order for order in now if order.is_open]
             if not still_open:
                 return now
@@ -172,12 +171,26 @@ class TradeExecutor:
             self._broker.cancel(still_open[0].broker_order_id)
             self._clock.sleep(LOOK_AGAIN_S)
 
+    def _look_at(self, legs: Sequence[Order]) -> list[BrokerOrder]:
+        """Return legs as the broker sees them: with their entry at once, or else one by one."""
+        wanted = {_broker_id(leg) for leg in legs}
+        parents = {leg.parent_id for leg in legs}
+        entry = self._broker.order_by_client_id(parent) if len(parents) == 1 and (parent := parents.pop()) else None
+        found = [leg for leg in entry.legs if leg.broker_order_id in wanted] if entry else []
+        missing = wanted - {order.broker_order_id for order in found}
+        return found + [order for broker_id in missing if (order := self._broker.order(broker_id)) is not None]
+
 
 def _permit(order: Order, asked_s: float) -> Permit:
     """Count the permit's life from before it was asked for, so that it ends early, never late."""
     if order.permit_deadline is None or order.submitted_at is None:
         return Permit(order, asked_s)
     return Permit(order, asked_s + (order.permit_deadline - order.submitted_at).total_seconds())
+
+
+def _broker_id(leg: Order) -> str:
+    assert leg.broker_order_id is not None, "only legs at the broker block an exit"
+    return leg.broker_order_id
 
 
 def _not_sent(order: Order, code: str, reason: str) -> Submission:
