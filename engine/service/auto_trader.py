@@ -52,7 +52,7 @@ class AutoTrader:
     def refresh(self, market: MarketTime) -> None:
         """Fetch the bars that were completed since the last call."""
         symbols: dict[str, set[str]] = defaultdict(set)
-        for profile in _active(self._book.read()):
+        for profile in _active(self._book.read_aged()):
             symbols[profile.timeframe] |= set(profile.symbols)
         for timeframe, wanted in symbols.items():
             self._history.refresh(wanted, timeframe, market)

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from engine.domain.book import Snapshot
+from engine.domain.book import Order, Snapshot
 from engine.domain.broker_types import BrokerOrder, MarketTime
 from engine.domain.sync import due_cancels, plan_sync
 from engine.ports.authority import OrderDesk
@@ -30,22 +30,30 @@ class OrderSync:
         self._foreign: dict[str, BrokerOrder] = {}
         self._late: dict[str, BrokerOrder] = {}
         self._missing: set[str] = set()
+        self._sent: list[Order] = []
+        self._sent_after: Snapshot | None = None
         self._noted: dict[str, BrokerOrder] = {}
         self._lock = threading.RLock()
 
     def run(self, market: MarketTime) -> int:
         """Bring our books up to date once; return how many orders changed."""
         with self._lock:
-            snapshot = self._book.read()
+            ours = self._ours()
             theirs = self._broker.open_orders()
-            plan = plan_sync(snapshot.orders, theirs)
+            plan = plan_sync(ours, theirs)
             self._forget_ended_foreign(theirs)
             news = [order for order in plan.updates if order.broker_order_id not in self._foreign]
             noted, self._noted = self._noted, {}
             found = self._look_up([broker_id for broker_id in plan.lookups if broker_id not in noted])
             changed = self.record([*news, *noted.values(), *found])
-            self._cancel_due(snapshot, market)
+            self._cancel_due(ours, market)
             return changed
+
+    def note_sent(self, orders: Sequence[Order]) -> None:
+        """Keep what has just been accepted, so that the next pass need not read our books again for it."""
+        with self._lock:
+            self._sent += orders
+            self._sent_after = self._book.last
 
     def note(self, orders: Sequence[BrokerOrder]) -> None:
         """Keep what somebody has just seen at the broker; the next pass reports it without asking."""
@@ -95,8 +103,15 @@ class OrderSync:
         self._missing = missing
         return [order for order in found.values() if order is not None]
 
-    def _cancel_due(self, snapshot: Snapshot, market: MarketTime) -> None:
-        due = due_cancels(snapshot.orders, market=market, partial_max=PARTIAL_MAX)
+    def _ours(self) -> list[Order]:
+        """Return our open orders: as our books were read last, and what was sent since."""
+        snapshot = self._book.read_aged()
+        if snapshot is not self._sent_after:
+            self._sent = []
+        return [*snapshot.orders, *self._sent]
+
+    def _cancel_due(self, ours: Sequence[Order], market: MarketTime) -> None:
+        due = due_cancels(ours, market=market, partial_max=PARTIAL_MAX)
         for order in due:
             if order.broker_order_id is not None:
                 log.info("cancelling", order_id=order.id, symbol=order.symbol, purpose=order.purpose)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
 
-from engine.domain.book import Order, Purpose
+from engine.domain.book import Order, OrderState, Purpose
 from engine.domain.broker_types import BrokerOrder
 from engine.domain.errors import BrokerUnavailable, Retryable
 from engine.domain.exits import blocking_legs
@@ -108,6 +108,7 @@ class TradeExecutor:
         submissions = list(self._pool.map(self._send, permits))
         crash_point(AFTER_SUBMIT)
         self._desk.record_submissions(submissions)
+        self._sync.note_sent([_sent(*pair) for pair in zip(permits, submissions, strict=True) if pair[1].order])
         self._book.outdate()
         return len(permits)
 
@@ -186,6 +187,18 @@ def _permit(order: Order, asked_s: float) -> Permit:
     if order.permit_deadline is None or order.submitted_at is None:
         return Permit(order, asked_s)
     return Permit(order, asked_s + (order.permit_deadline - order.submitted_at).total_seconds())
+
+
+def _sent(permit: Permit, submission: Submission) -> Order:
+    """Return the order as our books have it once its acceptance is recorded."""
+    assert submission.order is not None, "only what was accepted was sent"
+    return replace(
+        permit.order,
+        state=OrderState.WORKING,
+        broker_order_id=submission.order.broker_order_id,
+        broker_status=submission.order.status,
+        filled_qty=submission.order.filled_qty,
+    )
 
 
 def _broker_id(leg: Order) -> str:

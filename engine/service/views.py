@@ -39,6 +39,13 @@ class _View(Generic[T]):
                 self._changes_read, self._read_s = changes, now
             return self.last
 
+    def read_aged(self) -> T:
+        """Return the value, at most the allowed age old, whatever `outdate` has said since."""
+        with self._lock:
+            if self.last is not None and self._clock.monotonic_s() - self._read_s <= self._age_max_s:
+                return self.last
+        return self.read()
+
     def outdate(self) -> None:
         """Say that something has changed; the next `read` asks again."""
         self._changes += 1
