@@ -93,7 +93,7 @@ create function public.engine_snapshot(p_shard text, p_token bigint)
     set search_path = ''
 as $$
 begin
-    perform private.check_lease(p_shard, p_token);
+    perform private.require_lease(p_shard, p_token);
     return (select jsonb_build_object(
         'profiles', (select coalesce(jsonb_agg(to_jsonb(f) || jsonb_build_object(
                 'reserved_usd', c.reserved_usd, 'used_usd', c.used_usd, 'realized_usd', c.realized_usd) order by f.id), '[]')

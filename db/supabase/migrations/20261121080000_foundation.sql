@@ -463,8 +463,27 @@ create policy "staff read the leases"
 create policy "members read the heartbeats"
     on public.engine_heartbeats for select to authenticated using ((select private.caller_role()) is not null);
 
--- Raise LEASE_LOST unless the token is the shard's current one. Called first by every engine function.
--- The key-share lock keeps a takeover out until the caller commits, and lets heartbeats through.
+-- Raise LEASE_LOST unless the token is the shard's current one. Called first by every engine function
+-- that only reads.
+create function private.require_lease(p_shard text, p_token bigint)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+begin
+    if not exists (select 1 from public.engine_leases l
+                   where l.shard = p_shard and l.token = p_token and l.expires_at > clock_timestamp()) then
+        perform private.fail(409, 'LEASE_LOST',
+            format('The lease of shard %s is no longer held with token %s.', p_shard, p_token),
+            'Stop writing; acquire the lease again and recover before trading.');
+    end if;
+end;
+$$;
+
+-- The same for every engine function that writes: the key-share lock keeps a takeover out until the
+-- caller commits, and lets heartbeats through.
 create function private.check_lease(p_shard text, p_token bigint)
     returns void
     language plpgsql
@@ -473,14 +492,8 @@ create function private.check_lease(p_shard text, p_token bigint)
     set search_path = ''
 as $$
 begin
-    perform 1 from public.engine_leases l
-      where l.shard = p_shard and l.token = p_token and l.expires_at > clock_timestamp()
-      for key share;
-    if not found then
-        perform private.fail(409, 'LEASE_LOST',
-            format('The lease of shard %s is no longer held with token %s.', p_shard, p_token),
-            'Stop writing; acquire the lease again and recover before trading.');
-    end if;
+    perform 1 from public.engine_leases l where l.shard = p_shard for key share;
+    perform private.require_lease(p_shard, p_token);
 end;
 $$;
 
@@ -2447,7 +2460,7 @@ create function public.engine_snapshot(p_shard text, p_token bigint)
     set search_path = ''
 as $$
 begin
-    perform private.check_lease(p_shard, p_token);
+    perform private.require_lease(p_shard, p_token);
     return (select jsonb_build_object(
         'profiles', (select coalesce(jsonb_agg(to_jsonb(f) || jsonb_build_object(
                 'reserved_usd', c.reserved_usd, 'used_usd', c.used_usd, 'realized_usd', c.realized_usd) order by f.id), '[]')
