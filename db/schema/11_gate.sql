@@ -168,7 +168,7 @@ begin
 end;
 $$;
 
--- Judge and record the p_wave-th new request of every profile in the batch, all at once. Requests of
+-- Judge and record the p_wave-th request of every profile in the batch, all at once. Requests of
 -- one profile see each other's orders and reservations because they fall into different waves.
 -- The caller holds the controls' shared lock and the profiles' capital rows.
 create function private.decide_wave(p_requests jsonb, p_wave int, p_risk public.risk_configs)
@@ -186,10 +186,12 @@ begin
         select r.*, f.owner_id, f.shard, f.strategy, f.trading_mode, f.active,
                c.capital_usd, c.reserved_usd, c.used_usd, round(r.qty * r.limit_price, 6) as notional_usd,
                case r.side when 'buy' then 'long' else 'short' end::public.position_side as position_side
-        from jsonb_to_recordset(p_requests) as r (
-            id uuid, wave int, profile_id uuid, symbol text, side public.order_side, qty numeric, limit_price numeric,
-            reference_price numeric, stop_loss_price numeric, take_profit_price numeric, time_in_force text,
-            market_at timestamptz, signal jsonb)
+        from (
+            select a.*, row_number() over (partition by a.profile_id order by a.ordinality) as wave
+            from rows from (jsonb_to_recordset(p_requests) as (
+                id uuid, profile_id uuid, symbol text, side public.order_side, qty numeric, limit_price numeric,
+                reference_price numeric, stop_loss_price numeric, take_profit_price numeric, time_in_force text,
+                market_at timestamptz, signal jsonb)) with ordinality a) r
         join public.profiles f on f.id = r.profile_id
         join public.profile_capital c on c.profile_id = r.profile_id
         where r.wave = p_wave and not exists (select 1 from public.orders o where o.id = r.id)
@@ -273,7 +275,6 @@ as $$
 declare
     v_error text;
     v_risk public.risk_configs;
-    v_requests jsonb;
     v_waves int;
 begin
     perform private.check_lease(p_shard, p_token);
@@ -287,11 +288,10 @@ begin
       where c.profile_id in (select (e.value ->> 'profile_id')::uuid from jsonb_array_elements(p_requests) e)
       order by c.profile_id for update;
     v_risk := private.risk_config();
-    select jsonb_agg(w.p || jsonb_build_object('wave', w.wave)), max(w.wave) into v_requests, v_waves
-    from (select e.value as p, row_number() over (partition by e.value ->> 'profile_id' order by e.ordinality) as wave
-          from jsonb_array_elements(p_requests) with ordinality e) w;
+    select max(w.requests) into v_waves
+    from (select count(*) as requests from jsonb_array_elements(p_requests) e group by (e.value ->> 'profile_id')::uuid) w;
     for v_wave in 1 .. coalesce(v_waves, 0) loop
-        perform private.decide_wave(v_requests, v_wave, v_risk);
+        perform private.decide_wave(p_requests, v_wave, v_risk);
     end loop;
 
     return (select coalesce(jsonb_agg(jsonb_build_object('id', o.id, 'state', o.state, 'code', o.code, 'reason', o.reason)
