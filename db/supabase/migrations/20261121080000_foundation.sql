@@ -1214,7 +1214,11 @@ as $$
 declare
     v_canceled int;
 begin
-    perform 1 from public.profile_capital c order by c.profile_id for update;
+    perform 1 from public.profile_capital c
+      where c.profile_id in (select o.profile_id from public.orders o
+                              where o.purpose = 'entry' and o.state in ('ready', 'awaiting_approval')
+                                and private.in_scope(p_scope, p_scope_key, o.profile_id, o.symbol))
+      order by c.profile_id for update;
     update public.orders o
        set state = 'canceled', reason = p_why
      where o.purpose = 'entry' and o.state in ('ready', 'awaiting_approval')
