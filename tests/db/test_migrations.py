@@ -23,7 +23,7 @@ def empty_databases(db):
         db.execute(f"create database {name}")
     yield names
     for name in names:
-        db.execute(f"drop database {name} with (force)")
+        db.execute(f"drop database {name}")  # sends a vacuum worker away by itself; `force` may not
 
 
 def build(stack: Stack, database: str, folder: Path) -> str:
