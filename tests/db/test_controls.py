@@ -69,6 +69,16 @@ class TestPause:
 
         assert db.execute("select cancel_requested_at from orders where id = %s", (resting.id,)).fetchone() == (None,)
 
+    def test_an_entry_that_was_left_waiting_gets_no_permit_while_paused(self, engine, sign_in):
+        admin = sign_in("admin")
+        waiting = engine.ask_one()
+        commands.pause_trading(admin, reason="Stop", cancel_entries=False)
+
+        assert engine.claim() == []
+
+        commands.resume_trading(admin, reason="Go on")
+        assert [order.id for order in engine.claim()] == [waiting.id]
+
     def test_pausing_what_is_paused_changes_nothing_and_says_so(self, engine, sign_in, db):
         admin = sign_in("admin")
         commands.pause_trading(admin, reason="First")
@@ -135,6 +145,14 @@ class TestScopes:
 
         assert engine.exit(position.id).code == "TRADING_HALTED"
         assert engine.ask_one(symbol="MSFT").code == "TRADING_HALTED"
+
+    def test_an_exit_that_was_accepted_before_a_halt_gets_no_permit_during_it(self, engine, sign_in):
+        position = engine.held()
+        assert engine.exit(position.id).state == "ready"
+
+        commands.halt_trading(sign_in("admin"), reason="Kill")
+
+        assert engine.claim() == []
 
 
 class TestQuiescence:
