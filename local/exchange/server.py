@@ -70,15 +70,18 @@ async def run_clock(exchange: Exchange, changed: asyncio.Event) -> None:
 def _until_next_s(exchange: Exchange) -> float:
     ledger = exchange.ledger
     session_s = ledger.state.seconds_per_session
-    if ledger.is_open:
+    if ledger.is_open or exchange.walks_the_night:
         return session_s / exchange.market.calendar[ledger.moment.session].last_tick
     return min(NIGHT_S_MAX, session_s / 20)
 
 
 def _advance(exchange: Exchange) -> None:
-    """One tick; of a night, first the jump to shortly before the open, then the open."""
+    """One tick; of a night, first the jump to shortly before the open, then the open.
+
+    A night in which an order may trade is walked tick by tick.
+    """
     moment = exchange.ledger.moment
-    if moment.tick == exchange.market.calendar[moment.session].last_tick:
+    if not exchange.walks_the_night and moment.tick == exchange.market.calendar[moment.session].last_tick:
         exchange.skip_night()
     else:
         exchange.step()

@@ -6,9 +6,21 @@ import asyncio
 
 from aiohttp import web
 
-from local.exchange.http import account, market_data, middleware, orders, positions, reference, sim, stream
+from local.exchange.http import account, market_data, middleware, orders, positions, reference, sim, sim_faults, stream
 from local.exchange.http.faults import FaultSwitch
-from local.exchange.http.keys import ACCESS, CLOCK_CHANGED, EXCHANGE, FAULTS, LISTENERS, Access
+from local.exchange.http.keys import (
+    ACCESS,
+    ACCOUNTS,
+    CLOCK_CHANGED,
+    EXCHANGE,
+    FAULTS,
+    LAG,
+    LISTENERS,
+    Access,
+)
+from local.exchange.http.lag import Lag
+from local.exchange.http.members import welcome
+from local.exchange.trading.accounts import Accounts
 from local.exchange.trading.exchange import Exchange
 
 ROUTES = [
@@ -21,8 +33,8 @@ ROUTES = [
     web.delete("/v2/orders/{order_id}", orders.cancel),
     web.get("/v2/positions", positions.list_all),
     web.delete("/v2/positions", positions.close_all),
-    web.get("/v2/positions/{symbol}", positions.get),
-    web.delete("/v2/positions/{symbol}", positions.close),
+    web.get("/v2/positions/{symbol:.+}", positions.get),
+    web.delete("/v2/positions/{symbol:.+}", positions.close),
     web.get("/v2/account", account.get),
     web.get("/v2/account/configurations", account.configurations),
     web.patch("/v2/account/configurations", account.configure),
@@ -43,8 +55,19 @@ ROUTES = [
     web.post("/_sim/clock", sim.set_clock),
     web.post("/_sim/step", sim.step),
     web.post("/_sim/price", sim.price),
-    web.post("/_sim/faults", sim.arm_fault),
-    web.delete("/_sim/faults", sim.clear_faults),
+    web.get("/_sim/faults", sim_faults.list_faults),
+    web.post("/_sim/faults", sim_faults.arm_fault),
+    web.delete("/_sim/faults", sim_faults.clear_faults),
+    web.delete("/_sim/faults/{fault_id}", sim_faults.clear_fault),
+    web.post("/_sim/halt", sim.halt),
+    web.get("/_sim/profile", sim.profile),
+    web.post("/_sim/profile", sim.set_profile),
+    web.get("/_sim/account", sim_faults.account),
+    web.patch("/_sim/account", sim_faults.control_account),
+    web.get("/_sim/accounts", sim_faults.list_accounts),
+    web.post("/_sim/accounts", sim_faults.open_account),
+    web.post("/_sim/trade", sim_faults.trade),
+    web.post("/_sim/orders/{order_id}/status", sim_faults.force_status),
     web.get("/_sim/ledger", sim.ledger),
 ]
 
@@ -61,10 +84,18 @@ def create_app(exchange: Exchange, access: Access) -> web.Application:
     )
     app[EXCHANGE] = exchange
     app[ACCESS] = access
+    app[ACCOUNTS] = Accounts(exchange, access.key_id, access.secret_key)
     app[FAULTS] = FaultSwitch()
     app[CLOCK_CHANGED] = asyncio.Event()
-    app[LISTENERS] = stream.Listeners()
+    app[LISTENERS] = stream.Listeners(app[FAULTS])
+    app[LAG] = Lag(app[FAULTS])
+    for member in app[ACCOUNTS]:
+        welcome(app, member)
     app.on_shutdown.append(app[LISTENERS].close)
-    exchange.ledger.listeners.append(app[LISTENERS].tell)
+    app.on_cleanup.append(_close_accounts)
     app.add_routes(ROUTES)
     return app
+
+
+async def _close_accounts(app: web.Application) -> None:
+    app[ACCOUNTS].close()

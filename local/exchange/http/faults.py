@@ -1,11 +1,15 @@
-"""The fault switch: lets a test make chosen routes misbehave a chosen number of times."""
+"""The fault switch: lets a test make chosen routes, orders or the stream misbehave."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from fnmatch import fnmatchcase
+from itertools import count
+from typing import Any
 
 from aiohttp import web
 
@@ -13,82 +17,150 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Kind(StrEnum):
-    """What goes wrong; `before` means that the exchange never saw the request."""
+    """What goes wrong.
+
+    `before` means that the exchange never saw the request, `after_accept` that it did and that the
+    client is not told. Kinds from `reject_later` on are carried out by the route that they hit,
+    those from `stream_mute` on by the stream.
+    """
 
     ERROR_BEFORE = "500_before"
-    GATEWAY_TIMEOUT_AFTER_ACCEPT = "504_after_accept"
-    RESET_AFTER_ACCEPT = "reset_after_accept"
+    BAD_GATEWAY_BEFORE = "502_before"
+    UNAVAILABLE_BEFORE = "503_before"
+    GATEWAY_TIMEOUT_BEFORE = "504_before"
+    UNAUTHORIZED = "401_before"
+    RATE_LIMITED = "429_before"
+    REFUSE = "refuse"
     HANG = "hang"
-    HANG_AFTER_ACCEPT = "hang_after_accept"
     DELAY = "delay"
+    GATEWAY_TIMEOUT_AFTER_ACCEPT = "504_after_accept"
+    ERROR_AFTER_ACCEPT = "500_after_accept"
+    RESET_AFTER_ACCEPT = "reset_after_accept"
+    HANG_AFTER_ACCEPT = "hang_after_accept"
+    DELAY_AFTER_ACCEPT = "delay_after_accept"
+    TRUNCATED_JSON = "truncated_json"
+    EMPTY_BODY = "empty_body"
+    HTML_BODY = "html_body"
+    SET_FIELD = "set_field"
+    MISSING_FIELD = "missing_field"
+    CLOCK_SKEW = "clock_skew"
+    QUOTE_LOCKED = "quote_locked"
+    QUOTE_CROSSED = "quote_crossed"
+    QUOTE_STALE = "quote_stale"
+    BARS_MISSING = "bars_missing"
+    VOLUME_ZERO = "volume_zero"
+
+    REJECT_LATER = "reject_later"
+    CANCEL_IGNORED = "cancel_ignored"
+    CANCEL_PENDING = "cancel_pending"
+    CANCEL_STUCK = "cancel_stuck"
+    CANCEL_TOO_LATE = "cancel_too_late"
+    REPLACE_PENDING = "replace_pending"
+    READ_LAG = "read_lag"
+    POSITION_LAG = "position_lag"
+
+    PARTIAL_FILL = "partial_fill"
+
+    STREAM_MUTE = "stream_mute"
+    STREAM_DROP = "stream_drop"
+    STREAM_DUPLICATE = "stream_duplicate"
+    STREAM_REORDER = "stream_reorder"
+    STREAM_DELAY = "stream_delay"
+    STREAM_DISCONNECT = "stream_disconnect"
+    STREAM_AUTH_FAILURE = "stream_auth_failure"
+    STREAM_REFUSE_SECOND = "stream_refuse_second"
+    STREAM_UNKNOWN_STATUS = "stream_unknown_status"
+
+    @property
+    def is_of_stream(self) -> bool:
+        return self.value.startswith("stream_")
+
+    @property
+    def is_of_route(self) -> bool:
+        return not self.is_of_stream and self is not Kind.PARTIAL_FILL
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Fault:
-    """One armed fault; `route` is a method and a path, such as `POST /v2/orders`."""
+    """One armed fault.
 
-    route: str
+    `route` is a method and a path as in the table of routes, such as `POST /v2/orders`, where `*`
+    stands for anything; `symbol` narrows it to one security. It strikes `count` times (None: until
+    it is cleared), each time with `probability`, drawn from its own seeded generator.
+    """
+
     kind: Kind
-    count: int
+    route: str = "*"
+    symbol: str | None = None
+    count: int | None = 1
+    probability: float = 1.0
+    seed: int = 0
     delay_ms: int = 0
+    ticks: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
+    id: int = 0
+    hits: int = 0
+    rng: random.Random = field(default_factory=random.Random, repr=False)
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+
+    @property
+    def is_spent(self) -> bool:
+        return self.count is not None and self.hits >= self.count
+
+    def strikes(self) -> bool:
+        """Draw whether the fault strikes now, and count it if so."""
+        if self.is_spent or self.rng.random() >= self.probability:
+            return False
+        self.hits += 1
+        return True
 
 
 class FaultSwitch:
     """Armed faults, first armed first used; hangs last until `clear`."""
 
     def __init__(self) -> None:
-        self._armed: list[Fault] = []
+        self.armed: list[Fault] = []
         self._released = asyncio.Event()
+        self._ids = count(1)
 
     def arm(self, fault: Fault) -> None:
-        self._armed.append(fault)
+        fault.id = next(self._ids)
+        self.armed.append(fault)
+
+    def disarm(self, fault_id: int) -> bool:
+        """Disarm one fault; return whether there was such a one."""
+        before = len(self.armed)
+        self.armed = [fault for fault in self.armed if fault.id != fault_id]
+        return len(self.armed) < before
 
     def clear(self) -> None:
         """Disarm everything and let hanging requests go."""
-        self._armed.clear()
+        self.armed.clear()
         self._released.set()
         self._released = asyncio.Event()
 
-    async def apply(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Handle a request, misbehaving if a fault is armed for its route."""
-        fault = self._take(request)
-        if fault is None:
-            return await handler(request)
-        match fault.kind:
-            case Kind.ERROR_BEFORE:
-                return _error(500)
-            case Kind.HANG:
-                return await self._hang()
-            case Kind.DELAY:
-                await asyncio.sleep(fault.delay_ms / 1000)
-                return await handler(request)
-        await handler(request)
-        match fault.kind:
-            case Kind.GATEWAY_TIMEOUT_AFTER_ACCEPT:
-                return _error(504)
-            case Kind.HANG_AFTER_ACCEPT:
-                return await self._hang()
-        if request.transport is not None:
-            request.transport.abort()
-        return _error(502)  # nobody reads it: the connection is gone
-
-    def _take(self, request: web.Request) -> Fault | None:
-        route = _route(request)
-        for fault in self._armed:
-            if fault.route == route and fault.count > 0:
-                fault.count -= 1
+    def take_for_route(self, route: str, symbol: str | None) -> Fault | None:
+        """Return the fault that strikes a request, if one does."""
+        for fault in self.armed:
+            if not fault.kind.is_of_route:
+                continue
+            if fnmatchcase(route, fault.route) and _is_about(fault, symbol) and fault.strikes():
                 return fault
         return None
 
-    async def _hang(self) -> web.StreamResponse:
+    def take(self, *kinds: Kind, symbol: str | None = None) -> Fault | None:
+        """Return the fault of one of `kinds` that strikes now, if one does."""
+        for fault in self.armed:
+            if fault.kind in kinds and _is_about(fault, symbol) and fault.strikes():
+                return fault
+        return None
+
+    async def hang(self) -> None:
+        """Wait until the faults are cleared."""
         await self._released.wait()
-        return _error(503)
 
 
-def _route(request: web.Request) -> str:
-    resource = request.match_info.route.resource
-    return f"{request.method} {resource.canonical if resource else request.path}"
-
-
-def _error(status: int) -> web.Response:
-    return web.Response(status=status, text="<html><body>upstream error</body></html>")
+def _is_about(fault: Fault, symbol: str | None) -> bool:
+    return fault.symbol is None or fault.symbol == symbol

@@ -5,9 +5,11 @@ from __future__ import annotations
 from aiohttp import web
 
 from local.exchange.http import params
-from local.exchange.http.keys import EXCHANGE
+from local.exchange.http.faults import Kind
+from local.exchange.http.keys import LAG, exchange_of
+from local.exchange.http.misbehaviour import fault_of
 from local.exchange.http.render import json_response, order_body
-from local.exchange.trading.errors import invalid
+from local.exchange.trading.errors import Refusal, invalid, not_found
 from local.exchange.trading.exchange import Exchange
 from local.exchange.trading.listing import Direction, OrderFilter, Wanted
 from local.exchange.trading.order import Order, Side
@@ -17,23 +19,27 @@ LIST_LIMIT_MAX = 500
 
 
 async def submit(request: web.Request) -> web.Response:
-    exchange = request.app[EXCHANGE]
-    order = exchange.submit(await params.json_body(request))
+    exchange, body = exchange_of(request), await params.json_body(request)
+    fault = fault_of(request, Kind.REJECT_LATER)
+    order = exchange.submit(body, rejected_after=fault.ticks if fault else None)
+    request.app[LAG].note_order(order.id)
     return json_response(with_legs(exchange, order))
 
 
 async def list_all(request: web.Request) -> web.Response:
-    exchange = request.app[EXCHANGE]
+    exchange = exchange_of(request)
     wanted = _filter(request, exchange)
-    orders = exchange.orders(wanted)
+    orders = [order for order in exchange.orders(wanted) if not _is_hidden(request, order)]
     if wanted.nested:
         return json_response([with_legs(exchange, order) for order in orders])
     return json_response([order_body(order) for order in orders])
 
 
 async def get(request: web.Request) -> web.Response:
-    exchange = request.app[EXCHANGE]
+    exchange = exchange_of(request)
     order = exchange.order(params.order_id(request))
+    if _is_hidden(request, order):
+        raise not_found(f"order not found for {order.id}")
     nested = params.flag(request.query, "nested")
     return json_response(with_legs(exchange, order) if nested else order_body(order))
 
@@ -42,24 +48,54 @@ async def get_by_client_id(request: web.Request) -> web.Response:
     client_order_id = request.query.get("client_order_id")
     if not client_order_id:
         raise invalid("client_order_id is missing")
-    exchange = request.app[EXCHANGE]
-    return json_response(with_legs(exchange, exchange.order_by_client_id(client_order_id)))
+    exchange = exchange_of(request)
+    order = exchange.order_by_client_id(client_order_id)
+    if _is_hidden(request, order):
+        raise not_found(f"order not found for {client_order_id}")
+    return json_response(with_legs(exchange, order))
 
 
 async def replace(request: web.Request) -> web.Response:
-    exchange = request.app[EXCHANGE]
-    order = exchange.replace(params.order_id(request), await params.json_body(request))
+    exchange = exchange_of(request)
+    fault = fault_of(request, Kind.REPLACE_PENDING)
+    due = fault.ticks if fault else None
+    order = exchange.replace(params.order_id(request), await params.json_body(request), due=due)
     return json_response(with_legs(exchange, order))
 
 
 async def cancel(request: web.Request) -> web.Response:
-    request.app[EXCHANGE].cancel(params.order_id(request))
+    exchange, order_id = exchange_of(request), params.order_id(request)
+    fault = fault_of(request, Kind.CANCEL_IGNORED, Kind.CANCEL_PENDING, Kind.CANCEL_STUCK, Kind.CANCEL_TOO_LATE)
+    match fault.kind if fault else None:
+        case Kind.CANCEL_IGNORED:
+            exchange.order(order_id)
+        case Kind.CANCEL_PENDING if fault:
+            exchange.cancel_slowly(order_id, fault.ticks)
+        case Kind.CANCEL_STUCK:
+            exchange.cancel_slowly(order_id, None)
+        case Kind.CANCEL_TOO_LATE:
+            exchange.fill_now(order_id)
+            exchange.cancel(order_id)
+        case _:
+            exchange.cancel(order_id)
     return web.Response(status=204)
 
 
 async def cancel_all(request: web.Request) -> web.Response:
-    ids = request.app[EXCHANGE].cancel_all()
-    return json_response([{"id": order_id, "status": 200} for order_id in ids], 207)
+    answers = exchange_of(request).cancel_all()
+    return json_response([cancel_body(*each) for each in answers], 207)
+
+
+def _is_hidden(request: web.Request, order: Order) -> bool:
+    fault = fault_of(request, Kind.READ_LAG)
+    return fault is not None and request.app[LAG].hides_order(order.id, fault)
+
+
+def cancel_body(order_id: str, refusal: Refusal | None) -> dict[str, object]:
+    """Return one row of the answer to cancelling all orders."""
+    if refusal is None:
+        return {"id": order_id, "status": 200}
+    return {"id": order_id, "status": refusal.status, "body": refusal.body}
 
 
 def with_legs(exchange: Exchange, order: Order) -> dict[str, object]:

@@ -8,37 +8,39 @@ from typing import Any
 from aiohttp import web
 
 from local.exchange.http import params
-from local.exchange.http.keys import EXCHANGE
+from local.exchange.http.faults import Kind
+from local.exchange.http.keys import LAG, exchange_of
+from local.exchange.http.misbehaviour import fault_of
 from local.exchange.http.render import json_response, last_close, order_body, position_body
-from local.exchange.market.assets import find_asset
 from local.exchange.trading.account import Position
 from local.exchange.trading.errors import Refusal, invalid, not_found
 from local.exchange.trading.exchange import Exchange
 from local.exchange.trading.numbers import SHARE, is_whole
+from local.exchange.trading.quotes import find_symbol
 from local.exchange.trading.ticket import read_qty
 
 
 async def list_all(request: web.Request) -> web.Response:
-    exchange = request.app[EXCHANGE]
-    positions = sorted(exchange.account.positions.values(), key=lambda held: held.symbol)
+    exchange = exchange_of(request)
+    positions = sorted(_visible(request, exchange).values(), key=lambda held: held.symbol)
     return json_response([_body(exchange, held) for held in positions])
 
 
 async def get(request: web.Request) -> web.Response:
-    exchange = request.app[EXCHANGE]
+    exchange = exchange_of(request)
     return json_response(_body(exchange, _position(request, exchange)))
 
 
 async def close(request: web.Request) -> web.Response:
     """Close one position, whole or in part; open orders of the symbol are left alone."""
-    exchange = request.app[EXCHANGE]
+    exchange = exchange_of(request)
     held = _position(request, exchange)
     order = exchange.close_position(held.symbol, _wanted_qty(request, held))
     return json_response(order_body(order))
 
 
 async def close_all(request: web.Request) -> web.Response:
-    exchange = request.app[EXCHANGE]
+    exchange = exchange_of(request)
     if params.flag(request.query, "cancel_orders"):
         exchange.cancel_all()
     positions = sorted(exchange.account.positions.values(), key=lambda held: held.symbol)
@@ -54,11 +56,17 @@ def _close(exchange: Exchange, held: Position) -> dict[str, Any]:
 
 
 def _position(request: web.Request, exchange: Exchange) -> Position:
-    asset = find_asset(request.match_info["symbol"])
-    held = exchange.account.positions.get(asset.symbol) if asset else None
+    symbol = find_symbol(exchange.market, request.match_info["symbol"])
+    held = _visible(request, exchange).get(symbol) if symbol else None
     if held is None:
         raise not_found("position does not exist")
     return held
+
+
+def _visible(request: web.Request, exchange: Exchange) -> dict[str, Position]:
+    """Return the positions that this request may see: with a lag those of a moment ago."""
+    fault = fault_of(request, Kind.POSITION_LAG)
+    return request.app[LAG].positions(exchange, fault) if fault else exchange.account.positions
 
 
 def _wanted_qty(request: web.Request, held: Position) -> Decimal:

@@ -7,16 +7,18 @@ from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from aiohttp import web
 
-from local.exchange.market.assets import ASSETS, Asset
+from local.exchange.market.assets import Asset, find_asset
 from local.exchange.market.calendar import NEW_YORK
 from local.exchange.market.market import Market, Tick
-from local.exchange.trading.account import Account, Fill, Position
+from local.exchange.trading.account import Account, Fill, Position, Split
+from local.exchange.trading.controls import Controls
 from local.exchange.trading.margin import Valuation
 from local.exchange.trading.numbers import CENT, ZERO, plain
-from local.exchange.trading.order import Order, Status
+from local.exchange.trading.order import Order, Side, Status, is_crypto
 
 
 def json_response(body: object, status: int = 200) -> web.Response:
@@ -35,15 +37,15 @@ def order_body(order: Order, legs: Iterable[Order] | None = None) -> dict[str, A
         "expired_at": utc(order.expired_at),
         "expires_at": utc(order.expires_at),
         "canceled_at": utc(order.canceled_at),
-        "failed_at": None,
+        "failed_at": utc(order.failed_at),
         "replaced_at": utc(order.replaced_at),
         "replaced_by": order.replaced_by,
         "replaces": order.replaces,
-        "asset_id": ASSETS[order.symbol].id,
+        "asset_id": asset_id(order.symbol),
         "symbol": order.symbol,
-        "asset_class": "us_equity",
-        "notional": None,
-        "qty": plain(order.qty),
+        "asset_class": asset_class(order.symbol),
+        "notional": number(order.notional),
+        "qty": None if order.notional is not None else plain(order.qty),
         "filled_qty": plain(order.filled_qty),
         "filled_avg_price": number(order.filled_avg_price),
         "order_class": order.order_class,
@@ -57,9 +59,9 @@ def order_body(order: Order, legs: Iterable[Order] | None = None) -> dict[str, A
         "status": order.status,
         "extended_hours": order.extended_hours,
         "legs": [order_body(leg) for leg in legs] if legs else None,
-        "trail_percent": None,
-        "trail_price": None,
-        "hwm": None,
+        "trail_percent": number(order.trail_percent),
+        "trail_price": number(order.trail_price),
+        "hwm": number(order.hwm),
         "subtag": None,
         "source": None,
     }
@@ -69,9 +71,12 @@ def position_body(held: Position, tick: Tick, close: Decimal, reserved: Decimal)
     """Return a position; `close` is the last session's close per share."""
     value, basis = held.qty * tick.trade, held.cost_basis
     today = held.qty * (tick.trade - close)
-    return asset_reference(ASSETS[held.symbol]) | {
-        "asset_class": "us_equity",
-        "asset_marginable": True,
+    return {
+        "asset_id": asset_id(held.symbol),
+        "symbol": held.symbol.replace("/", ""),
+        "exchange": exchange_of(held.symbol),
+        "asset_class": asset_class(held.symbol),
+        "asset_marginable": not is_crypto(held.symbol),
         "avg_entry_price": plain(held.avg_price),
         "qty": plain(held.qty),
         "qty_available": plain((abs(held.qty) - reserved) * (1 if held.qty > 0 else -1)),
@@ -88,13 +93,13 @@ def position_body(held: Position, tick: Tick, close: Decimal, reserved: Decimal)
     }
 
 
-def account_body(account: Account, worth: Valuation) -> dict[str, Any]:
+def account_body(account: Account, worth: Valuation, controls: Controls) -> dict[str, Any]:
     initial, maintenance = worth.exposure / 2, worth.exposure * Decimal("0.3")
     return {
         "id": account.id,
         "account_number": f"PA{account.id.replace('-', '')[:10].upper()}",
         "status": "ACTIVE",
-        "crypto_status": "INACTIVE",
+        "crypto_status": "ACTIVE",
         "currency": "USD",
         "cash": cents(worth.cash),
         "portfolio_value": cents(worth.equity),
@@ -115,18 +120,18 @@ def account_body(account: Account, worth: Valuation) -> dict[str, Any]:
         "accrued_fees": "0",
         "pending_transfer_in": "0",
         "pending_transfer_out": "0",
-        "trading_blocked": False,
+        "trading_blocked": controls.trading_blocked,
         "transfers_blocked": False,
-        "account_blocked": False,
+        "account_blocked": controls.account_blocked,
         "trade_suspended_by_user": account.settings.suspend_trade,
-        "shorting_enabled": not account.settings.no_shorting,
+        "shorting_enabled": not (account.settings.no_shorting or controls.shorting_disabled),
         "created_at": utc(account.created_at),
     }
 
 
 def activity_body(fill: Fill) -> dict[str, Any]:
     return {
-        "id": activity_id(fill),
+        "id": activity_id(fill.at, fill.id),
         "activity_type": "FILL",
         "transaction_time": utc(fill.at),
         "type": "fill" if fill.leaves_qty == ZERO else "partial_fill",
@@ -141,10 +146,43 @@ def activity_body(fill: Fill) -> dict[str, Any]:
     }
 
 
-def activity_id(fill: Fill) -> str:
+def fee_body(fill: Fill) -> dict[str, Any]:
+    """Return the fee of a crypto fill: coins of a purchase, dollars of a sale."""
+    bought = fill.side is Side.BUY
+    return {
+        "id": activity_id(fill.at, _neighbour(fill.id)),
+        "activity_type": "CFEE",
+        "date": f"{fill.at.astimezone(NEW_YORK):%Y-%m-%d}",
+        "net_amount": "0" if bought else plain(-fill.fee),
+        "description": "Coin Pair Transaction Fee (Non USD)" if bought else "Coin Pair Transaction Fee (USD)",
+        "symbol": fill.symbol.replace("/", ""),
+        "qty": plain(-fill.fee) if bought else "0",
+        "price": plain(fill.price),
+        "status": "executed",
+    }
+
+
+def _neighbour(fill_id: str) -> str:
+    """Return another id that leads back to the same fill: the last digit differs in one bit."""
+    return f"{fill_id[:-1]}{int(fill_id[-1], 16) ^ 1:x}"
+
+
+def split_body(split: Split) -> dict[str, Any]:
+    return {
+        "id": activity_id(split.at, f"split-{split.seq}"),
+        "activity_type": "SPLIT",
+        "date": f"{split.at.astimezone(NEW_YORK):%Y-%m-%d}",
+        "net_amount": "0",
+        "description": f"{split.ratio} for 1 forward split",
+        "symbol": split.symbol,
+        "status": "executed",
+    }
+
+
+def activity_id(at: datetime, name: str) -> str:
     """Return Alpaca's form of an activity id; its time part is New York's, as theirs is."""
-    local = fill.at.astimezone(NEW_YORK)
-    return f"{local:%Y%m%d%H%M%S}{local.microsecond // 1000:03d}::{fill.id}"
+    local = at.astimezone(NEW_YORK)
+    return f"{local:%Y%m%d%H%M%S}{local.microsecond // 1000:03d}::{name}"
 
 
 def asset_body(asset: Asset, *, listed: bool) -> dict[str, Any]:
@@ -165,8 +203,18 @@ def asset_body(asset: Asset, *, listed: bool) -> dict[str, Any]:
     }
 
 
-def asset_reference(asset: Asset) -> dict[str, Any]:
-    return {"asset_id": asset.id, "symbol": asset.symbol, "exchange": asset.exchange}
+def asset_id(symbol: str) -> str:
+    asset = find_asset(symbol)
+    return asset.id if asset else str(uuid5(NAMESPACE_URL, symbol))
+
+
+def exchange_of(symbol: str) -> str:
+    asset = find_asset(symbol)
+    return asset.exchange if asset else "CRYPTO" if is_crypto(symbol) else "NASDAQ"
+
+
+def asset_class(symbol: str) -> str:
+    return "crypto" if is_crypto(symbol) else "us_equity"
 
 
 def last_close(market: Market, symbol: str, session: int, tick: Tick) -> Decimal:

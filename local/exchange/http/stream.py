@@ -8,8 +8,10 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from local.exchange.http.keys import ACCESS, LISTENERS, Access, same_text
+from local.exchange.http.faults import Fault, FaultSwitch, Kind
+from local.exchange.http.keys import ACCOUNTS, FAULTS, LISTENERS, member_of
 from local.exchange.http.render import number, order_body, utc
+from local.exchange.trading.accounts import Accounts, Member
 from local.exchange.trading.ledger import Update
 from local.exchange.trading.numbers import plain
 
@@ -17,6 +19,16 @@ PATH = "/stream"
 STREAM = "trade_updates"
 # A client that has not read this many updates is cut off; it reconciles when it is back.
 BACKLOG_MAX = 10_000
+# Faults of an update on its way; a mute stream and a drop differ in how long they last.
+DELIVERY = (
+    Kind.STREAM_MUTE,
+    Kind.STREAM_DROP,
+    Kind.STREAM_DUPLICATE,
+    Kind.STREAM_REORDER,
+    Kind.STREAM_DELAY,
+    Kind.STREAM_DISCONNECT,
+    Kind.STREAM_UNKNOWN_STATUS,
+)
 
 
 class Listener:
@@ -39,31 +51,77 @@ class Listener:
             await self._socket.send_bytes(await self._backlog.get())
         await self._socket.close(code=1008, message=b"too slow")
 
-    async def close(self) -> None:
-        await self._socket.close(code=1001, message=b"going away")
+    async def close(self, code: int = 1001, reason: bytes = b"going away") -> None:
+        await self._socket.close(code=code, message=reason)
 
 
 class Listeners:
-    """Everyone who listens to the account's orders."""
+    """Everyone who listens to the orders of one of the accounts."""
 
-    def __init__(self) -> None:
-        self._joined: dict[Listener, asyncio.Task[None]] = {}
+    def __init__(self, faults: FaultSwitch) -> None:
+        self._faults = faults
+        self._joined: dict[Listener, tuple[str, asyncio.Task[None]]] = {}
+        self._overtaken: dict[str, list[bytes]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
-    def join(self, listener: Listener) -> None:
-        self._joined[listener] = asyncio.create_task(listener.send())
+    def __len__(self) -> int:
+        return len(self._joined)
+
+    def join(self, listener: Listener, key_id: str) -> None:
+        self._joined[listener] = (key_id, asyncio.create_task(listener.send()))
 
     def leave(self, listener: Listener) -> None:
-        sender = self._joined.pop(listener, None)
+        _, sender = self._joined.pop(listener, ("", None))
         if sender is not None:
             sender.cancel()
 
-    def tell(self, update: Update) -> None:
+    def watch(self, member: Member) -> None:
+        """Pass on what happens in an account to those who listen to it."""
+        member.exchange.ledger.listeners.append(lambda update: self.tell(member.key_id, update))
+
+    def tell(self, key_id: str, update: Update) -> None:
         """Pass an update on; the ledger calls this after the update was written."""
-        if not self._joined:
+        if not any(key_id == listening for listening, _ in self._joined.values()):
             return
-        message = _message(STREAM, update_body(update))
-        for listener in self._joined:
-            listener.tell(message)
+        body = update_body(update)
+        fault = self._faults.take(*DELIVERY, symbol=update.order.symbol) if self._faults.armed else None
+        if fault is None:
+            self._send(key_id, _message(STREAM, body))
+        else:
+            self._misdeliver(key_id, body, fault)
+
+    def _misdeliver(self, key_id: str, body: dict[str, Any], fault: Fault) -> None:
+        if fault.kind is Kind.STREAM_UNKNOWN_STATUS:
+            body["order"]["status"] = fault.options.get("value", "accepted_for_teleport")
+        message = _message(STREAM, body)
+        match fault.kind:
+            case Kind.STREAM_DUPLICATE:
+                self._send(key_id, message)
+                self._send(key_id, message)
+            case Kind.STREAM_REORDER:
+                self._overtaken.setdefault(key_id, []).append(message)
+            case Kind.STREAM_DELAY:
+                asyncio.get_running_loop().call_later(fault.delay_ms / 1000, self._send, key_id, message)
+            case Kind.STREAM_DISCONNECT:
+                self._disconnect(key_id)
+            case Kind.STREAM_UNKNOWN_STATUS:
+                self._send(key_id, message)
+
+    def _send(self, key_id: str, message: bytes) -> None:
+        """Send a message, and after it those that it has overtaken."""
+        for each in (message, *self._overtaken.pop(key_id, [])):
+            for listener, (listening, _) in self._joined.items():
+                if listening == key_id:
+                    listener.tell(each)
+
+    def _disconnect(self, key_id: str) -> None:
+        """Close the connections of an account; what happens until they are back is lost to them."""
+        for listener, (listening, _) in list(self._joined.items()):
+            if listening == key_id:
+                self.leave(listener)
+                task = asyncio.create_task(listener.close(1011, b"internal error"))
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
 
     async def close(self, _: web.Application) -> None:
         """Tell every listener that the exchange goes away."""
@@ -71,24 +129,27 @@ class Listeners:
             await listener.close()
 
 
-async def stream(request: web.Request) -> web.WebSocketResponse:
+async def stream(request: web.Request) -> web.StreamResponse:
     """Serve one client: authenticate, then listen; anything else ends the connection."""
+    faults, listeners = request.app[FAULTS], request.app[LISTENERS]
+    if len(listeners) and faults.take(Kind.STREAM_REFUSE_SECOND):
+        return web.Response(status=429, text="connection limit exceeded")
     socket = web.WebSocketResponse(heartbeat=10.0)
     await socket.prepare(request)
-    listeners, listener = request.app[LISTENERS], Listener(socket)
-    authorized = False
+    listener = Listener(socket)
+    member: Member | None = None
     try:
         async for message in socket:
             action, data = _read(message.type, message.data)
             if action == "authenticate":
-                authorized = _is_authorized(data, request.app[ACCESS])
-                await socket.send_bytes(_message("authorization", _verdict(authorized)))
-            if not authorized:
+                member = None if faults.take(Kind.STREAM_AUTH_FAILURE) else _authorized(data, request.app[ACCOUNTS])
+                await socket.send_bytes(_message("authorization", _verdict(member is not None)))
+            if member is None:
                 break
             if action == "listen":
                 await socket.send_bytes(_message("listening", {"streams": [STREAM]}))
                 listeners.leave(listener)
-                listeners.join(listener)
+                listeners.join(listener, member.key_id)
     finally:
         listeners.leave(listener)
     return socket
@@ -119,9 +180,8 @@ def _read(kind: WSMsgType, data: str | bytes) -> tuple[str, dict[str, Any]]:
     return str(message.get("action", "")), message.get("data", {})
 
 
-def _is_authorized(data: dict[str, Any], access: Access) -> bool:
-    key_id, secret = str(data.get("key_id", "")), str(data.get("secret_key", ""))
-    return same_text(key_id, access.key_id) & same_text(secret, access.secret_key)
+def _authorized(data: dict[str, Any], accounts: Accounts) -> Member | None:
+    return member_of(accounts, str(data.get("key_id", "")), str(data.get("secret_key", "")))
 
 
 def _verdict(authorized: bool) -> dict[str, str]:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_UP, Decimal
 
-from local.exchange.trading.numbers import CENT, SHARE, ZERO
+from local.exchange.trading.numbers import CENT, SHARE, ZERO, truncated
 from local.exchange.trading.order import Side, Status
 
 OPENING_CASH = Decimal(100_000)
+CRYPTO_FEE_TAKER = Decimal("0.0025")
+CRYPTO_FEE_MAKER = Decimal("0.0015")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fill:
-    """One execution. `amount` is the change of cash, in whole cents."""
+    """One execution. `amount` is the change of cash, in whole cents.
+
+    `fee` is what crypto costs: of a purchase in the coins received, of a sale in US dollars
+    (already taken from `amount`). Shares cost nothing.
+    """
 
     seq: int
     id: str
@@ -28,10 +34,12 @@ class Fill:
     cum_qty: Decimal
     leaves_qty: Decimal
     order_status: Status
+    fee: Decimal = ZERO
 
     @property
     def signed_qty(self) -> Decimal:
-        return self.side.sign * self.qty
+        """Return what the fill does to the position: a purchase of crypto arrives less its fee."""
+        return self.qty - self.fee if self.side is Side.BUY else -self.qty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +101,7 @@ class Account:
             self.positions.pop(fill.symbol, None)
             return
         if held.qty * fill.signed_qty >= 0:  # opens or adds: the average moves
-            cost = held.cost_basis + fill.signed_qty * fill.price
+            cost = held.cost_basis + fill.side.sign * fill.qty * fill.price
             held.avg_price = (cost / after).quantize(SHARE)
         elif held.qty * after < 0:  # turned around: what is left was opened by this fill
             held.avg_price = fill.price
@@ -107,6 +115,15 @@ class Account:
             position.avg_price /= split.ratio
 
 
-def cash_change(side: Side, qty: Decimal, price: Decimal) -> Decimal:
-    """Return what a fill does to cash, in whole cents."""
-    return -side.sign * (qty * price).quantize(CENT, ROUND_HALF_EVEN)
+def cash_change(side: Side, qty: Decimal, price: Decimal, fee: Decimal = ZERO) -> Decimal:
+    """Return what a fill does to cash, in whole cents; only a sale's fee is in dollars."""
+    paid = fee if side is Side.SELL else ZERO
+    return -side.sign * (qty * price).quantize(CENT, ROUND_HALF_EVEN) - paid
+
+
+def crypto_fee(side: Side, qty: Decimal, price: Decimal, *, maker: bool) -> Decimal:
+    """Return Alpaca's fee, taken from what is received: coins of a purchase, dollars of a sale."""
+    rate = CRYPTO_FEE_MAKER if maker else CRYPTO_FEE_TAKER
+    if side is Side.SELL:
+        return (qty * price * rate).quantize(CENT, ROUND_UP)
+    return qty - truncated(qty * (1 - rate))

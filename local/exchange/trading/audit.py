@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from local.exchange.trading.account import OPENING_CASH, Fill, Split
+from local.exchange.trading.account import Fill, Split
 from local.exchange.trading.numbers import CENT, ZERO, plain
 from local.exchange.trading.order import Order, Side
 from local.exchange.trading.store import Store
@@ -20,17 +20,17 @@ def check_ledger(store: Store) -> list[str]:
     if state is None:
         return ["the ledger has no state"]
     fills, splits = list(store.fills()), list(store.splits())
-    problems = _check_cash(state.cash, fills)
+    problems = _check_cash(state.cash, state.opening_cash, fills)
     problems += _check_positions({held.symbol: held.qty for held in store.positions()}, fills, splits)
     problems += _check_orders(store.orders("true order by seq", []), fills)
     return problems
 
 
-def _check_cash(cash: Decimal, fills: Iterable[Fill]) -> list[str]:
-    expected = OPENING_CASH
+def _check_cash(cash: Decimal, opening: Decimal, fills: Iterable[Fill]) -> list[str]:
+    expected = opening
     for fill in fills:
         value = round(fill.qty * fill.price, 2)
-        expected += value if fill.side is Side.SELL else -value
+        expected += value - fill.fee if fill.side is Side.SELL else -value
     return [] if cash == expected else [f"cash is {cash}, the fills say {expected.quantize(CENT)}"]
 
 
@@ -42,7 +42,7 @@ def _check_positions(stored: dict[str, Decimal], fills: Iterable[Fill], splits: 
         if isinstance(event, Split):
             expected[event.symbol] = held * event.ratio
         else:
-            expected[event.symbol] = held + (event.qty if event.side is Side.BUY else -event.qty)
+            expected[event.symbol] = held + (event.qty - event.fee if event.side is Side.BUY else -event.qty)
     return [
         f"{symbol}: position is {plain(stored.get(symbol, ZERO))}, the fills say {plain(expected.get(symbol, ZERO))}"
         for symbol in sorted({*stored, *expected})

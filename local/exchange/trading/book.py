@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from local.exchange.trading.numbers import ZERO
-from local.exchange.trading.order import Order, Side
+from local.exchange.trading.order import Order, Side, Status
 from local.exchange.trading.waiting import Waiting, waiting_for
 
 
@@ -26,6 +26,8 @@ class Book:
         self._held_by_group: dict[str, Decimal] = {}
         self._reserved: defaultdict[str, Decimal] = defaultdict(Decimal)
         self._waiting: dict[str, Waiting] = {}
+        self.due: dict[str, Order] = {}  # orders whose pending state a tick may end
+        self.queued: dict[str, Order] = {}  # accepted orders that wait for the market
         for order in orders:
             self.add(order)
 
@@ -39,16 +41,20 @@ class Book:
         for index in self._indexes(order):
             index[order.id] = order
         self._refresh(order)
+        self._note(order)
 
     def remove(self, order: Order) -> None:
         for index in self._indexes(order):
             del index[order.id]
         self._refresh(order)
+        self.due.pop(order.id, None)
+        self.queued.pop(order.id, None)
 
     def refresh(self, order: Order) -> None:
         """Take note that an order's quantity, prices or activity changed."""
         if order.id in self._orders:
             self._refresh(order)
+            self._note(order)
 
     def get(self, order_id: str) -> Order | None:
         return self._orders.get(order_id)
@@ -63,6 +69,10 @@ class Book:
         """Return the open orders that were submitted together with `order`."""
         group = self._by_group.get(order.group_id, {})
         return [other for other in group.values() if other is not order]
+
+    def group(self, group_id: str) -> list[Order]:
+        """Return the open orders of a group, in the order they were submitted."""
+        return sorted(self._by_group.get(group_id, {}).values(), key=_seq)
 
     def opening(self) -> Iterator[Order]:
         """Yield the orders that would increase exposure."""
@@ -95,6 +105,13 @@ class Book:
         if not order.intent.closes:
             yield self._opening[order.symbol]
 
+    def _note(self, order: Order) -> None:
+        for index, belongs in ((self.due, order.due is not None), (self.queued, order.status is Status.ACCEPTED)):
+            if belongs:
+                index[order.id] = order
+            else:
+                index.pop(order.id, None)
+
     def _refresh(self, order: Order) -> None:
         key, group = order.group_id, self._by_group[order.group_id].values()
         held = max((each.remaining for each in group if _holds_back(each)), default=ZERO)
@@ -112,4 +129,5 @@ def _seq(order: Order) -> int:
 
 
 def _holds_back(order: Order) -> bool:
-    return order.active and order.intent.closes
+    """Tell whether shares are held back; a pending replacement holds its own from the start."""
+    return (order.active or order.awaits is not None) and order.intent.closes

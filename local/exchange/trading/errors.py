@@ -86,6 +86,32 @@ def wash_trade(existing_order_id: str) -> Refusal:
     )
 
 
+def wash_trade_limits(existing_order_id: str, *, held_side: str, buy_limit: Decimal, sell_limit: Decimal) -> Refusal:
+    """Return the refusal of a limit that would meet a resting limit of the other side."""
+    reason = {
+        "sell": "sell order exists, buy limit price should be less than existing sell limit price",
+        "buy": "buy order exists, sell limit price should be greater than existing buy limit price",
+    }[held_side]
+    return forbidden(
+        "potential wash trade detected. use complex orders",
+        existing_order_id=existing_order_id,
+        buy_limit_price=plain(buy_limit),
+        sell_limit_price=plain(sell_limit),
+        reject_reason=reason,
+    )
+
+
+def insufficient_balance(coin: str, *, requested: Decimal, available: Decimal) -> Refusal:
+    """Return the refusal of a crypto order that wants more coins or dollars than there are."""
+    wanted, free = plain(requested), plain(available)
+    return forbidden(f"insufficient balance for {coin} (requested: {wanted}, available: {free})")
+
+
+def already(status: str) -> Refusal:
+    """Return the refusal to change an order that has come too far."""
+    return unprocessable(f'order is already in "{status}" state')
+
+
 def sub_penny(field: str, price: Decimal) -> Refusal:
     return unprocessable(
         f"invalid {field} {plain(price)}. sub-penny increment does not fulfill minimum pricing criteria"

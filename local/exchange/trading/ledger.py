@@ -13,10 +13,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid5
 
-from local.exchange.market.calendar import Moment
+from local.exchange.market.calendar import TICK, Moment
 from local.exchange.market.market import Market, Shock
-from local.exchange.trading.account import Account, Fill, Split, cash_change
+from local.exchange.trading.account import Account, Fill, Split, cash_change, crypto_fee
 from local.exchange.trading.book import Book
+from local.exchange.trading.controls import Controls
+from local.exchange.trading.hours import Clock, Phase
 from local.exchange.trading.numbers import ZERO
 from local.exchange.trading.order import Order, Status
 from local.exchange.trading.store import Changes, Close, State, Store, dump_settings, load_account
@@ -42,9 +44,10 @@ class Update:
 class Ledger:
     """Orders, account and simulated time; every change goes through one of its methods."""
 
-    def __init__(self, store: Store, market: Market) -> None:
+    def __init__(self, store: Store, market: Market, *, owns_market: bool = True) -> None:
         self.store = store
         self.market = market
+        self._owns_market = owns_market  # one ledger of several keeps the market's shocks
         self.listeners: list[Callable[[Update], None]] = []
         self._in_transaction = False
         self._load()
@@ -56,7 +59,9 @@ class Ledger:
         self.state: State = state
         self.account: Account = load_account(state, self.store.positions())
         self.book = Book(self.store.open_orders())
-        self.market.disturb(self.store.shocks())
+        self.controls = Controls.load(state.controls)
+        if self._owns_market:
+            self.market.disturb(self.store.shocks())
         self._forget_changes()
 
     def _forget_changes(self) -> None:
@@ -68,6 +73,7 @@ class Ledger:
         self._updates: list[Update] = []
         self._symbols: set[str] = set()
         self._cash_before = self.account.cash
+        self._held_before: dict[str, Decimal] = {}
 
     # -- transactions ---------------------------------------------------------------------------
 
@@ -97,6 +103,7 @@ class Ledger:
         self.state.cash = self.account.cash
         self.state.last_equity = self.account.last_equity
         self.state.settings = dump_settings(self.account.settings)
+        self.state.controls = self.controls.dump()
         positions = self.account.positions
         return Changes(
             state=self.state,
@@ -110,9 +117,11 @@ class Ledger:
         )
 
     def _check_invariants(self) -> None:
+        """Compare what the transaction leaves with what its fills say; raise InvariantBroken."""
         cash = self._cash_before + sum((fill.amount for fill in self._fills), ZERO)
         if cash != self.account.cash:
             raise InvariantBroken(f"cash is {self.account.cash}, the fills say {cash}")
+        self._check_positions()
         for symbol in self._symbols | {order.symbol for order in self._orders.values()}:
             held, reserved = self.account.qty(symbol), self.book.reserved(symbol)
             if not 0 <= reserved <= abs(held):
@@ -122,29 +131,53 @@ class Ledger:
             if closes and order.side.sign * self.account.qty(order.symbol) >= 0:
                 raise InvariantBroken(f"order {order.id} would not close anything")
 
+    def _check_positions(self) -> None:
+        expected = dict(self._held_before)
+        for event in sorted([*self._fills, *self._splits], key=lambda event: event.seq):
+            if isinstance(event, Split):
+                expected[event.symbol] *= event.ratio
+            else:
+                expected[event.symbol] += event.signed_qty
+        for symbol, qty in expected.items():
+            if qty != self.account.qty(symbol):
+                raise InvariantBroken(f"{symbol}: position is {self.account.qty(symbol)}, the fills say {qty}")
+
+    def _about_to_change(self, symbol: str) -> None:
+        self._symbols.add(symbol)
+        self._held_before.setdefault(symbol, self.account.qty(symbol))
+
     # -- time -----------------------------------------------------------------------------------
 
     @property
-    def moment(self) -> Moment:
-        return Moment(self.state.session, self.state.tick)
+    def clock(self) -> Clock:
+        return Clock(self.moment, self.state.after)
 
-    @moment.setter
-    def moment(self, moment: Moment) -> None:
-        self.state.session, self.state.tick = moment.session, moment.tick
+    @clock.setter
+    def clock(self, clock: Clock) -> None:
+        self.state.session, self.state.tick = clock.moment.session, clock.moment.tick
+        self.state.after = clock.after
+
+    @property
+    def moment(self) -> Moment:
+        """The last tick of the tape, which is the one that prices are those of."""
+        return Moment(self.state.session, self.state.tick)
 
     @property
     def now(self) -> datetime:
         """The simulated time: that of the last tick, or of the last event where it is later."""
-        return max(self.market.calendar.time_of(self.moment), self.state.stamp)
+        return max(self.clock.time(self.market.calendar), self.state.stamp)
 
     @property
     def is_open(self) -> bool:
-        return self.market.calendar.is_open(self.moment)
+        return self.phase is Phase.REGULAR
+
+    @property
+    def phase(self) -> Phase:
+        return self.clock.phase(self.market.calendar)
 
     def stamp(self) -> datetime:
         """Return a time for one event; no two events share one, so paging by time is exact."""
-        tick_time = self.market.calendar.time_of(self.moment)
-        self.state.stamp = max(tick_time, self.state.stamp + _AFTER)
+        self.state.stamp = max(self.clock.time(self.market.calendar), self.state.stamp + _AFTER)
         return self.state.stamp
 
     # -- changes --------------------------------------------------------------------------------
@@ -153,7 +186,11 @@ class Ledger:
         """Return the next sequence number and the id that belongs to it."""
         seq = self.state.next_seq
         self.state.next_seq += 1
-        return seq, str(uuid5(UUID(self.state.ledger_id), str(seq)))
+        return seq, self.derived_id(str(seq))
+
+    def derived_id(self, name: str) -> str:
+        """Return an id that depends on the ledger and `name` alone: runs can be repeated."""
+        return str(uuid5(UUID(self.state.ledger_id), name))
 
     def add(self, order: Order) -> None:
         self.book.add(order)
@@ -164,13 +201,17 @@ class Ledger:
         self._orders[order.id] = order
         self.book.refresh(order)
 
-    def move(self, order: Order, status: Status) -> None:
-        """Take an order to another state and, when that ends it, out of the book."""
+    def move(self, order: Order, status: Status, *, quietly: bool = False) -> None:
+        """Take an order to another state and, when that ends it, out of the book.
+
+        What happens quietly is a step on the way that no update tells of.
+        """
         order.move_to(status, self.stamp())
         self.touch(order)
         if not order.is_open:
             self.book.remove(order)
-        self._tell(status.value, order)
+        if not quietly:
+            self._tell(status.value, order)
 
     def regroup(self, order: Order, parent_id: str) -> None:
         """Make an exit follow another parent, the one that replaced its own."""
@@ -185,7 +226,7 @@ class Ledger:
         order.filled_qty += qty
         order.filled_value += qty * price
         complete = order.remaining == 0
-        order.move_to(Status.FILLED if complete else Status.PARTIALLY_FILLED, self.stamp())
+        order.move_to(Status.FILLED if complete else _while_filling(order.status), self.stamp())
         self.touch(order)
         if complete:
             self.book.remove(order)
@@ -194,6 +235,7 @@ class Ledger:
 
     def _book_fill(self, order: Order, qty: Decimal, price: Decimal) -> Fill:
         seq, fill_id = self.new_id()
+        fee = self._fee(order, qty, price)
         fill = Fill(
             seq=seq,
             id=fill_id,
@@ -202,22 +244,29 @@ class Ledger:
             side=order.side,
             qty=qty,
             price=price,
-            amount=cash_change(order.side, qty, price),
+            amount=cash_change(order.side, qty, price, fee),
             at=order.updated_at,
             cum_qty=order.filled_qty,
             leaves_qty=order.remaining,
             order_status=order.status,
+            fee=fee,
         )
+        self._about_to_change(order.symbol)
         self.account.apply(fill)
         self._fills.append(fill)
-        self._symbols.add(order.symbol)
         return fill
+
+    def _fee(self, order: Order, qty: Decimal, price: Decimal) -> Decimal:
+        if not order.is_crypto:
+            return ZERO
+        rested = order.type.has_limit and order.updated_at - order.submitted_at > TICK
+        return crypto_fee(order.side, qty, price, maker=rested)
 
     def split(self, symbol: str, ratio: int) -> None:
         split = Split(seq=self.new_id()[0], symbol=symbol, ratio=ratio, at=self.stamp())
+        self._about_to_change(symbol)
         self.account.apply_split(split)
         self._splits.append(split)
-        self._symbols.add(symbol)
 
     def shock(self, shock: Shock) -> None:
         self._shocks.append(shock)
@@ -237,3 +286,9 @@ class Ledger:
     def order(self, order_id: str) -> Order | None:
         """Return an order, open (the live object) or ended (as it was stored)."""
         return self.book.get(order_id) or self._orders.get(order_id) or self.store.order(order_id)
+
+
+def _while_filling(status: Status) -> Status:
+    """Return the status of an order that filled in part: one that is pending stays so."""
+    pending = status in (Status.PENDING_CANCEL, Status.PENDING_REPLACE)
+    return status if pending else Status.PARTIALLY_FILLED

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Protocol
 
 from local.exchange.market.market import Tick
 from local.exchange.trading.account import Account
 from local.exchange.trading.book import Book
+from local.exchange.trading.hours import Phase
 from local.exchange.trading.matching import reference_price
 from local.exchange.trading.numbers import ZERO
 from local.exchange.trading.order import Order, OrderType, Side
@@ -55,30 +57,61 @@ def value(account: Account, book: Book, ticks: Mapping[str, Tick]) -> Valuation:
         cash=account.cash,
         long_value=long_value,
         short_value=short_value,
-        held=sum((_held(order, ticks[order.symbol]) for order in book.opening()), ZERO),
+        held=sum((_held_by(order, book, ticks) for order in book.opening()), ZERO),
         multiplier=min(_multiplier(equity), int(account.settings.max_margin_multiplier)),
     )
 
 
-def opening_cost(
-    side: Side,
-    order_type: OrderType,
-    qty: Decimal,
-    *,
-    limit: Decimal | None,
-    stop: Decimal | None,
-    tick: Tick,
-) -> Decimal:
-    """Return what an order that opens or adds takes from buying power."""
-    own = reference_price(order_type, limit, stop)
-    if side is Side.SELL:
-        return qty * max(own or ZERO, SHORT_COLLAR * tick.ask)
-    return qty * (own or tick.ask)
+def opening_cost(order: Priced, tick: Tick, phase: Phase = Phase.REGULAR) -> Decimal:
+    """Return what an order that opens or adds takes from buying power.
+
+    Without a price of its own a purchase counts at the ask in regular hours, at the middle in
+    extended hours and at the last trade while closed.
+    """
+    if order.notional is not None:
+        return order.notional
+    own = reference_price(order.type, order.limit_price, order.stop_price)
+    if order.side is Side.SELL:
+        return order.qty * max(own or ZERO, SHORT_COLLAR * tick.ask)
+    price = {
+        Phase.REGULAR: tick.ask,
+        Phase.EXTENDED: (tick.bid + tick.ask) / 2,
+        Phase.CLOSED: tick.trade,
+    }[phase]
+    return order.qty * (own or price)
 
 
-def _held(order: Order, tick: Tick) -> Decimal:
-    limit, stop = order.limit_price, order.stop_price
-    return opening_cost(order.side, order.type, order.remaining, limit=limit, stop=stop, tick=tick)
+class Priced(Protocol):
+    """A ticket or an order: what its cost depends on."""
+
+    @property
+    def side(self) -> Side: ...
+    @property
+    def type(self) -> OrderType: ...
+    @property
+    def qty(self) -> Decimal: ...
+    @property
+    def notional(self) -> Decimal | None: ...
+    @property
+    def limit_price(self) -> Decimal | None: ...
+    @property
+    def stop_price(self) -> Decimal | None: ...
+
+
+def rest_cost(order: Order, tick: Tick) -> Decimal:
+    """Return what the unfilled part of an open order takes from buying power."""
+    if not order.qty:
+        return ZERO
+    return opening_cost(order, tick) * order.remaining / order.qty
+
+
+def _held_by(order: Order, book: Book, ticks: Mapping[str, Tick]) -> Decimal:
+    """Return what an order holds; while it is being replaced, the larger of the two."""
+    if order.awaits is not None:
+        return ZERO
+    successor = book.get(order.replaced_by) if order.replaced_by else None
+    costs = [rest_cost(each, ticks[each.symbol]) for each in (order, successor) if each is not None]
+    return max(costs)
 
 
 def _multiplier(equity: Decimal) -> int:

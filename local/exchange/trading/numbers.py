@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 ZERO = Decimal(0)
 CENT = Decimal("0.01")
@@ -17,3 +17,8 @@ def plain(value: Decimal) -> str:
 
 def is_whole(quantity: Decimal) -> bool:
     return quantity == quantity.to_integral_value()
+
+
+def truncated(quantity: Decimal) -> Decimal:
+    """Cut a quantity after its ninth decimal, as Alpaca does."""
+    return quantity.quantize(SHARE, ROUND_DOWN).normalize() + ZERO

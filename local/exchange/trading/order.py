@@ -7,7 +7,12 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from local.exchange.trading.numbers import ZERO
+from local.exchange.trading.numbers import CENT, ZERO
+
+
+def is_crypto(symbol: str) -> bool:
+    """Tell whether a symbol is a pair such as BTC/USD."""
+    return "/" in symbol
 
 
 class Side(StrEnum):
@@ -28,6 +33,7 @@ class OrderType(StrEnum):
     LIMIT = "limit"
     STOP = "stop"
     STOP_LIMIT = "stop_limit"
+    TRAILING_STOP = "trailing_stop"
 
     @property
     def has_limit(self) -> bool:
@@ -37,12 +43,28 @@ class OrderType(StrEnum):
     def has_stop(self) -> bool:
         return self in (OrderType.STOP, OrderType.STOP_LIMIT)
 
+    @property
+    def waits_for_trigger(self) -> bool:
+        """Tell whether the order sleeps until the market reaches a price."""
+        return self.has_stop or self is OrderType.TRAILING_STOP
+
 
 class TimeInForce(StrEnum):
     DAY = "day"
     GTC = "gtc"
     IOC = "ioc"
     FOK = "fok"
+    OPG = "opg"
+    CLS = "cls"
+
+    @property
+    def is_immediate(self) -> bool:
+        """Tell whether the order has one tick to trade in."""
+        return self in (TimeInForce.IOC, TimeInForce.FOK)
+
+    @property
+    def is_auction(self) -> bool:
+        return self in (TimeInForce.OPG, TimeInForce.CLS)
 
 
 class OrderClass(StrEnum):
@@ -75,11 +97,21 @@ class Intent(StrEnum):
 
 
 class Status(StrEnum):
+    """Every status that Alpaca documents; the rare ones come about by `/_sim` alone."""
+
     PENDING_NEW = "pending_new"
     ACCEPTED = "accepted"
     NEW = "new"
     HELD = "held"
     PARTIALLY_FILLED = "partially_filled"
+    PENDING_CANCEL = "pending_cancel"
+    PENDING_REPLACE = "pending_replace"
+    DONE_FOR_DAY = "done_for_day"
+    STOPPED = "stopped"
+    SUSPENDED = "suspended"
+    CALCULATED = "calculated"
+    ACCEPTED_FOR_BIDDING = "accepted_for_bidding"
+    PENDING_REVIEW = "pending_review"
     FILLED = "filled"
     CANCELED = "canceled"
     EXPIRED = "expired"
@@ -88,20 +120,59 @@ class Status(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        return self in _TERMINAL
+        return self in TERMINAL
+
+    @property
+    def can_trade(self) -> bool:
+        """Tell whether an active order in this state may fill (a held stop may be set off)."""
+        return self in _TRADING
 
 
-_TERMINAL = {Status.FILLED, Status.CANCELED, Status.EXPIRED, Status.REPLACED, Status.REJECTED}
-_ENDINGS_UNFILLED = {Status.CANCELED, Status.EXPIRED, Status.REPLACED}
+TERMINAL = {Status.FILLED, Status.CANCELED, Status.EXPIRED, Status.REPLACED, Status.REJECTED}
+RARE = {
+    Status.DONE_FOR_DAY,
+    Status.STOPPED,
+    Status.SUSPENDED,
+    Status.CALCULATED,
+    Status.ACCEPTED_FOR_BIDDING,
+    Status.PENDING_REVIEW,
+}
+_TRADING = {
+    Status.NEW,
+    Status.HELD,
+    Status.PARTIALLY_FILLED,
+    Status.PENDING_CANCEL,
+    Status.PENDING_REPLACE,
+}
+_WORKING_EXITS = {
+    Status.PARTIALLY_FILLED,
+    Status.FILLED,
+    Status.CANCELED,
+    Status.EXPIRED,
+    Status.REPLACED,
+    Status.PENDING_CANCEL,
+    Status.PENDING_REPLACE,
+    *RARE,
+}
 
-# from -> to; a terminal state has no way out
+# from -> to; a terminal state has no way out. `held -> replaced` is the moved stop of a bracket.
+# A pending order that fills in part stays pending.
 NEXT_STATES: dict[Status, set[Status]] = {
     Status.PENDING_NEW: {Status.NEW, Status.ACCEPTED, Status.REJECTED},
-    Status.ACCEPTED: {Status.NEW, Status.CANCELED, Status.EXPIRED, Status.REJECTED},
-    Status.NEW: {Status.PARTIALLY_FILLED, Status.FILLED, Status.REJECTED, *_ENDINGS_UNFILLED},
+    Status.ACCEPTED: {Status.PENDING_NEW, Status.PENDING_CANCEL, Status.REJECTED},
+    Status.NEW: {Status.REJECTED, *_WORKING_EXITS},
     Status.HELD: {Status.NEW, Status.CANCELED, Status.REPLACED},
-    Status.PARTIALLY_FILLED: {Status.PARTIALLY_FILLED, Status.FILLED, *_ENDINGS_UNFILLED},
-    **{status: set() for status in _TERMINAL},
+    Status.PARTIALLY_FILLED: {*_WORKING_EXITS},
+    Status.PENDING_CANCEL: {Status.CANCELED, Status.FILLED, Status.PENDING_CANCEL},
+    Status.PENDING_REPLACE: {Status.REPLACED, Status.FILLED, Status.PENDING_REPLACE},
+    # The rare states lead back to work or to an end; a calculated order is filled or done.
+    Status.DONE_FOR_DAY: {Status.NEW, Status.PENDING_CANCEL},
+    Status.STOPPED: {Status.NEW, Status.PENDING_CANCEL},
+    Status.SUSPENDED: {Status.NEW, Status.PENDING_CANCEL},
+    Status.CALCULATED: {Status.FILLED, Status.DONE_FOR_DAY, Status.PENDING_CANCEL},
+    Status.ACCEPTED_FOR_BIDDING: {Status.NEW, Status.PENDING_CANCEL},
+    Status.PENDING_REVIEW: {Status.NEW, Status.PENDING_CANCEL, Status.REJECTED},
+    **{status: set() for status in TERMINAL},
 }
 
 
@@ -114,8 +185,11 @@ class Order:
     """One order. Quantities in shares, prices in US dollars, times aware UTC.
 
     `parent_id` names the order it was submitted with: the entry of a bracket or OTO, the
-    take-profit of an OCO. `active` is False while an exit waits for its entry to fill; only
-    active orders match and reserve. `triggered` tells that a stop has been reached.
+    take-profit of an OCO. `active` is False while an exit waits for its entry to fill, or a
+    replacement for the order before it; only active orders match and reserve. `triggered` tells
+    that a stop has been reached. `awaits` names the order that a pending replacement will take
+    over from, and `due` counts the ticks until a pending state ends (None: never by itself).
+    With a `notional`, `qty` is an estimate until the first fill tells the price.
     """
 
     id: str
@@ -138,12 +212,19 @@ class Order:
     active: bool = True
     triggered: bool = False
     extended_hours: bool = False
+    notional: Decimal | None = None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+    hwm: Decimal | None = None
+    awaits: str | None = None
+    due: int | None = None
     filled_qty: Decimal = ZERO
     filled_value: Decimal = ZERO
     filled_at: datetime | None = None
     canceled_at: datetime | None = None
     expired_at: datetime | None = None
     expires_at: datetime | None = None
+    failed_at: datetime | None = None
     replaced_at: datetime | None = None
     replaced_by: str | None = None
     replaces: str | None = None
@@ -158,7 +239,16 @@ class Order:
 
     @property
     def group_id(self) -> str:
-        return self.parent_id or self.id
+        """Return what orders share that fill or hold back the same shares."""
+        return self.parent_id or self.awaits or self.id
+
+    @property
+    def can_trade(self) -> bool:
+        return self.active and self.status.can_trade
+
+    @property
+    def is_crypto(self) -> bool:
+        return is_crypto(self.symbol)
 
     @property
     def is_exit_of_group(self) -> bool:
@@ -170,6 +260,13 @@ class Order:
             return None
         return (self.filled_value / self.filled_qty).quantize(Decimal("0.000001"))
 
+    def trail_from(self, mark: Decimal) -> Decimal:
+        """Return the stop price that belongs to a high (or low) water mark."""
+        distance = self.trail_price
+        if distance is None:
+            distance = mark * (self.trail_percent or ZERO) / 100
+        return max(CENT, mark + self.side.sign * distance).quantize(CENT)
+
     def move_to(self, status: Status, at: datetime) -> None:
         """Change the status; raise IllegalTransition where the graph has no such edge."""
         if status not in NEXT_STATES[self.status]:
@@ -180,6 +277,7 @@ class Order:
             Status.FILLED: "filled_at",
             Status.CANCELED: "canceled_at",
             Status.EXPIRED: "expired_at",
+            Status.REJECTED: "failed_at",
             Status.REPLACED: "replaced_at",
         }.get(status)
         if stamp:

@@ -15,7 +15,10 @@ create table if not exists state (
     created_at          text    not null,
     cash                text    not null,
     last_equity         text    not null,
-    settings            text    not null
+    settings            text    not null,
+    after               integer not null default 0,  -- ticks walked outside of regular hours
+    controls            text    not null default '{}',
+    opening_cash        text    not null default '100000'
 ) strict;
 
 create table if not exists orders (
@@ -47,12 +50,20 @@ create table if not exists orders (
     expires_at      text,
     replaced_at     text,
     replaced_by     text,
-    replaces        text
+    replaces        text,
+    notional        text,
+    trail_price     text,
+    trail_percent   text,
+    hwm             text,
+    awaits          text,
+    due             integer,
+    failed_at       text
 ) strict;
 
 create index if not exists orders_by_parent on orders (parent_id) where parent_id is not null;
-create index if not exists orders_open on orders (seq)
-    where status in ('pending_new', 'accepted', 'new', 'held', 'partially_filled');
+drop index if exists orders_open;
+create index if not exists orders_live on orders (seq)
+    where status not in ('filled', 'canceled', 'expired', 'replaced', 'rejected');
 
 create table if not exists fills (
     seq          integer primary key,
@@ -66,7 +77,8 @@ create table if not exists fills (
     at           text not null,
     cum_qty      text not null,
     leaves_qty   text not null,
-    order_status text not null
+    order_status text not null,
+    fee          text not null default '0'
 ) strict;
 
 create index if not exists fills_by_order on fills (order_id);
@@ -95,4 +107,11 @@ create table if not exists closes (
     session integer primary key,
     at      text not null,
     equity  text not null
+) strict;
+
+-- Further accounts, in the first one's ledger; each has a ledger file of its own.
+create table if not exists accounts (
+    key_id        text primary key,
+    secret_digest text not null,
+    cash          text not null
 ) strict;

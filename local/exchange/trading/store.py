@@ -13,12 +13,12 @@ from typing import Any
 
 from local.exchange.market.calendar import Moment
 from local.exchange.market.market import Shock
-from local.exchange.trading.account import Account, Fill, Position, Settings, Split
+from local.exchange.trading.account import OPENING_CASH, Account, Fill, Position, Settings, Split
 from local.exchange.trading.order import Order
 from local.exchange.trading.rows import Row, Table, encode
 
 _SCHEMA = Path(__file__).with_name("schema.sql")
-_OPEN = "status in ('pending_new', 'accepted', 'new', 'held', 'partially_filled')"
+_OPEN = "status not in ('filled', 'canceled', 'expired', 'replaced', 'rejected')"
 
 
 class LedgerDamaged(Exception):
@@ -31,7 +31,11 @@ class LedgerInUse(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class State:
-    """What the exchange is, apart from its orders and positions; one row."""
+    """What the exchange is, apart from its orders and positions; one row.
+
+    `session` and `tick` name the last tick of regular hours; `after` counts the five-minute ticks
+    since, where the time outside of them is walked through (see `session`).
+    """
 
     id: int = 1
     ledger_id: str
@@ -48,6 +52,9 @@ class State:
     cash: Decimal
     last_equity: Decimal
     settings: str
+    after: int = 0
+    controls: str = "{}"
+    opening_cash: Decimal = OPENING_CASH
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,15 @@ class Close:
     session: int
     at: datetime
     equity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """A further account: its key id, the digest of its secret, and the cash it began with."""
+
+    key_id: str
+    secret_digest: str
+    cash: Decimal
 
 
 @dataclass(slots=True)
@@ -79,12 +95,14 @@ FILLS = Table("fills", Fill)
 SPLITS = Table("splits", Split)
 POSITIONS = Table("positions", Position)
 CLOSES = Table("closes", Close)
+ACCOUNTS = Table("accounts", AccountRow)
 
 
 class Store:
     """Reads and writes of the ledger file."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._db = _connect(path)
@@ -159,6 +177,12 @@ class Store:
     def splits(self) -> Iterator[Split]:
         return self._select(SPLITS, "true order by seq")
 
+    def accounts(self) -> Iterator[AccountRow]:
+        return self._select(ACCOUNTS, "true order by rowid")
+
+    def write_account(self, row: AccountRow) -> None:
+        self._upsert(ACCOUNTS, [row])
+
     def count_orders(self) -> int:
         return int(self._db.execute("select count(*) from orders").fetchone()[0])
 
@@ -207,4 +231,33 @@ def _connect(path: Path) -> sqlite3.Connection:
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
     db.executescript(_SCHEMA.read_text())
+    for table, columns in _ADDED.items():
+        _add_missing(db, table, columns)
     return db
+
+
+# Columns that a ledger of an earlier version lacks; what they say is right for it.
+_ADDED = {
+    "state": {
+        "after": "integer not null default 0",
+        "controls": "text not null default '{}'",
+        "opening_cash": "text not null default '100000'",
+    },
+    "orders": {
+        "notional": "text",
+        "trail_price": "text",
+        "trail_percent": "text",
+        "hwm": "text",
+        "awaits": "text",
+        "due": "integer",
+        "failed_at": "text",
+    },
+    "fills": {"fee": "text not null default '0'"},
+}
+
+
+def _add_missing(db: sqlite3.Connection, table: str, columns: dict[str, str]) -> None:
+    present = {row[1] for row in db.execute(f"pragma table_info({table})")}
+    for name, kind in columns.items():
+        if name not in present:
+            db.execute(f"alter table {table} add column {name} {kind}")

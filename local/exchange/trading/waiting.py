@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from local.exchange.market.market import Tick
-from local.exchange.trading.order import Order, Side, TimeInForce
+from local.exchange.trading.order import Order, OrderType, Side
 
 _NEVER_BELOW, _NEVER_ABOVE = Decimal("-Infinity"), Decimal("Infinity")
 
@@ -39,13 +39,13 @@ def waiting_for(orders: Iterable[Order]) -> Waiting:
     limits: dict[Side, list[Decimal]] = {Side.BUY: [], Side.SELL: []}
     stops: dict[Side, list[Decimal]] = {Side.BUY: [], Side.SELL: []}
     for order in orders:
-        if not order.active:
+        if not order.can_trade:
             continue
-        if order.stop_price is not None and not order.triggered:
-            stops[order.side].append(order.stop_price)
-        elif order.limit_price is None or order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
+        if _is_eager(order):
             eager = True
-        else:
+        elif order.stop_price is not None and not order.triggered:
+            stops[order.side].append(order.stop_price)
+        elif order.limit_price is not None:
             limits[order.side].append(order.limit_price)
     return Waiting(
         eager=eager,
@@ -54,3 +54,12 @@ def waiting_for(orders: Iterable[Order]) -> Waiting:
         buy_stop_lowest=min(stops[Side.BUY], default=_NEVER_ABOVE),
         sell_stop_highest=max(stops[Side.SELL], default=_NEVER_BELOW),
     )
+
+
+def _is_eager(order: Order) -> bool:
+    """Tell whether every tick matters: to trade at once, at an auction, or to trail the price."""
+    if order.time_in_force.is_immediate or order.time_in_force.is_auction:
+        return True
+    if order.type is OrderType.TRAILING_STOP:
+        return True
+    return order.limit_price is None and (order.stop_price is None or order.triggered)

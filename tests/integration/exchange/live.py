@@ -30,26 +30,39 @@ class LiveExchange:
         self._open = lambda: open_exchange(
             folder / "ledger.sqlite", tape, Birth(seed=7, start=start), FillProfile.IDEAL
         )
+        self._start()
+
+    def _start(self) -> None:
         self._ready, self._loop = threading.Event(), asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
         assert self._ready.wait(10)
         self.url = f"http://127.0.0.1:{self.port}"
-        self.trading = TradingClient(KEY_ID, SECRET_KEY, url_override=self.url)
+        self.trading = self.client()
         self.data = StockHistoricalDataClient(KEY_ID, SECRET_KEY, url_override=self.url)
-        for client in (self.trading, self.data):
-            client._retry = 0  # the client's own retries would hide what a refusal looks like
+        self.data._retry = 0
 
-    def sim(self, method: str, path: str, **body: Any) -> dict[str, Any]:
+    def client(self, key_id: str = KEY_ID, secret_key: str = SECRET_KEY) -> TradingClient:
+        """Return a client of an account, without the retries that would hide what a refusal looks like."""
+        client = TradingClient(key_id, secret_key, url_override=self.url)
+        client._retry = 0
+        return client
+
+    def restart(self) -> None:
+        """Stop serving and start again on the same ledger, on another port."""
+        self.stop()
+        self._start()
+
+    def sim(self, method: str, path: str, **body: Any) -> Any:
         headers = {"X-Sim-Token": ADMIN_TOKEN}
         url = f"{self.url}/_sim/{path}"
         response = requests.request(method, url, headers=headers, json=body or None, timeout=10)
         assert response.status_code == 200, response.text
-        answer: dict[str, Any] = response.json()
-        return answer
+        return response.json()
 
     def step(self, **body: Any) -> dict[str, Any]:
-        return self.sim("POST", "step", **body)
+        clock: dict[str, Any] = self.sim("POST", "step", **body)
+        return clock
 
     def send(self, method: str, path: str, **options: Any) -> requests.Response:
         """Send a request past alpaca-py, which would not let it through."""

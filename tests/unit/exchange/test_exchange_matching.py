@@ -7,14 +7,17 @@ from decimal import Decimal
 
 import pytest
 
+from local.exchange.market.calendar import Moment
 from local.exchange.market.market import Tick
-from local.exchange.trading.matching import fill_price, reaches_stop
+from local.exchange.trading.hours import Clock
+from local.exchange.trading.matching import Conditions, FillProfile, fill_price, reaches_stop
 from local.exchange.trading.order import Intent, Order, OrderClass, OrderType, Side, Status, TimeInForce
 from local.exchange.trading.waiting import waiting_for
 
 NOON = datetime(2007, 1, 3, 17, tzinfo=UTC)
 # The last trade was at 10.00, the quote is 9.98 to 10.02.
 TICK = Tick("AAPL", NOON, *map(Decimal, ("10.00", "9.98", "10.02")), bid_size=100, ask_size=100, size=100)
+NOW = Conditions(FillProfile.IDEAL, 7, Clock(Moment(1, 1)), TICK, Decimal(1000))
 
 
 def order(side: str, kind: str, limit: str | None = None, stop: str | None = None) -> Order:
@@ -55,7 +58,7 @@ def test_order_trades_at_the_quote_when_its_limit_allows(
 ) -> None:
     sent = order(side, kind, limit)
 
-    assert fill_price(sent, TICK) == (None if price is None else Decimal(price))
+    assert fill_price(sent, NOW) == (None if price is None else Decimal(price))
     assert waiting_for([sent]).is_over(TICK) is (price is not None)
 
 
@@ -74,7 +77,7 @@ def test_stop_is_set_off_when_the_trade_reaches_it(side: str, stop: str, reached
     sent = order(side, "stop", stop=stop)
 
     assert reaches_stop(sent, TICK) is reached
-    assert fill_price(sent, TICK) is None  # not before it is triggered
+    assert fill_price(sent, NOW) is None  # not before it is triggered
     assert waiting_for([sent]).is_over(TICK) is reached
 
 
