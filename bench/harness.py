@@ -1,11 +1,13 @@
 """A fresh stack with many profiles, and what every measurement needs."""
 
+import itertools
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,6 +23,9 @@ from local.ports import Ports
 from local.stack import Stack, start_stack
 
 SYMBOL = "AAPL"
+
+# Market time goes on from entry to entry, so that the measured profiles stay within their order rates.
+_START, _STEP, _STEPS = datetime(2007, 1, 3, 15, tzinfo=UTC), timedelta(minutes=10), itertools.count()
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,10 @@ class Bench:
             "reference_price": "100.00",
             "stop_loss_price": "95",
             "take_profit_price": "110",
-            "market_at": "2007-01-03T15:00:00+00:00",
-            "signal": {"strategy": "bench", "strength": "1", "bar_at": "2007-01-03T14:00:00+00:00", "detail": {}},
+            "market_at": (market_at := (_START + next(_STEPS) * _STEP).isoformat()),
+            "quote_at": market_at,
+            "market_open": True,
+            "signal": {"strategy": "bench", "strength": "1", "bar_at": market_at, "detail": {}},
         }
 
     def ask(self, client: Client, profiles: list[str]) -> list[Any]:

@@ -7,11 +7,13 @@ AuthorityError
 ├── Invalid            the caller corrects its input; nothing was changed
 ├── NotFound           the caller looks again; the thing is not there (any more)
 ├── Conflict           the user looks at the current state and decides again
+│   └── PreflightFailed    the admin settles what fails, or overrides it with a reason
 └── LeaseLost          the engine stops writing and recovers
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 from postgrest.exceptions import APIError
@@ -20,11 +22,14 @@ from postgrest.exceptions import APIError
 class AuthorityError(Exception):
     """An answer of the authority that is not a success."""
 
-    def __init__(self, message: str, *, code: str = "ERROR", hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, code: str = "ERROR", hint: str | None = None, details: list[dict[str, Any]] | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.hint = hint
+        self.details = details or []
 
 
 class Unreachable(AuthorityError):
@@ -51,6 +56,10 @@ class Conflict(AuthorityError):
     """Someone else changed it meanwhile, or the state does not allow it."""
 
 
+class PreflightFailed(Conflict):
+    """Trading may not resume yet; `details` lists the items that fail."""
+
+
 class LeaseLost(AuthorityError):
     """The fencing token is stale: another engine may be writing."""
 
@@ -64,6 +73,12 @@ _BY_CODE: dict[str, type[AuthorityError]] = {
     "22007": Invalid,  # text that is no date
     "NOT_FOUND": NotFound,
     "CONFLICT": Conflict,
+    "PREFLIGHT_FAILED": PreflightFailed,
+    "APPROVAL_EXPIRED": Conflict,
+    "FOUR_EYES": Forbidden,
+    "22008": Invalid,  # a date that no calendar has
+    "22023": Invalid,  # an argument that makes no sense
+    "PGRST102": Invalid,  # a body that is no JSON
     "ILLEGAL_TRANSITION": Conflict,
     "LEASE_LOST": LeaseLost,
     "PGRST301": NotSignedIn,
@@ -81,7 +96,8 @@ def translated() -> Iterator[None]:
         code = str(e.code or "ERROR")
         kind = _BY_CODE.get(code, Unreachable if code in {"502", "503", "504"} else AuthorityError)
         message = e.message or "The database refused the call without saying why."
-        raise kind(message, code=code, hint=e.hint) from e
+        details = e.details if isinstance(e.details, list) else None
+        raise kind(message, code=code, hint=e.hint, details=details) from e
     except httpx.HTTPError as e:
         raise Unreachable(
             f"The database cannot be reached ({type(e).__name__}).",

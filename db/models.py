@@ -1,6 +1,6 @@
 """Rows and answers of the authority as typed values. Money and quantities are Decimal."""
 
-from datetime import datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
@@ -33,6 +33,13 @@ class Permit(Row):
     permit_deadline: datetime | None
 
 
+class Stage(Row):
+    """What is left of a staged resume: at `fraction` of their size, or by approval when it is None."""
+
+    entries_left: int
+    fraction: Decimal | None
+
+
 class ScopeControl(Row):
     """A scope that is not running, or the next planned change."""
 
@@ -46,6 +53,8 @@ class ScopeControl(Row):
     changed_at: datetime
     resume_at: datetime | None = None
     quiesced_at: datetime | None = None
+    schedule_id: UUID | None = None
+    stage: Stage | None = None
 
 
 class EngineStatus(Row):
@@ -70,6 +79,8 @@ class TradingStatus(Row):
     version: int
     changed_at: datetime
     resume_at: datetime | None
+    schedule_id: UUID | None = None
+    stage: Stage | None = None
     phase: Literal["running", "draining", "quiesced"]
     quiesced_at: datetime | None
     entries_in_flight: list[Permit]
@@ -91,11 +102,142 @@ class ControlAnswer(Row):
     status: TradingStatus
 
 
+class PreflightItem(Row):
+    """One thing that has to hold before trading resumes."""
+
+    item: str
+    ok: bool
+    detail: str
+
+
+class Preflight(Row):
+    """What would stand in the way of a resume right now."""
+
+    ok: bool
+    items: list[PreflightItem]
+
+
+class Schedule(Row):
+    """A planned change of mode. Times of day are those of `time_zone`."""
+
+    id: UUID
+    scope: Scope
+    scope_key: str
+    mode: ControlMode
+    kind: Literal["once", "weekly", "dates", "condition"]
+    time_zone: str
+    starts_at: datetime | None
+    ends_at: datetime | None
+    weekdays: list[int] | None
+    dates: list[date] | None
+    days_before: int
+    days_after: int
+    start_time: time
+    end_time: time
+    inverted: bool
+    condition: dict[str, Any] | None
+    resume_condition: dict[str, Any] | None
+    reason_code: str
+    reason: str
+    active: bool
+    in_force: bool
+    created_by_email: str
+    created_at: datetime
+
+
+LockoutType = Literal["manual", "news_shock", "cooldown", "stoploss_guard", "drawdown", "reconciliation"]
+
+
+class Lockout(Row):
+    """No entries in a symbol from `starts_at` until `expires_at` or `removed_at`, whichever comes first."""
+
+    id: UUID
+    ticker: str
+    side: PositionSide | None
+    profile_id: UUID | None
+    lockout_type: LockoutType
+    reason: str
+    detail: dict[str, Any]
+    starts_at: datetime
+    expires_at: datetime
+    created_by_email: str
+    removed_at: datetime | None
+    removed_by_email: str | None
+    removed_reason: str | None
+
+
+class Override(Row):
+    """A temporary permission to pass one limit of the gate."""
+
+    id: UUID
+    profile_id: UUID
+    symbol: str | None
+    code: str
+    reason: str
+    granted_by_email: str
+    starts_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+
+
+class Decision(Row):
+    """What became of deciding one approval. `code` is the gate's when it said no at the release."""
+
+    success: bool
+    id: UUID
+    status: Literal["approved", "rejected", "denied"] | None = None
+    order_id: UUID | None = None
+    order_state: OrderState | None = None
+    code: str | None = None
+    reason: str | None = None
+    message: str | None = None
+
+
+class ConfigChange(Row):
+    """The answer to a change of the risk configuration; `diff` is [{path, from, to}]."""
+
+    changed: bool
+    version: int
+    config: dict[str, Any]
+    diff: list[dict[str, Any]]
+
+
+class RiskConfig(Row):
+    """A version of the risk configuration as stored."""
+
+    version: int
+    config: dict[str, Any]
+    active: bool
+    created_by_email: str
+    reason: str
+    created_at: datetime
+    diff: list[dict[str, Any]]
+
+
+class Why(Row):
+    """The gate's answer for one profile and symbol right now; `code` None: an entry would pass."""
+
+    profile_id: UUID
+    profile: str
+    symbol: str
+    side: Side
+    qty: Decimal
+    price: Decimal
+    code: str | None
+    reason: str | None
+    checks: list[dict[str, Any]]
+    approval: list[str] | None
+    lock_reason: str | None
+    config_version: int
+    judged_at: datetime
+
+
 class AuditProof(Row):
     """The result of recomputing the audit log's hash chains."""
 
     ok: bool
     first_broken_id: int | None
+    first_broken: dict[str, Any] | None = None
     chains: int
     rows: int
 

@@ -84,7 +84,7 @@ def bootstrap(settings: Settings, *, view_age_max_s: float = 0.4) -> Engine:
     settlement = Settlement(broker, desk, book, health, clock, quiet_s=settings.cadence.quiet_s)
     exits = ExitDesk(desk, book)
     history = BarHistory(data, store)
-    reconciler = Reconciler(broker, store, sync, book)
+    reconciler = Reconciler(broker, broker, store, sync, book, health)
     snapshots = Snapshots(store, book, clock, settings.state_path)
     return Engine(
         settings=settings,

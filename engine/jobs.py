@@ -106,8 +106,7 @@ class Jobs:
 
 def _beat(engine: Engine) -> None:
     # The lease must be renewed whether or not the market can be read.
-    market = engine.market.last
-    engine.lease.beat(None if market is None else market.now)
+    engine.lease.beat(engine.market.last, engine.market.age_s)
     metrics.ENTRIES_PAUSED.set(engine.health.is_paused())
     if engine.book.last is not None:
         metrics.OPEN_TRADES.set(len(engine.book.last.trades))

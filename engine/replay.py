@@ -74,7 +74,7 @@ class Replay:
     def _beat(self, market: MarketTime) -> None:
         now_s = self._engine.clock.monotonic_s()
         if now_s - self._beaten_s >= HEARTBEAT_EVERY_S:
-            self._engine.lease.beat(market.now)
+            self._engine.lease.beat(market)
             self._engine.settlement.run()
             self._beaten_s = now_s
 

@@ -91,6 +91,15 @@ as $$
     select case when p_text ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then p_text::uuid end;
 $$;
 
+-- Whether text is a point in time such as 2026-01-05T15:00:00+00:00; NULL for NULL.
+create function private.is_time(p_text text)
+    returns boolean
+    language sql
+    immutable
+as $$
+    select p_text ~ '^[12][0-9]{3}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?(Z|[+-][01][0-9](:?[0-5][0-9])?)$';
+$$;
+
 -- Policies run with the caller's rights, so their helpers must be callable by the client roles.
 grant execute on function private.is_engine() to authenticated, service_role;
 grant execute on function private.is_terminal(public.order_state) to authenticated, service_role;

@@ -17,6 +17,7 @@ create table public.audit_log (
     hash       bytea not null
 );
 create index audit_log_tenant_id on public.audit_log (tenant, id);
+create index audit_log_actor on public.audit_log (actor, id desc);
 create index audit_log_at on public.audit_log (at desc);
 comment on table public.audit_log is 'Append-only record of who did what, when and why; hash-chained per tenant.';
 
@@ -83,7 +84,7 @@ $$;
 -- Answer a refused attempt: the status goes out through PostgREST's response.status instead of an
 -- exception, so that the audit row of the attempt commits while nothing else changes.
 create function private.refuse(p_status int, p_code text, p_message text, p_action text, p_target text,
-                               p_hint text default null)
+                               p_hint text default null, p_details jsonb default null)
     returns jsonb
     language plpgsql
     volatile
@@ -91,10 +92,97 @@ create function private.refuse(p_status int, p_code text, p_message text, p_acti
     set search_path = ''
 as $$
 begin
-    perform private.audit(p_action, p_target, 'refused', left(p_message, 500), jsonb_build_object('code', p_code));
+    perform private.audit(p_action, p_target, 'refused', left(p_message, 500),
+                          jsonb_build_object('code', p_code) || coalesce(jsonb_build_object('details', p_details), '{}'));
     perform set_config('response.status', p_status::text, true);
-    return jsonb_build_object('code', p_code, 'message', p_message, 'hint', p_hint, 'details', null);
+    return jsonb_build_object('code', p_code, 'message', p_message, 'hint', p_hint, 'details', p_details);
 end;
+$$;
+
+-- Answers already given, so that a request sent twice acts once.
+create table private.control_requests (
+    request_id uuid primary key,
+    action     text not null,
+    actor      uuid,
+    response   jsonb not null,
+    created_at timestamptz not null default now()
+);
+
+-- What was answered to this request before; NULL when it is new. A repeat that is still under way is
+-- waited for. An id that was used for something else is refused.
+create function private.answered(p_request_id uuid, p_action text, p_target text)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_seen private.control_requests;
+begin
+    if p_request_id is null then
+        return null;
+    end if;
+    perform pg_advisory_xact_lock(7202, hashtext(p_request_id::text));
+    select r.* into v_seen from private.control_requests r where r.request_id = p_request_id;
+    if not found then
+        return null;
+    elsif v_seen.action <> p_action or v_seen.actor is distinct from auth.uid() then
+        return private.refuse(409, 'CONFLICT', 'This request id was already used for something else.', p_action, p_target,
+                              'Send each new request with a new id.');
+    end if;
+    return v_seen.response;
+end;
+$$;
+
+-- Keep an answer for repeats of the request, and give it.
+create function private.answer(p_request_id uuid, p_action text, p_response jsonb)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+begin
+    if p_request_id is not null then
+        insert into private.control_requests (request_id, action, actor, response)
+        values (p_request_id, p_action, auth.uid(), p_response);
+    end if;
+    return p_response;
+end;
+$$;
+
+-- Who is acting, as the records name it.
+create function private.actor_email()
+    returns text
+    language sql
+    stable
+    security definer
+    set search_path = ''
+as $$
+    select coalesce((select m.email from public.members m where m.user_id = auth.uid()), 'engine');
+$$;
+
+-- What is wrong with the reason that a person gave; NULL when nothing is.
+create function private.reason_error(p_reason text)
+    returns text
+    language sql
+    immutable
+    set search_path = ''
+as $$
+    select case
+        when coalesce(p_reason, '') !~ '\S' then 'A reason is required: say in a few words why.'
+        when length(p_reason) > 500
+            then format('The reason has %s characters; at most 500 are kept. Shorten it.', length(p_reason)) end;
+$$;
+
+create function private.trimmed(p_text text)
+    returns text
+    language sql
+    immutable
+    set search_path = ''
+as $$
+    select regexp_replace(p_text, '^\s+|\s+$', '', 'g');
 $$;
 
 create function private.refuse_change()
@@ -113,11 +201,11 @@ create trigger audit_log_is_append_only
 alter table public.audit_log enable row level security;
 revoke all on public.audit_log from anon, authenticated, service_role;
 grant select on public.audit_log to authenticated, service_role;
-create policy "staff read the audit log, a member reads its own acts"
+create policy "staff read the audit log, a member reads its own acts and what concerns its profiles"
     on public.audit_log for select to authenticated
-    using ((select private.is_staff()) or actor = (select auth.uid()));
+    using ((select private.is_staff()) or actor = (select auth.uid()) or tenant = (select auth.uid()));
 
--- Recompute every chain. Called by: admins. Answers the first broken row of each chain, if any.
+-- Recompute every chain, oldest row first. Called by: admins. Names the first broken row and why.
 create function public.verify_audit_chain()
     returns jsonb
     language plpgsql
@@ -126,32 +214,38 @@ create function public.verify_audit_chain()
     set search_path = ''
 as $$
 declare
-    v_broken bigint;
-    v_chains int;
-    v_rows bigint;
+    v_broken record;
 begin
     if private.caller_role() is distinct from 'admin' then
         return private.refuse(403, 'FORBIDDEN', 'Only an admin can verify the audit log.', 'verify_audit_chain', 'audit_log');
     end if;
-    select min(c.id), count(distinct c.tenant), count(*) into v_broken, v_chains, v_rows
-    from (
-        select a.id, a.tenant,
-               a.prev_hash is distinct from lag(a.hash, 1, sha256('')) over w
-               or a.hash is distinct from private.audit_hash(a.prev_hash, a) as broken
+    select c.* into v_broken from (
+        select a.id, a.tenant, a.at, a.action,
+               case when a.prev_hash is distinct from lag(a.hash, 1, sha256('')) over w
+                    then 'It does not follow on the row before it: a row was removed, added or replaced.'
+                    when a.hash is distinct from private.audit_hash(a.prev_hash, a)
+                    then 'Its content was changed after it was written.' end as why
         from public.audit_log a
-        window w as (partition by a.tenant order by a.id)
-    ) c where c.broken;
-    if v_broken is null then
-        -- A chain cut off at its end is shorter than its head says.
-        select min(h.length) into v_broken from private.audit_chain_heads h
-        where h.length <> (select count(*) from public.audit_log a where a.tenant = h.tenant);
+        window w as (partition by a.tenant order by a.id)) c
+    where c.why is not null order by c.id limit 1;
+    if v_broken.id is null then
+        -- Rows cut off at a chain's end: its head knows the last hash and the length.
+        select coalesce(l.id, 0) as id, h.tenant, l.at, l.action,
+               'Rows are missing after it: the chain is shorter than its head says.' as why
+          into v_broken
+          from private.audit_chain_heads h
+          left join lateral (select a.* from public.audit_log a where a.tenant = h.tenant order by a.id desc limit 1) l on true
+         where l.hash is distinct from h.hash
+            or h.length <> (select count(*) from public.audit_log a where a.tenant = h.tenant)
+         order by l.id nulls first limit 1;
     end if;
-    select count(distinct a.tenant), count(*) into v_chains, v_rows from public.audit_log a;
-    return jsonb_build_object('ok', v_broken is null, 'first_broken_id', v_broken,
-                              'chains', v_chains, 'rows', v_rows);
+    return jsonb_build_object(
+        'ok', v_broken.id is null, 'first_broken_id', v_broken.id,
+        'first_broken', case when v_broken.id is not null then to_jsonb(v_broken) end,
+        'chains', (select count(*) from private.audit_chain_heads), 'rows', (select count(*) from public.audit_log));
 end;
 $$;
 revoke execute on function public.verify_audit_chain() from public, anon;
 grant execute on function public.verify_audit_chain() to authenticated;
 comment on function public.verify_audit_chain() is
-    'Recomputes the audit log''s hash chains; admins only. Answers ok and the first broken row.';
+    'Recomputes the audit log''s hash chains; admins only. Answers ok and the first broken row with why.';

@@ -16,6 +16,7 @@ create table public.profiles (
     capital_usd    numeric(18, 2) not null check (capital_usd >= 0),
     created_at     timestamptz not null default now(),
     updated_at     timestamptz not null default now(),
+    disabled_reason text,                        -- why it was switched off; NULL while active
     unique (owner_id, name)
 );
 create index profiles_shard on public.profiles (shard);
@@ -31,7 +32,8 @@ create table public.profile_capital (
     used_usd     numeric(24, 9) not null default 0 check (used_usd >= 0),
     realized_usd numeric(24, 9) not null default 0,
     -- I5 for the capital as it stands; lowering it below what is committed is allowed and blocks entries.
-    updated_at   timestamptz not null default now()
+    updated_at   timestamptz not null default now(),
+    peak_equity_usd numeric(24, 9)               -- the highest equity noted since the last fresh start; NULL: none yet
 );
 create index profile_capital_owner on public.profile_capital (owner_id);
 comment on table public.profile_capital is 'Capital of a profile: the limit, what working entries reserve, what open positions use.';
@@ -53,6 +55,25 @@ $$;
 create trigger profiles_carry_their_capital
     after insert or update of capital_usd, owner_id on public.profiles
     for each row execute function private.sync_profile_capital();
+
+-- What the system switches off is on record as well; a person's own act is noted where it is done.
+create function private.note_switched_off()
+    returns trigger
+    language plpgsql
+    security definer
+    set search_path = ''
+as $$
+begin
+    perform private.audit('profile_switched_off', 'profile:' || new.id, 'done', new.disabled_reason,
+                          jsonb_build_object('name', new.name), new.owner_id);
+    return null;
+end;
+$$;
+create trigger profiles_note_when_the_system_switches_them_off
+    after update of active on public.profiles
+    for each row
+    when (old.active and not new.active and new.disabled_reason is not null and private.is_engine())
+    execute function private.note_switched_off();
 
 alter table public.profiles enable row level security;
 alter table public.profile_capital enable row level security;

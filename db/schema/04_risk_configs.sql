@@ -7,7 +7,8 @@ create table public.risk_configs (
     created_by       uuid references public.members (user_id),
     created_by_email text not null default 'installation',
     reason           text not null default '',
-    created_at       timestamptz not null default now()
+    created_at       timestamptz not null default now(),
+    diff             jsonb not null default '[]' -- [{path, from, to}] against the version before
 );
 create unique index risk_configs_one_active on public.risk_configs (active) where active;
 create index risk_configs_created_by on public.risk_configs (created_by);
@@ -21,27 +22,51 @@ create policy "members read the risk configuration"
     using ((select private.caller_role()) is not null);
 
 -- The shipped default sets every limit that the gate checks.
-insert into public.risk_configs (config, reason) values ('{
-    "order_limits": {
-        "qty_max": "10000",
-        "notional_max_usd": "25000",
-        "price_collar_pct": "0.05",
-        "entry_ttl_s": 60,
-        "permit_ttl_s": 10
-    },
-    "position_limits": {
-        "positions_max": 10,
-        "open_orders_max": 20,
-        "position_notional_max_usd": "25000"
-    },
-    "operator_approval": {
-        "auto_approve_paper": true,
-        "require_approval_for_live": true,
-        "approval_timeout_minutes": 15
-    }
-}', 'Shipped default');
+create function private.default_risk_config()
+    returns jsonb
+    language sql
+    immutable
+    set search_path = ''
+as $$
+    select '{
+        "order_limits": {
+            "qty_max": "10000",
+            "notional_max_usd": "25000",
+            "price_collar_pct": "0.05",
+            "signal_bars_max": 4,
+            "quote_age_max_s": 300,
+            "entry_ttl_s": 60,
+            "permit_ttl_s": 10
+        },
+        "position_limits": {
+            "positions_max": 10,
+            "open_orders_max": 20,
+            "position_notional_max_usd": "25000"
+        },
+        "sector_exposure": {
+            "max_pct": "0.80",
+            "sectors": {"AAPL": "technology", "MSFT": "technology", "IBM": "technology", "GOOG": "communication", "FB": "communication"}
+        },
+        "gross_exposure": {"max_pct": "1"},
+        "order_rate": {"per_minute_max": 60, "per_day_max": 500, "repeats_max": 20, "repeats_window_s": 3600},
+        "loss_limits": {"daily_loss_max_pct": "0.05", "drawdown_max_pct": "0.25", "loss_streak_max": 6, "loss_streak_days": 5},
+        "market_hours": {"entries_when_closed": true},
+        "signal_layers": {"macro": false, "competitive": false},
+        "operator_approval": {
+            "auto_approve_paper": true,
+            "require_approval_for_live": true,
+            "approval_timeout_minutes": 15,
+            "four_eyes": false,
+            "notional_above_usd": null,
+            "first_trade_in_symbol": false,
+            "off_hours": false,
+            "after_loss_streak": null
+        }
+    }'::jsonb;
+$$;
+insert into public.risk_configs (config, reason) values (private.default_risk_config(), 'Shipped default');
 
-create function private.risk_config()
+create function private.active_risk_config()
     returns public.risk_configs
     language sql
     stable
@@ -64,3 +89,291 @@ as $$
         else false
     end;
 $$;
+
+-- What each known key may hold; other keys are kept as they are. A limit may be null: it is not set then, and blocks.
+create function private.risk_bounds()
+    returns table (path text, kind text, minimum numeric, maximum numeric, nullable boolean)
+    language sql
+    immutable
+    set search_path = ''
+as $$
+    values
+        ('order_limits.qty_max', 'number', 0, 1e9, true),
+        ('order_limits.notional_max_usd', 'number', 0, 1e12, true),
+        ('order_limits.price_collar_pct', 'number', 0, 1, true),
+        ('order_limits.signal_bars_max', 'number', 0, 1e4, true),
+        ('order_limits.quote_age_max_s', 'number', 0, 86400, true),
+        ('order_limits.entry_ttl_s', 'number', 0, 86400, false),
+        ('order_limits.permit_ttl_s', 'number', 0, 300, false),
+        ('position_limits.positions_max', 'count', 0, 1e5, true),
+        ('position_limits.open_orders_max', 'count', 0, 1e5, true),
+        ('position_limits.position_notional_max_usd', 'number', 0, 1e12, true),
+        ('sector_exposure.max_pct', 'number', 0, 10, true),
+        ('gross_exposure.max_pct', 'number', 0, 10, true),
+        ('order_rate.per_minute_max', 'count', 0, 1e5, true),
+        ('order_rate.per_day_max', 'count', 0, 1e5, true),
+        ('order_rate.repeats_max', 'count', 1, 1e5, true),
+        ('order_rate.repeats_window_s', 'number', 0, 86400, false),
+        ('loss_limits.daily_loss_max_pct', 'number', 0, 1, true),
+        ('loss_limits.drawdown_max_pct', 'number', 0, 1, true),
+        ('loss_limits.loss_streak_max', 'count', 1, 1000, true),
+        ('loss_limits.loss_streak_days', 'number', 0, 3650, false),
+        ('market_hours.entries_when_closed', 'flag', null, null, true),
+        ('signal_layers.macro', 'flag', null, null, false),
+        ('signal_layers.competitive', 'flag', null, null, false),
+        ('operator_approval.auto_approve_paper', 'flag', null, null, false),
+        ('operator_approval.require_approval_for_live', 'flag', null, null, false),
+        ('operator_approval.approval_timeout_minutes', 'count', 1, 1440, false),
+        ('operator_approval.four_eyes', 'flag', null, null, false),
+        ('operator_approval.notional_above_usd', 'number', 0, 1e12, true),
+        ('operator_approval.first_trade_in_symbol', 'flag', null, null, false),
+        ('operator_approval.off_hours', 'flag', null, null, false),
+        ('operator_approval.after_loss_streak', 'count', 1, 1000, true);
+$$;
+
+-- What is wrong with a configuration; NULL when it can be used. engine/domain/risk_config.py judges alike.
+create function private.risk_config_error(p_config jsonb)
+    returns text
+    language plpgsql
+    immutable
+    set search_path = ''
+as $$
+declare
+    v_section text;
+begin
+    if jsonb_typeof(p_config) is distinct from 'object' then
+        return 'The configuration must be a JSON object.';
+    elsif pg_column_size(p_config) > 65536 then
+        return 'The configuration is larger than 64 KB.';
+    end if;
+    select k.section into v_section from (select distinct split_part(b.path, '.', 1) as section from private.risk_bounds() b) k
+     where p_config ? k.section and jsonb_typeof(p_config -> k.section) <> 'object' order by 1 limit 1;
+    if v_section is not null then
+        return format('%s must be a JSON object.', v_section);
+    elsif jsonb_typeof(coalesce(p_config #> '{sector_exposure,sectors}', '{}')) <> 'object'
+          or exists (select 1 from jsonb_each(p_config #> '{sector_exposure,sectors}') e
+                     where jsonb_typeof(e.value) <> 'string' or e.value #>> '{}' !~ '^.{1,40}$') then
+        return 'sector_exposure.sectors must map symbols to the names of their sectors, of 1 to 40 characters.';
+    end if;
+    return (select case b.kind
+                when 'flag' then format('%s must be true or false.', b.path)
+                when 'count' then format('%s must be a whole number from %s to %s%s.', b.path, b.minimum::bigint, b.maximum::bigint, b.or_unset)
+                else format('%s must be a number above 0 and at most %s%s.', b.path, trim_scale(b.maximum), b.or_unset) end
+            from (select r.*, p_config #> string_to_array(r.path, '.') as value, p_config #>> string_to_array(r.path, '.') as text,
+                         case when r.nullable then ', or null for not set' else '' end as or_unset
+                  from private.risk_bounds() r) b
+            where b.value is not null and not (b.nullable and b.value = 'null')
+              and (case b.kind
+                       when 'flag' then jsonb_typeof(b.value) = 'boolean'
+                       when 'count' then jsonb_typeof(b.value) in ('number', 'string') and b.text ~ '^[0-9]{1,9}$'
+                            and case when b.text ~ '^[0-9]{1,9}$' then b.text::numeric between b.minimum and b.maximum end
+                       else jsonb_typeof(b.value) in ('number', 'string') and private.positive(b.text) <= b.maximum end) is not true
+            order by b.path limit 1);
+end;
+$$;
+
+-- The differences of two documents: [{path, from, to}], absent values as null.
+create function private.jsonb_diff(p_old jsonb, p_new jsonb, p_path text default '')
+    returns jsonb
+    language plpgsql
+    immutable
+    set search_path = ''
+as $$
+begin
+    if p_old is not distinct from p_new then
+        return '[]';
+    elsif jsonb_typeof(p_old) = 'object' and jsonb_typeof(p_new) = 'object' then
+        return (select coalesce(jsonb_agg(d.value order by k.key), '[]')
+                from (select jsonb_object_keys(p_old) as key union select jsonb_object_keys(p_new)) k
+                cross join lateral jsonb_array_elements(
+                    private.jsonb_diff(p_old -> k.key, p_new -> k.key, concat_ws('.', nullif(p_path, ''), k.key))) d);
+    end if;
+    return jsonb_build_array(jsonb_build_object('path', p_path, 'from', p_old, 'to', p_new));
+end;
+$$;
+
+-- Make a configuration the active one. The caller has checked the role. Answers the new version or a refusal.
+create function private.activate_risk_config(p_action text, p_config jsonb, p_expected_version int, p_reason text)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_old public.risk_configs;
+    v_new public.risk_configs;
+    v_error text := coalesce(private.reason_error(p_reason), private.risk_config_error(p_config));
+    v_diff jsonb;
+begin
+    if v_error is not null then
+        return private.refuse(422, 'INVALID', v_error, p_action, 'risk_config');
+    end if;
+    select r.* into v_old from public.risk_configs r where r.active;
+    if p_expected_version is distinct from v_old.version then
+        return private.refuse(409, 'CONFLICT', format('The configuration is at version %s now.', v_old.version), p_action,
+                              'risk_config', 'Look at what was changed meanwhile and decide again.');
+    end if;
+    v_diff := private.jsonb_diff(v_old.config, p_config);
+    if v_diff <> '[]' then
+        update public.risk_configs r set active = false where r.active;
+        insert into public.risk_configs (config, created_by, created_by_email, reason, created_at, diff)
+        values (p_config, auth.uid(), private.actor_email(), private.trimmed(p_reason), clock_timestamp(), v_diff)
+        returning * into v_new;
+        perform private.audit(p_action, 'risk_config', 'done', v_new.reason,
+                              jsonb_build_object('from_version', v_old.version, 'version', v_new.version, 'diff', v_diff));
+    end if;
+    return jsonb_build_object('success', true, 'changed', v_diff <> '[]', 'version', coalesce(v_new.version, v_old.version),
+                              'config', p_config, 'diff', v_diff);
+end;
+$$;
+
+-- The active configuration. Called by: admins.
+create function public.risk_config()
+    returns jsonb
+    language plpgsql
+    stable
+    security definer
+    set search_path = ''
+as $$
+begin
+    if private.caller_role() is distinct from 'admin' then
+        perform private.fail(403, 'FORBIDDEN', 'Only an admin may see the whole risk configuration here.');
+    end if;
+    return (select to_jsonb(r) from private.active_risk_config() r);
+end;
+$$;
+
+-- Replace the active configuration. Called by: admins. Errors: FORBIDDEN, INVALID, CONFLICT, each audited as refused.
+create function public.update_risk_config(p_config jsonb, p_expected_version int, p_reason text, p_request_id uuid default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_answer jsonb;
+begin
+    if private.caller_role() is distinct from 'admin' then
+        return private.refuse(403, 'FORBIDDEN', 'Only an admin may change the risk configuration.', 'update_risk_config', 'risk_config',
+                              'Ask an admin. Your attempt was recorded.');
+    end if;
+    perform private.lock_controls(p_exclusive => true);
+    v_answer := private.answered(p_request_id, 'update_risk_config', 'risk_config');
+    if v_answer is not null then
+        return v_answer;
+    end if;
+    v_answer := private.activate_risk_config('update_risk_config', p_config, p_expected_version, p_reason);
+    return case when v_answer ? 'success' then private.answer(p_request_id, 'update_risk_config', v_answer) else v_answer end;
+end;
+$$;
+
+-- Make an earlier version's content the active configuration again, as a new version. Called by: admins.
+create function public.revert_risk_config(p_version int, p_expected_version int, p_reason text, p_request_id uuid default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_config jsonb := (select r.config from public.risk_configs r where r.version = p_version);
+    v_answer jsonb;
+begin
+    if private.caller_role() is distinct from 'admin' then
+        return private.refuse(403, 'FORBIDDEN', 'Only an admin may change the risk configuration.', 'revert_risk_config', 'risk_config',
+                              'Ask an admin. Your attempt was recorded.');
+    elsif v_config is null then
+        return private.refuse(404, 'NOT_FOUND', format('There is no version %s.', p_version), 'revert_risk_config', 'risk_config');
+    end if;
+    perform private.lock_controls(p_exclusive => true);
+    v_answer := private.answered(p_request_id, 'revert_risk_config', 'risk_config');
+    if v_answer is not null then
+        return v_answer;
+    end if;
+    v_answer := private.activate_risk_config('revert_risk_config', v_config, p_expected_version, p_reason);
+    return case when v_answer ? 'success' then private.answer(p_request_id, 'revert_risk_config', v_answer) else v_answer end;
+end;
+$$;
+
+-- When a person has to approve an entry, with the defaults where a key is missing. Called by: operators and admins.
+create function public.approval_config()
+    returns jsonb
+    language plpgsql
+    stable
+    security definer
+    set search_path = ''
+as $$
+begin
+    if not private.is_staff() then
+        perform private.fail(403, 'FORBIDDEN', 'Only operators and admins see the approval settings.');
+    end if;
+    return (select private.default_risk_config() -> 'operator_approval' || coalesce(r.config -> 'operator_approval', '{}')
+                   || jsonb_build_object('version', r.version)
+            from private.active_risk_config() r);
+end;
+$$;
+
+-- Change some of the approval settings and leave every other key of the configuration alone. Called by: admins.
+-- Errors: FORBIDDEN, INVALID, CONFLICT, each audited as refused.
+create function public.update_approval_config(p_patch jsonb, p_reason text default 'Approval settings changed.',
+                                              p_expected_version int default null, p_request_id uuid default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_risk public.risk_configs;
+    v_unknown text;
+    v_answer jsonb;
+begin
+    if private.caller_role() is distinct from 'admin' then
+        return private.refuse(403, 'FORBIDDEN', 'Only an admin may change the approval settings.', 'update_approval_config',
+                              'risk_config', 'Ask an admin. Your attempt was recorded.');
+    elsif jsonb_typeof(p_patch) is distinct from 'object' or p_patch = '{}' then
+        return private.refuse(422, 'INVALID', 'Give the settings to change as an object such as {"auto_approve_paper": false}.',
+                              'update_approval_config', 'risk_config');
+    end if;
+    v_unknown := (select left(k.key, 60) from jsonb_object_keys(p_patch) k (key)
+                  where not exists (select 1 from private.risk_bounds() b where b.path = 'operator_approval.' || k.key) order by 1 limit 1);
+    if v_unknown is not null then
+        return private.refuse(422, 'INVALID', format('%L is no approval setting.', v_unknown), 'update_approval_config', 'risk_config',
+            (select 'Known are ' || string_agg(split_part(b.path, '.', 2), ', ' order by b.path) || '.' from private.risk_bounds() b
+             where b.path like 'operator_approval.%'));
+    end if;
+    perform private.lock_controls(p_exclusive => true);
+    v_answer := private.answered(p_request_id, 'update_approval_config', 'risk_config');
+    if v_answer is not null then
+        return v_answer;
+    end if;
+    v_risk := private.active_risk_config();
+    v_answer := private.activate_risk_config('update_approval_config',
+        v_risk.config || jsonb_build_object('operator_approval', coalesce(v_risk.config -> 'operator_approval', '{}') || p_patch),
+        coalesce(p_expected_version, v_risk.version), p_reason);
+    if not v_answer ? 'success' then
+        return v_answer;
+    end if;
+    return private.answer(p_request_id, 'update_approval_config', v_answer || jsonb_build_object('approval', public.approval_config()));
+end;
+$$;
+
+revoke execute on function public.risk_config() from public, anon;
+revoke execute on function public.update_risk_config(jsonb, int, text, uuid) from public, anon;
+revoke execute on function public.revert_risk_config(int, int, text, uuid) from public, anon;
+revoke execute on function public.approval_config() from public, anon;
+revoke execute on function public.update_approval_config(jsonb, text, int, uuid) from public, anon;
+grant execute on function public.risk_config() to authenticated, service_role;
+grant execute on function public.update_risk_config(jsonb, int, text, uuid) to authenticated, service_role;
+grant execute on function public.revert_risk_config(int, int, text, uuid) to authenticated, service_role;
+grant execute on function public.approval_config() to authenticated, service_role;
+grant execute on function public.update_approval_config(jsonb, text, int, uuid) to authenticated, service_role;
+comment on function public.risk_config() is 'The active risk configuration with its version. Admins only.';
+comment on function public.update_risk_config(jsonb, int, text, uuid) is
+    'Replace the risk configuration: validated, versioned, with the difference in the audit row. Admins only.';
+comment on function public.revert_risk_config(int, int, text, uuid) is 'Make an earlier version active again. Admins only.';
+comment on function public.approval_config() is 'When a person has to approve an entry. Operators and admins.';
+comment on function public.update_approval_config(jsonb, text, int, uuid) is
+    'Change approval settings and leave the rest of the configuration alone. Admins only.';

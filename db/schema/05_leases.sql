@@ -114,7 +114,7 @@ as $$
     select exists (select 1 from released);
 $$;
 
--- Renew the lease, note the sign of life, end pauses whose time has come. Answers trading_status.
+-- Renew the lease, note the sign of life, apply the changes of mode that are due. Answers trading_status.
 create function public.heartbeat(p_shard text, p_token bigint, p_version text default '', p_market_at timestamptz default null,
                                  p_jobs jsonb default '{}', p_detail jsonb default '{}', p_ttl_s int default 10)
     returns jsonb
@@ -134,7 +134,7 @@ begin
        set beat_at = clock_timestamp(), version = coalesce(p_version, ''), market_at = coalesce(p_market_at, h.market_at),
            jobs = coalesce(p_jobs, '{}'), detail = coalesce(p_detail, '{}')
      where h.shard = p_shard;
-    perform private.resume_due();
+    perform private.apply_due(p_conditions => true);
     return public.trading_status();
 end;
 $$;

@@ -44,7 +44,8 @@ create table public.orders (
     updated_at          timestamptz not null default now(),
     submitted_at        timestamptz,
     accepted_at         timestamptz,
-    ended_at            timestamptz
+    ended_at            timestamptz,
+    ready_at            timestamptz              -- when it might be sent: let through by the gate, or released by a person
 );
 comment on table public.orders is 'One row per order intent, from the gate''s answer to its end.';
 
@@ -60,6 +61,11 @@ create index orders_in_flight on public.orders (profile_id, symbol)
     where purpose = 'entry' and state in ('submitting', 'unknown');
 create index orders_open_by_profile on public.orders (profile_id, symbol)
     where state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled');
+-- What could trade with an order of ours on the other side.
+create index orders_crossable on public.orders (symbol, side, limit_price)
+    where order_type in ('limit', 'market') and state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled');
+-- How many entries a profile has made lately, in market time.
+create index orders_entry_rate on public.orders (profile_id, market_at desc) where purpose = 'entry' and state <> 'denied';
 create index orders_unknown on public.orders (symbol) where state = 'unknown';
 create index orders_owner_created on public.orders (owner_id, created_at desc, id);
 create index orders_created on public.orders (created_at desc, id);

@@ -47,6 +47,7 @@ create table public.trades (
 );
 create index trades_owner on public.trades (owner_id, closed_at desc);
 create index trades_profile on public.trades (profile_id, closed_at desc);
+create index trades_profile_symbol on public.trades (profile_id, symbol);
 create index trades_closed on public.trades (closed_at desc);
 comment on table public.trades is 'A round trip: what one entry order bought or sold, and how it was closed.';
 
@@ -175,4 +176,20 @@ begin
                 updated_at = clock_timestamp();
     end if;
 end;
+$$;
+
+-- How many of the profile's last trades in a row lost money, counted up to p_max among those closed after
+-- p_since (market time).
+create function private.loss_streak(p_profile_id uuid, p_max int, p_since timestamptz)
+    returns int
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select count(*)::int
+    from (select bool_and(t.realized_pnl_usd < 0) over (order by t.closed_at desc, t.id) as losing
+          from (select n.id, n.realized_pnl_usd, n.closed_at from public.trades n
+                where n.profile_id = p_profile_id and n.closed_at > p_since
+                order by n.closed_at desc, n.id limit p_max) t) s
+    where s.losing;
 $$;

@@ -25,6 +25,7 @@ from engine.domain.broker_types import BrokerOrder, BrokerPosition
 from engine.domain.submission import Outcome, Submission, judge_refusal
 
 PAGE: Final = 500
+BLOCKED_BY: Final = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
 
 
 class AlpacaBroker:
@@ -83,6 +84,12 @@ class AlpacaBroker:
         """Return what the account holds."""
         with read_errors():
             return [BrokerPosition(row["symbol"], decimal(row["qty"])) for row in self._client.get("/positions")]
+
+    def is_blocked(self) -> bool:
+        """Tell whether the broker or its user has stopped the account from trading."""
+        with read_errors():
+            account: Any = self._client.get("/account")
+            return account["status"] != "ACTIVE" or any(account[reason] for reason in BLOCKED_BY)
 
     def _one(self, path: str, query: Mapping[str, str]) -> BrokerOrder | None:
         try:

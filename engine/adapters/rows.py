@@ -78,6 +78,8 @@ def entry_row(request: EntryRequest) -> dict[str, Any]:
         "take_profit_price": str(request.take_profit_price),
         "stop_loss_price": str(request.stop_loss_price),
         "market_at": request.market_at.isoformat(),
+        "quote_at": request.quote_at.isoformat(),
+        "market_open": request.market_open,
         "signal": {
             "strategy": request.signal.strategy,
             "strength": str(request.signal.strength),

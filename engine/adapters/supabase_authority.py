@@ -152,13 +152,18 @@ class SupabaseStateStore:
         )
 
     def record_bars(self, bars: Iterable[Bar]) -> None:
-        self._session.call(commands.record_bars, bars=[rows.bar_row(bar) for bar in bars])
+        self._session.call(
+            commands.record_bars,
+            shard=self._session.shard,
+            token=self._session.token,
+            bars=[rows.bar_row(bar) for bar in bars],
+        )
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         self._session.call(commands.save_bot_state, shard=self._session.shard, token=self._session.token, state=state)
 
     def load_state(self) -> Mapping[str, Any] | None:
-        saved = self._session.call(commands.load_bot_state, shard=self._session.shard)
+        saved = self._session.call(commands.load_bot_state, shard=self._session.shard, token=self._session.token)
         return None if saved is None else saved.state
 
     def record_reconciliation(

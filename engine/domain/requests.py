@@ -42,6 +42,8 @@ class EntryRequest:
     stop_loss_price: Decimal
     market_at: datetime
     signal: Signal
+    quote_at: datetime  # when `reference_price` was quoted, market time
+    market_open: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

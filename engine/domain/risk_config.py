@@ -1,15 +1,16 @@
 """The portfolio's risk configuration as stored in `risk_configs.config`.
 
-Missing keys take the shipped defaults of `operator_approval`; a missing limit stays None, and a limit
-that is not set blocks. Unknown keys are kept as they are.
+A missing limit stays None, and a limit that is not set blocks; what is no limit takes its shipped default.
+Unknown keys are kept as they are. The database judges with the same bounds (`private.risk_config_error`).
 """
 
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Self
+from re import fullmatch
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
 
 
 class TradingMode(StrEnum):
@@ -20,6 +21,36 @@ class TradingMode(StrEnum):
     DISABLED = "disabled"
 
 
+def _plain(value: Any) -> str:
+    """Return a number as plain digits; words, signs, exponents and booleans are none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal, str)):
+        raise ValueError("must be a number")
+    return value if isinstance(value, str) else format(Decimal(str(value)), "f")
+
+
+def _number(value: Any) -> Decimal:
+    text = _plain(value)
+    if not fullmatch(r"[0-9]{1,15}(\.[0-9]{1,15})?", text):
+        raise ValueError("must be a number above 0 in plain digits")
+    return Decimal(text)
+
+
+def _count(value: Any) -> int:
+    text = _plain(value)
+    if not fullmatch(r"[0-9]{1,9}", text):
+        raise ValueError("must be a whole number")
+    return int(text)
+
+
+Number = Annotated[Decimal, BeforeValidator(_number), Field(gt=0)]
+Fraction = Annotated[Decimal, BeforeValidator(_number), Field(gt=0, le=1)]
+Count = Annotated[int, BeforeValidator(_count)]
+Share = Annotated[Decimal, BeforeValidator(_number), Field(gt=0, le=10)]
+Usd = Annotated[Decimal, BeforeValidator(_number), Field(gt=0, le=Decimal(10) ** 12)]
+Seconds = Annotated[Decimal, BeforeValidator(_number), Field(gt=0, le=86400)]
+SectorName = Annotated[str, StringConstraints(min_length=1, max_length=40, strict=True)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -27,27 +58,78 @@ class _Section(BaseModel):
 class OrderLimits(_Section):
     """Limits on one order. `price_collar_pct` is a fraction of the quote: 0.05 is 5 %."""
 
-    qty_max: Decimal | None = Field(default=None, gt=0)
-    notional_max_usd: Decimal | None = Field(default=None, gt=0)
-    price_collar_pct: Decimal | None = Field(default=None, gt=0, le=1)
-    entry_ttl_s: Decimal = Field(default=Decimal(60), gt=0)
-    permit_ttl_s: Decimal = Field(default=Decimal(10), gt=0)
+    qty_max: Annotated[Number, Field(le=Decimal(10) ** 9)] | None = None
+    notional_max_usd: Usd | None = None
+    price_collar_pct: Fraction | None = None
+    signal_bars_max: Annotated[Number, Field(le=10_000)] | None = None
+    quote_age_max_s: Seconds | None = None
+    entry_ttl_s: Seconds = Decimal(60)
+    permit_ttl_s: Annotated[Number, Field(le=300)] = Decimal(10)
 
 
 class PositionLimits(_Section):
     """Limits on what one profile may hold."""
 
-    positions_max: int | None = Field(default=None, ge=0)
-    open_orders_max: int | None = Field(default=None, ge=0)
-    position_notional_max_usd: Decimal | None = Field(default=None, gt=0)
+    positions_max: Annotated[Count, Field(le=100_000)] | None = None
+    open_orders_max: Annotated[Count, Field(le=100_000)] | None = None
+    position_notional_max_usd: Usd | None = None
+
+
+class SectorExposure(_Section):
+    """How much of the owner's capital may be in one sector; a symbol without one is in "other"."""
+
+    max_pct: Share | None = None
+    sectors: dict[str, SectorName] = Field(default_factory=dict)
+
+
+class GrossExposure(_Section):
+    """How much of the owner's capital may be held or entered at once."""
+
+    max_pct: Share | None = None
+
+
+class OrderRate(_Section):
+    """How many entries a profile may make, in market time."""
+
+    per_minute_max: Annotated[Count, Field(le=100_000)] | None = None
+    per_day_max: Annotated[Count, Field(le=100_000)] | None = None
+    repeats_max: Annotated[Count, Field(ge=1, le=100_000)] | None = None
+    repeats_window_s: Seconds = Decimal(3600)
+
+
+class LossLimits(_Section):
+    """When losses stop a profile's entries; fractions of its capital and of its peak equity."""
+
+    daily_loss_max_pct: Fraction | None = None
+    drawdown_max_pct: Fraction | None = None
+    loss_streak_max: Annotated[Count, Field(ge=1, le=1000)] | None = None
+    loss_streak_days: Annotated[Number, Field(le=3650)] = Decimal(5)
+
+
+class MarketHours(_Section):
+    """Whether entries may be placed while the market is closed; they wait for its opening."""
+
+    entries_when_closed: StrictBool | None = None
+
+
+class SignalLayers(_Section):
+    """Filters that a strategy's signals pass through, switched on or off."""
+
+    macro: StrictBool = False
+    competitive: StrictBool = False
 
 
 class OperatorApproval(_Section):
-    """When a person has to approve an entry."""
+    """When a person has to approve an entry: by trading mode, and by the rules that are set."""
 
-    auto_approve_paper: bool = True
-    require_approval_for_live: bool = True
-    approval_timeout_minutes: int = Field(default=15, ge=1, le=1440)
+    auto_approve_paper: StrictBool = True
+    require_approval_for_live: StrictBool = True
+    approval_timeout_minutes: Annotated[Count, Field(ge=1, le=1440)] = 15
+    four_eyes: StrictBool = False
+    notional_above_usd: Usd | None = None
+    first_trade_in_symbol: StrictBool = False
+    off_hours: StrictBool = False
+    after_loss_streak: Annotated[Count, Field(ge=1, le=1000)] | None = None
 
 
 class PortfolioRiskConfig(_Section):
@@ -55,6 +137,12 @@ class PortfolioRiskConfig(_Section):
 
     order_limits: OrderLimits = OrderLimits()
     position_limits: PositionLimits = PositionLimits()
+    sector_exposure: SectorExposure = SectorExposure()
+    gross_exposure: GrossExposure = GrossExposure()
+    order_rate: OrderRate = OrderRate()
+    loss_limits: LossLimits = LossLimits()
+    market_hours: MarketHours = MarketHours()
+    signal_layers: SignalLayers = SignalLayers()
     operator_approval: OperatorApproval = OperatorApproval()
 
     @classmethod
@@ -66,6 +154,10 @@ class PortfolioRiskConfig(_Section):
         pydantic.ValidationError if a value is out of its bounds
         """
         return cls.model_validate(config)
+
+    def to_db_json(self) -> dict[str, Any]:
+        """Return the configuration as it is stored: amounts as text, unknown keys as they came."""
+        return self.model_dump(mode="json")
 
 
 def requires_approval(config: PortfolioRiskConfig, mode: TradingMode) -> bool:

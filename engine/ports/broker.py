@@ -41,3 +41,11 @@ class Broker(Protocol):
     def positions(self) -> Sequence[BrokerPosition]:
         """Return what the account holds."""
         ...
+
+
+class BrokerAccount(Protocol):
+    """The account's own state. Raises BrokerUnavailable or BrokerRefused."""
+
+    def is_blocked(self) -> bool:
+        """Tell whether the broker or its user has stopped the account from trading."""
+        ...

@@ -199,4 +199,6 @@ def _entry(
         stop_loss_price=plan.stop_loss_price,
         market_at=market.now,
         signal=signal,
+        quote_at=quote.at,
+        market_open=market.is_open,
     )

@@ -33,6 +33,7 @@ class HealthTracker:
         self._control: TradingControl | None = None
         self._control_s = 0.0
         self._jobs: dict[str, JobHealth] = {}
+        self.broker_blocked: bool | None = None  # None: not known yet
 
     def record_trading_control(self, control: TradingControl) -> None:
         """Keep what the authority says about trading right now."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from datetime import datetime
 from typing import Final
 
 import structlog
 
 from engine import __version__
+from engine.domain.broker_types import MarketTime
 from engine.ports.authority import Leases
 from engine.ports.clock import Clock
 from engine.service.health_tracker import HealthTracker
@@ -45,8 +45,10 @@ class Lease:
         log.info("lease acquired", holder=self.holder)
         return True
 
-    def beat(self, market_at: datetime | None) -> None:
+    def beat(self, market: MarketTime | None, data_age_s: float = 0.0) -> None:
         """Renew the lease, leave a sign of life and take over what the controls say.
+
+        `data_age_s` tells how long ago the market could last be read.
 
         Raises
         ------
@@ -55,9 +57,14 @@ class Lease:
         asked_s = self._clock.monotonic_s()
         control = self._leases.heartbeat(
             version=__version__,
-            market_at=market_at,
+            market_at=None if market is None else market.now,
             jobs=self._health.jobs(),
-            detail={"brake": self._health.brake_is_on},
+            detail={
+                "brake": self._health.brake_is_on,
+                "broker_blocked": self._health.broker_blocked,
+                "data_age_s": None if market is None else round(data_age_s, 1),
+                "market_open": None if market is None else market.is_open,
+            },
             ttl_s=TTL_S,
         )
         self._held_until_s = asked_s + TTL_S

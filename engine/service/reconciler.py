@@ -15,8 +15,9 @@ from engine.domain.reconcile import (
     find_unprotected,
 )
 from engine.ports.authority import StateStore
-from engine.ports.broker import Broker
+from engine.ports.broker import Broker, BrokerAccount
 from engine.service import metrics
+from engine.service.health_tracker import HealthTracker
 from engine.service.order_sync import OrderSync
 from engine.service.views import Book
 
@@ -27,14 +28,25 @@ SWEEP_MIN: Final = timedelta(days=5)
 class Reconciler:
     """Syncs first, so that what remains is a difference and not just news."""
 
-    def __init__(self, broker: Broker, store: StateStore, sync: OrderSync, book: Book) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        account: BrokerAccount,
+        store: StateStore,
+        sync: OrderSync,
+        book: Book,
+        health: HealthTracker,
+    ) -> None:
         self._broker = broker
+        self._account = account
         self._store = store
         self._sync = sync
         self._book = book
+        self._health = health
 
     def run(self, market: MarketTime, kind: Literal["full", "incremental"]) -> list[Finding]:
         """Compare once and note the run; return the differences that stay after a second look."""
+        self._health.broker_blocked = self._account.is_blocked()
         swept = self._sweep(market) if kind == "full" else 0
         findings, positions = self._compare(market)
         if findings:  # a fill between two reads looks like a difference: look again before saying so

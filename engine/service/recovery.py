@@ -61,10 +61,10 @@ class Recovery:
 
     def _recover(self) -> None:
         market = self._market.read()
-        self._lease.beat(market.now)
+        self._lease.beat(market)
         unsettled = self._settlement.run_after_restart()
         findings = self._reconciler.run(market, "full")
-        self._lease.beat(market.now)
+        self._lease.beat(market)
         log.info(
             "recovered",
             open_orders=len(self._book.read().orders),

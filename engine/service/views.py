@@ -46,6 +46,11 @@ class _View(Generic[T]):
                 return self.last
         return self.read()
 
+    @property
+    def age_s(self) -> float:
+        """How long ago the value was read; infinite before the first time."""
+        return self._clock.monotonic_s() - self._read_s
+
     def outdate(self) -> None:
         """Say that something has changed; the next `read` asks again."""
         self._changes += 1

@@ -8,7 +8,7 @@ import pytest
 from supabase import Client
 
 from db import commands
-from db.models import Answer, Order, Recorded
+from db.models import Answer, Order, Recorded, TradingStatus
 
 
 class Engine:
@@ -21,6 +21,27 @@ class Engine:
         lease = commands.acquire_lease(client, shard=shard, holder=f"test-{uuid4()}", ttl_s=300)
         assert lease.token is not None
         self.token = lease.token
+        self.show_alive()
+
+    def show_alive(self, **detail: Any) -> TradingStatus:
+        """Report as a healthy engine that has just compared its books with the broker's."""
+        self.reconcile()
+        return commands.heartbeat(
+            self.client,
+            shard=self.shard,
+            token=self.token,
+            version="test",
+            market_at=None,
+            jobs={},
+            detail={"broker_blocked": False, "data_age_s": 1, "market_open": True} | detail,
+            ttl_s=300,
+        )
+
+    def reconcile(self, *findings: dict[str, Any]) -> None:
+        """Note a full reconciliation with these findings."""
+        commands.reconcile_apply(
+            self.client, shard=self.shard, token=self.token, run={"kind": "full"}, findings=list(findings)
+        )
 
     def entry(self, profile: str = "Alice trend daily", **changes: Any) -> dict[str, Any]:
         """Return an entry request that the gate accepts, with the given changes."""
@@ -35,6 +56,8 @@ class Engine:
             "stop_loss_price": "95",
             "take_profit_price": "110",
             "market_at": "2007-01-03T15:00:00+00:00",
+            "quote_at": "2007-01-03T14:59:58+00:00",
+            "market_open": True,
             "signal": {"strategy": "test", "strength": "1", "bar_at": "2007-01-03T14:00:00+00:00", "detail": {}},
         } | changes
 

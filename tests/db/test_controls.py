@@ -114,9 +114,7 @@ class TestPause:
         commands.pause_trading(sign_in("admin"), reason="Short break")
         db.execute("update trading_controls set resume_at = clock_timestamp() - interval '1 second'")
 
-        status = commands.heartbeat(
-            engine.client, shard="main", token=engine.token, version="t", market_at=None, jobs={}, detail={}, ttl_s=300
-        )
+        status = engine.show_alive()
 
         assert status.mode == "RUNNING"
         assert db.execute("select reason_code from trading_control_events order by id desc limit 1").fetchone() == (

@@ -112,7 +112,7 @@ class TestRecord:
             "select checks, inputs, code from decision_log where order_id = %s", (answer.id,)
         ).fetchone()
         assert code == "ORDER_NOTIONAL_MAX"
-        assert len(checks) == 13
+        assert len(checks) == 28
         (failed,) = [c for c in checks if not c["passed"] and c["name"] == code]
         assert (Decimal(str(failed["limit"])), Decimal(str(failed["observed"]))) == (25000, 30150)
         assert inputs["qty"] == 300
@@ -132,7 +132,7 @@ class TestRecord:
 
     def test_an_entry_that_was_not_sent_in_time_never_is(self, engine, db):
         answer = engine.ask_one()
-        db.execute("update orders set created_at = created_at - interval '61 seconds' where id = %s", (answer.id,))
+        db.execute("update orders set ready_at = ready_at - interval '61 seconds' where id = %s", (answer.id,))
 
         assert engine.claim() == []
         state, reserved = db.execute(

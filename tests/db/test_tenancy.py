@@ -10,7 +10,17 @@ TENANT_TABLES = [
     "equity_snapshots", "equity_daily", "decision_log",
 ]  # fmt: skip
 STAFF_TABLES = ["engine_leases", "bot_state_snapshots", "reconciliation_runs", "reconciliation_findings"]
-SHARED_TABLES = ["trading_controls", "trading_control_events", "risk_configs", "price_bars", "engine_heartbeats"]
+SHARED_TABLES = [
+    "trading_controls",
+    "trading_control_events",
+    "risk_configs",
+    "price_bars",
+    "engine_heartbeats",
+    "control_schedules",
+    "symbol_lockouts",
+    "operator_approvals",
+    "gate_overrides",
+]
 OWN_TABLES = ["members", "audit_log"]  # each with a rule of its own
 
 ENGINE_FUNCTIONS: dict[str, dict[str, Any]] = {
@@ -30,13 +40,28 @@ ENGINE_FUNCTIONS: dict[str, dict[str, Any]] = {
         "p_market_at": "2007-01-03T15:00:00Z",
         "p_session_date": "2007-01-03",
     },
-    "record_bars": {"p_bars": []},
+    "record_bars": {"p_shard": "main", "p_token": 1, "p_bars": []},
+    "expire_stale_approvals": {"p_shard": "main", "p_token": 1},
+    "engine_lockout": {
+        "p_shard": "main",
+        "p_token": 1,
+        "p_ticker": "AAPL",
+        "p_reason": "x",
+        "p_duration_minutes": 1,
+        "p_lockout_type": "cooldown",
+    },
     "save_bot_state": {"p_shard": "main", "p_token": 1, "p_state": {}},
-    "load_bot_state": {"p_shard": "main"},
+    "load_bot_state": {"p_shard": "main", "p_token": 1},
     "reconcile_apply": {"p_shard": "main", "p_token": 1, "p_run": {}, "p_findings": []},
 }
-CONTROL_FUNCTIONS = ["pause_trading", "resume_trading", "halt_trading"]
-MEMBER_FUNCTIONS = ["trading_status", "verify_audit_chain"]
+CONTROL_FUNCTIONS = [
+    "pause_trading", "resume_trading", "halt_trading", "schedule_trading_mode", "cancel_schedule", "create_lockout",
+    "remove_lockout", "grant_override", "revoke_override", "set_profile_active", "set_member_role", "decide_approval",
+    "decide_approvals", "update_risk_config", "revert_risk_config", "update_approval_config",
+]  # fmt: skip
+MEMBER_FUNCTIONS = [
+    "trading_status", "verify_audit_chain", "preflight_resume", "risk_config", "approval_config", "why",
+]  # fmt: skip
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ class SteppedEngine:
     def act(self) -> MarketTime:
         """Run every trading job once."""
         market = self.now()
-        self.engine.lease.beat(market.now)
+        self.engine.lease.beat(market)
         self.engine.sync.run(market)
         self.engine.settlement.run()
         self.engine.monitor.run(market)

@@ -113,6 +113,7 @@ class Story:
             "id": str(bracket.id), "profile_id": str(profile_id), "symbol": symbol, "side": "buy", "qty": qty,
             "limit_price": str(_cents(price * Decimal("1.002"))), "reference_price": str(price),
             "stop_loss_price": str(bracket.stop), "take_profit_price": str(bracket.target), "market_at": self._iso(),
+            "quote_at": self._iso(), "market_open": False,
             "signal": {"strategy": "story", "strength": "1", "bar_at": self._iso(), "detail": {}},
         }  # fmt: skip
         return bracket, commands.request_entries(self._client, **self._lease, requests=[request])[0]
@@ -153,7 +154,7 @@ class Story:
             for symbol, data in SYMBOLS.items()
             for i in range(self._first[symbol], self._first[symbol] + self._session)
         ]
-        commands.record_bars(self._client, bars=bars)
+        commands.record_bars(self._client, **self._lease, bars=bars)
 
     def _price(self, symbol: str, name: str) -> Decimal:
         return Decimal(str(SYMBOLS[symbol][name][self._first[symbol] + self._session]))

@@ -131,5 +131,7 @@ def an_entry_request(**changes: Any) -> EntryRequest:
         stop_loss_price=Decimal(90),
         market_at=NOON,
         signal=signal,
+        quote_at=NOON,
+        market_open=True,
     )
     return replace(request, **changes)

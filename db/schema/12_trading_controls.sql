@@ -14,6 +14,9 @@ create table public.trading_controls (
     resume_at        timestamptz,
     cancel_entries   boolean not null default true,
     quiesced_at      timestamptz,                -- when the last open permit of the scope was settled
+    schedule_id      uuid,                       -- the schedule that set the mode and may end it; NULL: a person
+    stage_entries    int check (stage_entries >= 0),  -- after a staged resume: how many entries are still held back
+    stage_fraction   numeric(5, 4) check (stage_fraction > 0 and stage_fraction < 1),  -- at this fraction of their size; NULL: by approval
     primary key (scope, scope_key),
     check ((scope = 'global') = (scope_key = '*'))
 );
@@ -33,27 +36,29 @@ create table public.trading_control_events (
     changed_by_email  text not null,
     changed_at        timestamptz not null,
     entries_canceled  int not null,
-    entries_in_flight int not null
+    entries_in_flight int not null,
+    schedule_id       uuid
 );
+create index trading_control_events_scope on public.trading_control_events (scope, scope_key, id);
 create index trading_control_events_changed_at on public.trading_control_events (changed_at desc);
 comment on table public.trading_control_events is 'Every change of a trading control, append-only.';
 create trigger trading_control_events_is_append_only
     before update or delete or truncate on public.trading_control_events
     for each statement execute function private.refuse_change();
 
--- Answers already given, so that a request sent twice acts once.
-create table private.control_requests (
-    request_id uuid primary key,
-    action     text not null,
-    actor      uuid,
-    response   jsonb not null,
-    created_at timestamptz not null default now()
-);
+-- Each change with how long it lasted; the last one of a scope is still going on.
+create view public.trading_control_history with (security_invoker = true) as
+select e.*, extract(epoch from coalesce(e.ended_at, now()) - e.changed_at) as duration_s
+from (select v.*, lead(v.changed_at) over (partition by v.scope, v.scope_key order by v.id) as ended_at
+      from public.trading_control_events v) e;
+comment on view public.trading_control_history is
+    'Every change of a control with when it ended and how many seconds it lasted; ended_at is NULL while it lasts.';
 
 alter table public.trading_controls enable row level security;
 alter table public.trading_control_events enable row level security;
-revoke all on public.trading_controls, public.trading_control_events from anon, authenticated, service_role;
-grant select on public.trading_controls, public.trading_control_events to authenticated, service_role;
+revoke all on public.trading_controls, public.trading_control_events, public.trading_control_history
+    from anon, authenticated, service_role;
+grant select on public.trading_controls, public.trading_control_events, public.trading_control_history to authenticated, service_role;
 create policy "members read the controls"
     on public.trading_controls for select to authenticated
     using ((select private.caller_role()) is not null);

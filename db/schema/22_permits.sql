@@ -1,7 +1,7 @@
 -- Permits: the right to send one order until a deadline, and the broker's answers.
 
 -- End what was decided too long ago to be sent: decisions have a time to live.
-create function private.expire_stale(p_shard text, p_config jsonb)
+create function private.expire_ready(p_shard text, p_config jsonb)
     returns void
     language plpgsql
     volatile
@@ -9,25 +9,19 @@ create function private.expire_stale(p_shard text, p_config jsonb)
     set search_path = ''
 as $$
 declare
-    v_now timestamptz := clock_timestamp();
-    v_ready_since timestamptz := v_now - make_interval(secs => coalesce((p_config #>> '{order_limits,entry_ttl_s}')::numeric, 60)::float8);
-    v_asked_since timestamptz := v_now - make_interval(mins => coalesce((p_config #>> '{operator_approval,approval_timeout_minutes}')::int, 15));
+    v_since timestamptz := clock_timestamp()
+        - make_interval(secs => coalesce((p_config #>> '{order_limits,entry_ttl_s}')::numeric, 60)::float8);
     v_stale uuid[];
 begin
-    select array_agg(o.id) into v_stale from public.orders o
-     where o.shard = p_shard and o.purpose = 'entry'
-       and ((o.state = 'ready' and o.created_at < v_ready_since)
-         or (o.state = 'awaiting_approval' and o.created_at < v_asked_since));
-    if v_stale is null then
+    v_stale := array(select o.id from public.orders o
+                     where o.shard = p_shard and o.purpose = 'entry' and o.state = 'ready' and coalesce(o.ready_at, o.created_at) < v_since);
+    if cardinality(v_stale) = 0 then
         return;
     end if;
     perform 1 from public.profile_capital c
-      where c.profile_id in (select o.profile_id from public.orders o where o.id = any (v_stale))
-      order by c.profile_id for update;
-    update public.orders o
-       set state = case o.state when 'ready' then 'expired' else 'approval_expired' end::public.order_state,
-           reason = case o.state when 'ready' then 'Not sent in time: the decision is too old.' else 'Not decided in time.' end
-     where o.id = any (v_stale) and o.state in ('ready', 'awaiting_approval');
+      where c.profile_id in (select o.profile_id from public.orders o where o.id = any (v_stale)) order by c.profile_id for update;
+    update public.orders o set state = 'expired', reason = 'Not sent in time: the decision is too old.'
+     where o.id = any (v_stale) and o.state = 'ready';
 end;
 $$;
 
@@ -48,10 +42,12 @@ begin
     if not exists (select 1 from public.orders o where o.shard = p_shard and o.state in ('ready', 'awaiting_approval')) then
         return;
     end if;
-    v_config := (private.risk_config()).config;
+    v_config := (private.active_risk_config()).config;
     v_holder := (select l.holder from public.engine_leases l where l.shard = p_shard);
+    perform private.apply_due();
     perform private.lock_controls(p_exclusive => false);
-    perform private.expire_stale(p_shard, v_config);
+    perform private.expire_approvals(p_shard);
+    perform private.expire_ready(p_shard, v_config);
     return query
         update public.orders o
            set state = 'submitting', claimed_by = v_holder, permit_token = p_token, submitted_at = clock_timestamp(),

@@ -23,7 +23,8 @@ create policy "members read bars"
     using ((select private.caller_role()) is not null);
 
 -- Keep bars; the same bar again replaces the earlier one. Called by: the engine.
-create function public.record_bars(p_bars jsonb)
+-- Errors: LEASE_LOST.
+create function public.record_bars(p_shard text, p_token bigint, p_bars jsonb)
     returns int
     language plpgsql
     volatile
@@ -33,6 +34,7 @@ as $$
 declare
     v_count int;
 begin
+    perform private.check_lease(p_shard, p_token);
     insert into public.price_bars as b (symbol, timeframe, bar_at, open, high, low, close, volume)
     select distinct on (n.symbol, n.timeframe, n.bar_at) n.symbol, n.timeframe, n.bar_at, n.open, n.high, n.low, n.close, n.volume
     from jsonb_to_recordset(p_bars) as n (symbol text, timeframe text, bar_at timestamptz, open numeric, high numeric,
@@ -45,6 +47,6 @@ begin
     return v_count;
 end;
 $$;
-revoke execute on function public.record_bars(jsonb) from public, anon, authenticated;
-grant execute on function public.record_bars(jsonb) to service_role;
-comment on function public.record_bars(jsonb) is 'Keep fetched bars. Engine only.';
+revoke execute on function public.record_bars(text, bigint, jsonb) from public, anon, authenticated;
+grant execute on function public.record_bars(text, bigint, jsonb) to service_role;
+comment on function public.record_bars(text, bigint, jsonb) is 'Keep fetched bars. Engine only.';

@@ -54,6 +54,27 @@ create policy "owners and staff read daily equity"
     on public.equity_daily for select to authenticated
     using (owner_id = (select auth.uid()) or (select private.is_staff()));
 
+-- What a profile is worth now: capital plus realized profit plus the marks of its positions, in USD.
+create function private.equity_of(c public.profile_capital)
+    returns numeric
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select c.capital_usd + c.realized_usd + coalesce(
+        (select sum(n.unrealized_pnl_usd) from public.positions n where n.profile_id = c.profile_id), 0);
+$$;
+
+-- How far a profile's equity lies below its peak: a fraction from 0 to 1.
+create function private.drawdown_of(c public.profile_capital)
+    returns numeric
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select greatest(0, round(1 - private.equity_of(c) / nullif(greatest(coalesce(c.peak_equity_usd, c.capital_usd), 0), 0), 6));
+$$;
+
 -- Note the marks of open positions and what protects them. Called by: the engine's position monitor.
 create function public.record_marks(p_shard text, p_token bigint, p_marks jsonb)
     returns int
@@ -97,6 +118,9 @@ declare
     v_count int;
 begin
     perform private.check_lease(p_shard, p_token);
+    perform 1 from public.profile_capital c
+      where c.profile_id in (select f.id from public.profiles f where f.shard = p_shard)
+      order by c.profile_id for update;
     with now_worth as (
         select f.id, f.owner_id, c.capital_usd, c.realized_usd,
                coalesce(sum(n.qty * coalesce(n.mark_price, n.avg_entry_price)
@@ -117,7 +141,14 @@ begin
         on conflict (profile_id, market_at) do update
             set equity_usd = excluded.equity_usd, cash_usd = excluded.cash_usd, exposure_usd = excluded.exposure_usd,
                 realized_usd = excluded.realized_usd, unrealized_usd = excluded.unrealized_usd
-        returning s.*)
+        returning s.*
+    ), peaks as (
+        update public.profile_capital c
+           set peak_equity_usd = greatest(coalesce(c.peak_equity_usd, c.capital_usd), n.equity_usd)
+          from noted n
+         where c.profile_id = n.profile_id
+           and greatest(coalesce(c.peak_equity_usd, c.capital_usd), n.equity_usd) is distinct from c.peak_equity_usd
+    )
     insert into public.equity_daily as d (session_date, profile_id, owner_id, market_at, equity_usd, cash_usd,
                                           exposure_usd, realized_usd, unrealized_usd)
     select n.session_date, n.profile_id, n.owner_id, n.market_at, n.equity_usd, n.cash_usd, n.exposure_usd,

@@ -73,15 +73,19 @@ begin
 end;
 $$;
 
-create function public.load_bot_state(p_shard text)
+-- The newest snapshot of a shard; NULL when there is none. Called by: the engine. Errors: LEASE_LOST.
+create function public.load_bot_state(p_shard text, p_token bigint)
     returns jsonb
-    language sql
-    stable
+    language plpgsql
+    volatile
     security definer
     set search_path = ''
 as $$
-    select jsonb_build_object('state', s.state, 'saved_at', s.saved_at)
-    from public.bot_state_snapshots s where s.shard = p_shard order by s.id desc limit 1;
+begin
+    perform private.require_lease(p_shard, p_token);
+    return (select jsonb_build_object('state', s.state, 'saved_at', s.saved_at)
+            from public.bot_state_snapshots s where s.shard = p_shard order by s.id desc limit 1);
+end;
 $$;
 
 -- Everything an engine needs to act for its shard, in one consistent read. Called by: the engine. Errors: LEASE_LOST.
@@ -149,11 +153,11 @@ end;
 $$;
 
 revoke execute on function public.save_bot_state(text, bigint, jsonb) from public, anon, authenticated;
-revoke execute on function public.load_bot_state(text) from public, anon, authenticated;
+revoke execute on function public.load_bot_state(text, bigint) from public, anon, authenticated;
 revoke execute on function public.engine_snapshot(text, bigint) from public, anon, authenticated;
 revoke execute on function public.reconcile_apply(text, bigint, jsonb, jsonb) from public, anon, authenticated;
 grant execute on function public.save_bot_state(text, bigint, jsonb) to service_role;
-grant execute on function public.load_bot_state(text) to service_role;
+grant execute on function public.load_bot_state(text, bigint) to service_role;
 grant execute on function public.engine_snapshot(text, bigint) to service_role;
 grant execute on function public.reconcile_apply(text, bigint, jsonb, jsonb) to service_role;
 comment on function public.engine_snapshot(text, bigint) is 'Everything an engine needs to act for its shard. Engine only.';
