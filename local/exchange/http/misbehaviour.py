@@ -138,12 +138,12 @@ def _skew_clock(body: dict[str, Any], fault: Fault) -> None:
         body["timestamp"] = shifted.isoformat()
 
 
-def _lock_quotes(body: dict[str, Any], fault: Fault) -> None:
+def _lock_quotes(body: dict[str, Any], _: Fault) -> None:
     for quote in _rows(body, "quotes"):
         quote["bp"] = quote["ap"]
 
 
-def _cross_quotes(body: dict[str, Any], fault: Fault) -> None:
+def _cross_quotes(body: dict[str, Any], _: Fault) -> None:
     for quote in _rows(body, "quotes"):
         quote["bp"], quote["ap"] = quote["ap"] + 0.01, quote["bp"]
 
@@ -154,7 +154,7 @@ def _age_quotes(body: dict[str, Any], fault: Fault) -> None:
         quote["t"] = aged.isoformat().replace("+00:00", "Z")
 
 
-def _lose_bars(body: dict[str, Any], fault: Fault) -> None:
+def _lose_bars(body: dict[str, Any], _: Fault) -> None:
     """Leave out every other bar; of latest bars all."""
     bars = body.get("bars")
     if isinstance(bars, dict):
@@ -162,7 +162,7 @@ def _lose_bars(body: dict[str, Any], fault: Fault) -> None:
         body["bars"] = kept
 
 
-def _lose_volume(body: dict[str, Any], fault: Fault) -> None:
+def _lose_volume(body: dict[str, Any], _: Fault) -> None:
     for bar in _rows(body, "bars"):
         bar["v"] = 0
 

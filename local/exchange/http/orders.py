@@ -9,6 +9,7 @@ from local.exchange.http.faults import Kind
 from local.exchange.http.keys import LAG, exchange_of
 from local.exchange.http.misbehaviour import fault_of
 from local.exchange.http.render import json_response, order_body
+from local.exchange.trading import interventions
 from local.exchange.trading.errors import Refusal, invalid, not_found
 from local.exchange.trading.exchange import Exchange
 from local.exchange.trading.listing import Direction, OrderFilter, Wanted
@@ -74,7 +75,7 @@ async def cancel(request: web.Request) -> web.Response:
         case Kind.CANCEL_STUCK:
             exchange.cancel_slowly(order_id, None)
         case Kind.CANCEL_TOO_LATE:
-            exchange.fill_now(order_id)
+            interventions.fill_now(exchange, order_id)
             exchange.cancel(order_id)
         case _:
             exchange.cancel(order_id)

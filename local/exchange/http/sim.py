@@ -9,9 +9,10 @@ from typing import Any
 from aiohttp import web
 
 from local.exchange.http import fields, params
-from local.exchange.http.keys import CLOCK_CHANGED, EXCHANGE, exchange_of
+from local.exchange.http.keys import ACCOUNTS, CLOCK_CHANGED, EXCHANGE, exchange_of
 from local.exchange.http.render import json_response, utc
 from local.exchange.market.calendar import Moment
+from local.exchange.trading import interventions
 from local.exchange.trading.audit import check_ledger
 from local.exchange.trading.errors import invalid
 from local.exchange.trading.exchange import Exchange
@@ -71,7 +72,9 @@ async def price(request: web.Request) -> web.Response:
 async def halt(request: web.Request) -> web.Response:
     """Halt a symbol (orders in it are accepted and wait), or let it trade again."""
     exchange, body = request.app[EXCHANGE], await params.json_body(request)
-    exchange.halt(fields.symbol(exchange, body), halted=fields.flag(body, "halted", default=True))
+    symbol, halted = fields.symbol(exchange, body), fields.flag(body, "halted", default=True)
+    for member in request.app[ACCOUNTS]:
+        interventions.halt(member.exchange, symbol, halted=halted)
     return json_response({"halted": exchange.ledger.controls.halted})
 
 

@@ -14,6 +14,7 @@ from local.exchange.http.faults import Fault, Kind
 from local.exchange.http.keys import ACCOUNTS, EXCHANGE, FAULTS, LAG, exchange_of
 from local.exchange.http.members import welcome
 from local.exchange.http.render import json_response, order_body
+from local.exchange.trading import interventions
 from local.exchange.trading.account import OPENING_CASH
 from local.exchange.trading.accounts import Member
 from local.exchange.trading.controls import Controls
@@ -66,7 +67,7 @@ async def control_account(request: web.Request) -> web.Response:
             raise invalid(f"unknown field: {name}")
         if type(value) is not type(getattr(exchange.ledger.controls, name)):
             raise invalid(f"invalid {name}")
-    with exchange.controlled() as controls:
+    with interventions.controlled(exchange) as controls:
         for name, value in body.items():
             setattr(controls, name, value)
     return json_response(asdict(exchange.ledger.controls))
@@ -93,7 +94,7 @@ async def trade(request: web.Request) -> web.Response:
     symbol = fields.symbol(request.app[EXCHANGE], body)
     if body.get("side") not in list(Side):
         raise invalid("side must be buy or sell")
-    order = exchange.trade_by_hand(symbol, Side(body["side"]), read_qty(body))
+    order = interventions.trade_by_hand(exchange, symbol, Side(body["side"]), read_qty(body))
     return json_response(order_body(order))
 
 
@@ -102,7 +103,9 @@ async def force_status(request: web.Request) -> web.Response:
     exchange, body = exchange_of(request), await params.json_body(request)
     if body.get("status") not in list(Status):
         raise invalid(f"status must be one of {', '.join(Status)}")
-    return json_response(order_body(exchange.force_status(params.order_id(request), Status(body["status"]))))
+    return json_response(
+        order_body(interventions.force_status(exchange, params.order_id(request), Status(body["status"])))
+    )
 
 
 def _read_fault(body: dict[str, Any]) -> Fault:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -17,23 +16,13 @@ from local.exchange.market.tape import Tape
 from local.exchange.trading import admission, errors, lifecycle, replacement, session, submission
 from local.exchange.trading.account import OPENING_CASH, Account, Settings
 from local.exchange.trading.audit import check_ledger
-from local.exchange.trading.controls import Controls
-from local.exchange.trading.hours import Clock
 from local.exchange.trading.ledger import Ledger
 from local.exchange.trading.listing import OrderFilter, list_orders
 from local.exchange.trading.margin import Valuation, value
 from local.exchange.trading.matching import FillProfile
-from local.exchange.trading.order import (
-    NEXT_STATES,
-    RARE,
-    Order,
-    OrderClass,
-    Side,
-    Status,
-    TimeInForce,
-    is_crypto,
-)
-from local.exchange.trading.quotes import tick_of, ticks_of
+from local.exchange.trading.order import Order, OrderClass, Side, Status, TimeInForce, is_crypto
+from local.exchange.trading.quotes import ticks_of
+from local.exchange.trading.stepping import Stepping
 from local.exchange.trading.store import Changes, LedgerDamaged, State, Store, dump_settings
 from local.exchange.trading.ticket import Ticket, read_ticket
 
@@ -48,7 +37,7 @@ class Birth:
     ledger_id: str | None = None
 
 
-class Exchange:
+class Exchange(Stepping):
     """One account trading against one simulated market.
 
     `followers` are further accounts on the same market, each with a ledger of its own; they move
@@ -169,97 +158,7 @@ class Exchange:
         tif = TimeInForce.GTC if is_crypto(symbol) else TimeInForce.DAY
         return self.place(Ticket(symbol=symbol, side=side, qty=qty, time_in_force=tif))
 
-    # -- simulated time -------------------------------------------------------------------------
-
-    @property
-    def is_over(self) -> bool:
-        return session.is_over(self.ledger, self.market)
-
-    def step(self, ticks: int = 1) -> None:
-        """Process the next `ticks` ticks, or as many as the tape has left."""
-        with self._all_ledgers():
-            for _ in range(ticks):
-                if self.is_over:
-                    return
-                self._tick()
-
-    def step_minutes(self, minutes: int) -> None:
-        """Process `minutes` of market time, begun five counted full; nights take none."""
-        with self._all_ledgers():
-            for _ in range(-(-minutes // 5)):
-                if not self.ledger.is_open:
-                    self.step_to_open()  # the next open itself; the five minutes follow it
-                self.step()
-
-    def step_to_open(self) -> None:
-        """Process everything up to and including the next open."""
-        with self._all_ledgers():
-            self.step()
-            while not self.ledger.clock.is_open_tick and not self.is_over:
-                self.step()
-
-    def step_to_close(self) -> None:
-        """Process everything up to and including the next close."""
-        with self._all_ledgers():
-            self.step()
-            while not self.ledger.clock.is_close(self.market.calendar):
-                self.step()
-
-    def skip_night(self) -> None:
-        """Go to shortly before the next open; the night is walked where orders may trade in it."""
-        with self._all_ledgers():
-            for each in self._accounts:
-                each.pass_night(self.profile)
-
-    def step_to_pre_open(self) -> None:
-        """Process everything up to shortly before the next open, when auction orders may come."""
-        with self._all_ledgers():
-            if self.ledger.moment.tick < 0:
-                self.step()
-            while not self.ledger.clock.is_close(self.market.calendar) and not self.ledger.clock.after:
-                self.step()
-            self.skip_night()
-
-    def pass_night(self, profile: FillProfile) -> None:
-        """Take this account alone through the night, tick by tick where it has orders for it."""
-        while not session.skip_night(self.ledger, self.market):
-            self.catch_up(session.next_tick(self.ledger, self.market), profile)
-            if self.ledger.moment.tick < 0:
-                return
-
-    @property
-    def walks_the_night(self) -> bool:
-        """Tell whether the coming tick lies outside regular hours, since orders may trade there."""
-        return any(session.next_tick(each.ledger, self.market).is_outside for each in self._accounts)
-
-    def _tick(self) -> None:
-        clock = min(session.next_tick(each.ledger, self.market) for each in self._accounts)
-        self._bring(clock)
-
-    def _bring(self, clock: Clock) -> None:
-        for each in self._accounts:
-            each.catch_up(clock, self.profile)
-
-    def catch_up(self, clock: Clock, profile: FillProfile) -> None:
-        """Process this account's own ticks up to `clock`: the next one, or all it has missed."""
-        while self.ledger.clock < clock:
-            following = min(session.next_tick(self.ledger, self.market), clock)
-            session.process_tick(self.ledger, self.market, profile, following, self.throttle)
-
-    @property
-    def _accounts(self) -> list[Exchange]:
-        return [self, *self.followers]
-
-    @contextmanager
-    def _all_ledgers(self) -> Iterator[None]:
-        """Make a step of all accounts: written one after another, this one's first.
-
-        An account that a crash kept from being written is behind, and catches up at the start.
-        """
-        with ExitStack() as stack:
-            for each in reversed(self._accounts):
-                stack.enter_context(each.ledger.transaction())
-            yield
+    # -- the clock and the prices ---------------------------------------------------------------
 
     def set_clock(self, *, mode: str, seconds_per_session: float) -> None:
         with self.ledger.transaction():
@@ -273,53 +172,6 @@ class Exchange:
         since = moment if moment.tick < last else Moment(moment.session + 1, 0)
         with self.ledger.transaction():
             self.ledger.shock(Shock(symbol, replace(since, tick=max(0, since.tick)), pct))
-
-    # -- what a test decides --------------------------------------------------------------------
-
-    @contextmanager
-    def controlled(self) -> Iterator[Controls]:
-        """Change the controls inside the block; they are kept with the ledger."""
-        with self.ledger.transaction():
-            yield self.ledger.controls
-
-    def halt(self, symbol: str, *, halted: bool) -> None:
-        """Halt a symbol for all accounts, or let it trade again."""
-        for each in self._accounts:
-            with each.controlled() as controls:
-                others = [other for other in controls.halted if other != symbol]
-                controls.halted = [*others, symbol] if halted else others
-
-    def trade_by_hand(self, symbol: str, side: Side, qty: Decimal) -> Order:
-        """Buy or sell at the quote at once, as a person would outside of the client's program."""
-        with self.ledger.transaction():
-            placed = self.place(Ticket(symbol=symbol, side=side, qty=qty))
-            order, tick = self.order(placed.id), tick_of(self.market, self.ledger, symbol)
-            if order.status is Status.ACCEPTED:
-                raise errors.unprocessable(f"{symbol} does not trade now")
-            lifecycle.execute(self.ledger, order, qty, tick.ask if side is Side.BUY else tick.bid)
-        return order
-
-    def fill_now(self, order_id: str) -> None:
-        """Fill the rest of a working order at the quote, as if the market had been quicker."""
-        order = self.order(order_id)
-        if not (order.is_open and order.can_trade):
-            return
-        tick = tick_of(self.market, self.ledger, order.symbol)
-        with self.ledger.transaction():
-            price = tick.ask if order.side is Side.BUY else tick.bid
-            lifecycle.execute(self.ledger, order, order.remaining, order.limit_price or price)
-
-    def force_status(self, order_id: str, status: Status) -> Order:
-        """Put an order into a state that no client can bring about, along an edge of the graph."""
-        order = self.order(order_id)
-        if status not in NEXT_STATES[order.status] or status not in {*RARE, Status.NEW, Status.REJECTED}:
-            raise errors.unprocessable(f"no way from {order.status} to {status}")
-        with self.ledger.transaction():
-            if status is Status.REJECTED:
-                lifecycle.reject(self.ledger, order)
-            else:
-                self.ledger.move(order, status)
-        return order
 
 
 def open_exchange(path: Path, tape: Tape, birth: Birth, profile: FillProfile = FillProfile.ALPACA_PAPER) -> Exchange:

@@ -32,4 +32,3 @@ def finish(ledger: Ledger, order: Order) -> None:
             lifecycle.complete_replacement(ledger, order)
         case _:
             ledger.touch(order)
-

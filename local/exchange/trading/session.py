@@ -76,9 +76,7 @@ def _trades_outside(ledger: Ledger, symbol: str) -> bool:
     return is_crypto(symbol) or any(order.extended_hours for order in ledger.book.of_symbol(symbol))
 
 
-def _match_symbol(
-    ledger: Ledger, market: Market, symbol: str, profile: FillProfile, throttle: Throttle | None
-) -> None:
+def _match_symbol(ledger: Ledger, market: Market, symbol: str, profile: FillProfile, throttle: Throttle | None) -> None:
     if symbol in ledger.controls.halted:
         return
     tick = tick_of(market, ledger, symbol)

@@ -106,9 +106,7 @@ def read_notional(body: Mapping[str, Any]) -> Decimal | None:
     return _check_amount(notional, "notional")
 
 
-def read_price(
-    body: Mapping[str, Any], field: str, name: str | None = None, *, crypto: bool = False
-) -> Decimal | None:
+def read_price(body: Mapping[str, Any], field: str, name: str | None = None, *, crypto: bool = False) -> Decimal | None:
     """Return a price in US dollars, or None; at most two decimals, four under one dollar."""
     price, name = _number(body, field), name or field
     if price is None:
