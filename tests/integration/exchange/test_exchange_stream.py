@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import queue
 import threading
@@ -21,11 +22,11 @@ from tests.integration.exchange.live import KEY_ID, SECRET_KEY, LiveExchange
 class Follower:
     """A TradingStream in its own thread, and the updates it has received."""
 
-    def __init__(self, live: LiveExchange) -> None:
+    def __init__(self, live: LiveExchange, key_id: str = KEY_ID, secret_key: str = SECRET_KEY) -> None:
         self._live = live
         self._updates: queue.Queue[TradeUpdate] = queue.Queue()
         url = live.url.replace("http", "ws") + "/stream"
-        self._stream = TradingStream(KEY_ID, SECRET_KEY, url_override=url)
+        self._stream = TradingStream(key_id, secret_key, url_override=url)
         self._stream.subscribe_trade_updates(self._receive)
         self._thread = threading.Thread(target=self._stream.run)
         self._thread.start()
@@ -40,7 +41,17 @@ class Follower:
     def next(self) -> TradeUpdate:
         return self._updates.get(timeout=10)
 
+    def events(self, wait_s: float = 0.3) -> list[str]:
+        """Return the events of all updates that come within a while, as `event symbol`."""
+        found = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                update = self._updates.get(timeout=wait_s)
+                found.append(f"{update.event} {update.order.symbol}")
+        return found
+
     def stop(self) -> None:
+        self._live.sim("DELETE", "faults")
         self._stream.stop()
         self._live.order(qty="1")  # the client sees that it should stop when something arrives
         self._thread.join(15)
@@ -73,6 +84,77 @@ class TestTradeUpdates:
         events = [follower.next().event for _ in range(4)]
 
         assert events == ["new", "canceled", "canceled", "canceled"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the client uses websockets.legacy
+class TestFaults:
+    """What a client is told when the stream misbehaves; the orders themselves are always in order."""
+
+    @pytest.mark.parametrize(
+        ("fault", "events"),
+        [
+            ({"kind": "stream_mute", "count": None}, []),
+            ({"kind": "stream_drop"}, ["fill AAPL"]),
+            ({"kind": "stream_duplicate"}, ["new AAPL", "new AAPL", "fill AAPL"]),
+            ({"kind": "stream_reorder"}, ["fill AAPL", "new AAPL"]),
+            ({"kind": "stream_delay", "delay_ms": 150}, ["fill AAPL", "new AAPL"]),
+            ({"kind": "stream_unknown_status"}, ["fill AAPL"]),  # the client itself loses what it cannot read
+            ({"kind": "stream_drop", "symbol": "MSFT", "count": None}, ["new AAPL", "fill AAPL"]),
+        ],
+    )
+    def test_updates_come_like_this(
+        self, live: LiveExchange, follower: Follower, fault: dict[str, object], events: list[str]
+    ) -> None:
+        live.sim("POST", "faults", **fault)
+
+        live.order()
+        live.step(ticks=1)
+
+        assert follower.events() == events
+        assert live.trading.get_open_position("AAPL").qty == "10"
+
+    def test_what_happens_while_it_is_gone_is_lost_when_the_connection_breaks(
+        self, live: LiveExchange, follower: Follower
+    ) -> None:
+        live.sim("POST", "faults", kind="stream_disconnect")
+        live.order()  # its update breaks the connection
+        live.step(ticks=1)
+
+        deadline = time.monotonic() + 10
+        seen: list[str] = []
+        while not seen and time.monotonic() < deadline:  # until the client is back and listens
+            live.order(symbol="MSFT", qty="1")
+            seen = follower.events(0.1)
+
+        assert set(seen) == {"new MSFT"}
+
+    def test_second_account_hears_nothing_of_the_first(self, live: LiveExchange, follower: Follower) -> None:
+        live.sim("POST", "accounts", key_id="PKSECOND", secret_key="hush")
+        headers = {"APCA-API-KEY-ID": "PKSECOND", "APCA-API-SECRET-KEY": "hush"}
+
+        live.send("POST", "/v2/orders", json=ORDER | {"symbol": "MSFT"}, headers=headers)
+        live.order()
+
+        assert follower.events() == ["new AAPL"]
+
+    def test_second_connection_is_refused_when_told_so(self, live: LiveExchange, follower: Follower) -> None:
+        live.sim("POST", "faults", kind="stream_refuse_second")
+
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            _apart(_say(live.url, "{}"))
+
+        assert refused.value.status == 429
+
+    def test_right_keys_are_refused_when_told_so(self, live: LiveExchange) -> None:
+        live.sim("POST", "faults", kind="stream_auth_failure")
+        keys = {"key_id": KEY_ID, "secret_key": SECRET_KEY}
+
+        received = _apart(_say(live.url, json.dumps({"action": "authenticate", "data": keys})))
+
+        assert b"unauthorized" in received[0]
+
+
+ORDER = {"symbol": "AAPL", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day"}
 
 
 class TestHandshake:
