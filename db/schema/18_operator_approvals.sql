@@ -137,7 +137,7 @@ declare
     v_target text := 'approval:' || coalesce(p_approval_id::text, '');
     a public.operator_approvals;
     o public.orders;
-    v_checks jsonb;
+    v_checks json;
     v_hash text;
 begin
     select n.* into o from public.orders n

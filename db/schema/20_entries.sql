@@ -182,37 +182,42 @@ create function private.read_entries(p_requests jsonb, p_shard text, out request
     set plan_cache_mode = force_generic_plan
 as $$
 begin
-    if jsonb_typeof(p_requests) is distinct from 'array' then
+    if jsonb_typeof(p_requests) is distinct from 'array'
+       or exists (select 1 from jsonb_array_elements(p_requests) e where jsonb_typeof(e.value) <> 'object') then
         error := 'p_requests must be an array of entry requests.';
         return;
     end if;
-    select array_agg(case when e.error is null then row(r.position, (r.p ->> 'id')::uuid, f.id, r.p ->> 'symbol',
-               (r.p ->> 'side')::public.order_side, (r.p ->> 'qty')::numeric, (r.p ->> 'limit_price')::numeric,
-               (r.p ->> 'reference_price')::numeric, (r.p ->> 'stop_loss_price')::numeric, (r.p ->> 'take_profit_price')::numeric,
-               r.p ->> 'time_in_force', (r.p ->> 'market_at')::timestamptz, (r.p ->> 'quote_at')::timestamptz,
-               (r.p ->> 'market_open')::boolean, nullif(r.p -> 'signal', 'null'))::private.entry_request end),
-           (array_agg(format('Entry request %s: %s.', coalesce(left(r.p ->> 'id', 60), '(no id)'), e.error)) filter (where e.error is not null))[1]
+    select array_agg(case when e.error is null then row(r.position, r.id, f.id, r.symbol, r.side, r.qty, r.limit_price, r.reference_price,
+               r.stop_loss_price, r.take_profit_price, r.time_in_force, r.market_at, r.quote_at, r.market_open,
+               r.signal)::private.entry_request end),
+           (array_agg(format('Entry request %s: %s.', coalesce(left(r.id, 60), '(no id)'), e.error) order by r.position) filter (where e.error is not null))[1]
       into requests, error
-    from jsonb_array_elements(p_requests) with ordinality as r (p, position)
-    left join public.profiles f on f.id = private.as_uuid(r.p ->> 'profile_id') and f.shard = p_shard
+    from rows from (jsonb_to_recordset(p_requests) as (
+             id text, profile_id text, symbol text, side text, qty text, limit_price text, reference_price text, stop_loss_price text,
+             take_profit_price text, time_in_force text, market_at text, quote_at text, market_open text, signal jsonb))
+         with ordinality as r (id, profile_id, symbol, side, qty, limit_price, reference_price, stop_loss_price, take_profit_price,
+                               time_in_force, market_at, quote_at, market_open, signal, position)
+    left join public.profiles f on f.id = private.as_uuid(r.profile_id) and f.shard = p_shard
     cross join lateral (select case
-        when private.as_uuid(r.p ->> 'id') is null then 'id must be a uuid'
-        when f.id is null then format('profile %s does not exist in shard %s', left(r.p ->> 'profile_id', 60), p_shard)
-        when not coalesce(r.p ->> 'symbol' = any (f.symbols), false)
-            then format('symbol %s is not one of the profile''s symbols (%s)', left(r.p ->> 'symbol', 60), array_to_string(f.symbols, ', '))
-        when coalesce(r.p ->> 'side', '') not in ('buy', 'sell') then 'side must be buy or sell'
-        when coalesce(private.positive(r.p ->> 'qty'), 1e9) >= 1e9 then 'qty must be a number above 0 and below 1,000,000,000'
-        when coalesce(private.positive(r.p ->> 'limit_price'), 1e6) >= 1e6 then 'limit_price must be a number above 0 and below 1,000,000'
-        when coalesce(private.positive(r.p ->> 'reference_price'), 1e6) >= 1e6 then 'reference_price must be a number above 0 and below 1,000,000'
-        when coalesce(private.positive(coalesce(r.p ->> 'stop_loss_price', '1')), 1e6) >= 1e6 then 'stop_loss_price must be a number above 0 and below 1,000,000'
-        when coalesce(private.positive(coalesce(r.p ->> 'take_profit_price', '1')), 1e6) >= 1e6 then 'take_profit_price must be a number above 0 and below 1,000,000'
-        when not private.is_time(r.p ->> 'market_at') then 'market_at must be a time such as 2026-01-05T15:00:00Z'
-        when not coalesce(private.is_time(r.p ->> 'quote_at'), true) then 'quote_at must be a time, or absent when it is not known'
-        when coalesce(r.p ->> 'market_open', 'true') not in ('true', 'false') then 'market_open must be true or false'
-        when coalesce(r.p ->> 'time_in_force', 'gtc') not in ('day', 'gtc') then 'time_in_force must be day or gtc'
-        when coalesce(jsonb_typeof(r.p -> 'signal'), 'null') not in ('object', 'null') then 'signal must be an object'
-        when jsonb_typeof(r.p -> 'signal') = 'object' and not private.is_time(r.p #>> '{signal,bar_at}') then 'signal.bar_at must be a time'
-        when coalesce(r.p #>> '{signal,strength}', '0') !~ '^-?[0-9]{1,15}(\.[0-9]{1,30})?$' then 'signal.strength must be a number'
+        when private.as_uuid(r.id) is null then 'id must be a uuid'
+        when f.id is null then format('profile %s does not exist in shard %s', left(r.profile_id, 60), p_shard)
+        when not coalesce(r.symbol = any (f.symbols), false)
+            then format('symbol %s is not one of the profile''s symbols (%s)', left(r.symbol, 60), array_to_string(f.symbols, ', '))
+        when coalesce(r.side, '') not in ('buy', 'sell') then 'side must be buy or sell'
+        when coalesce(private.positive(r.qty), 1e9) >= 1e9 then 'qty must be a number above 0 and below 1,000,000,000'
+        when coalesce(private.positive(r.limit_price), 1e6) >= 1e6 then 'limit_price must be a number above 0 and below 1,000,000'
+        when coalesce(private.positive(r.reference_price), 1e6) >= 1e6 then 'reference_price must be a number above 0 and below 1,000,000'
+        when r.stop_loss_price is not null and coalesce(private.positive(r.stop_loss_price), 1e6) >= 1e6
+            then 'stop_loss_price must be a number above 0 and below 1,000,000'
+        when r.take_profit_price is not null and coalesce(private.positive(r.take_profit_price), 1e6) >= 1e6
+            then 'take_profit_price must be a number above 0 and below 1,000,000'
+        when private.is_time(r.market_at) is not true then 'market_at must be a time such as 2026-01-05T15:00:00Z'
+        when private.is_time(r.quote_at) is false then 'quote_at must be a time, or absent when it is not known'
+        when coalesce(r.market_open, 'true') not in ('true', 'false') then 'market_open must be true or false'
+        when coalesce(r.time_in_force, 'gtc') not in ('day', 'gtc') then 'time_in_force must be day or gtc'
+        when r.signal is not null and jsonb_typeof(r.signal) <> 'object' then 'signal must be an object'
+        when r.signal is not null and private.is_time(r.signal ->> 'bar_at') is not true then 'signal.bar_at must be a time'
+        when coalesce(r.signal ->> 'strength', '0') !~ '^-?[0-9]{1,15}(\.[0-9]{1,30})?$' then 'signal.strength must be a number'
         end as error) e;
 end;
 $$;
@@ -283,7 +288,7 @@ begin
     ), noted_decisions as (
         insert into public.decision_log (order_id, owner_id, profile_id, symbol, side, outcome, code, checks, inputs,
                                          config_version, market_at, created_at)
-        select d.id, d.owner_id, d.profile_id, d.symbol, d.side, d.state, d.code, d.checks, to_jsonb(d.snapshot),
+        select d.id, d.owner_id, d.profile_id, d.symbol, d.side, d.state, d.code, d.checks, row_to_json(d.snapshot),
                p_risk.version, d.market_at, v_now
         from decided d
     ), noted_approvals as (
@@ -377,7 +382,7 @@ comment on function public.request_entries(text, bigint, jsonb) is
 -- signal and quote and the market's state are those of the request: the approval's own expiry bounds them,
 -- and its limit price binds. The caller holds the locks of its owner and capital.
 create function private.gate_again(o public.orders)
-    returns jsonb
+    returns json
     language plpgsql
     volatile
     security definer
@@ -385,9 +390,9 @@ create function private.gate_again(o public.orders)
 as $$
 declare
     v_risk public.risk_configs := private.active_risk_config();
-    v_then jsonb := (select d.inputs from public.decision_log d where d.order_id = o.id order by d.id limit 1);
+    v_then json := (select d.inputs from public.decision_log d where d.order_id = o.id order by d.id limit 1);
     s private.gate_snapshot;
-    v_checks jsonb;
+    v_checks json;
 begin
     select g.snapshot into s from private.gate_snapshots(array[row(1, o.id, o.profile_id, o.symbol, o.side, o.qty, o.limit_price,
         o.reference_price, o.stop_loss_price, o.take_profit_price, o.time_in_force, o.market_at, null, null, null)::private.entry_request],
@@ -404,7 +409,7 @@ begin
                                      market_at, created_at)
     values (o.id, o.owner_id, o.profile_id, o.symbol, o.side,
             case when private.gate_code(v_checks) is null then 'ready' else 'denied' end::public.order_state,
-            private.gate_code(v_checks), v_checks, to_jsonb(s), v_risk.version, o.market_at, clock_timestamp());
+            private.gate_code(v_checks), v_checks, row_to_json(s), v_risk.version, o.market_at, clock_timestamp());
     return v_checks;
 end;
 $$;

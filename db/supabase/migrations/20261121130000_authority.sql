@@ -17,6 +17,8 @@ drop function private.expire_stale(text, jsonb);
 drop function private.decide_wave(jsonb, int, public.risk_configs);
 drop function private.entry_requests_error(jsonb, text);
 drop function private.gate_checks(private.gate_snapshot);
+drop function private.gate_code(jsonb);
+drop function private.gate_reason(jsonb);
 drop type private.gate_snapshot;
 drop policy "staff read the audit log, a member reads its own acts" on public.audit_log;
 
@@ -29,6 +31,9 @@ alter table public.trading_controls
     add column stage_entries int check (stage_entries >= 0),
     add column stage_fraction numeric(5, 4) check (stage_fraction > 0 and stage_fraction < 1);
 alter table public.trading_control_events add column schedule_id uuid;
+
+-- Written once and read as a whole: json, not jsonb, which costs as much again to build.
+alter table public.decision_log alter column checks type json using checks::json, alter column inputs type json using inputs::json;
 
 
 -- Whether text is a point in time such as 2026-01-05T15:00:00+00:00; NULL for NULL.
@@ -2210,7 +2215,7 @@ declare
     v_target text := 'approval:' || coalesce(p_approval_id::text, '');
     a public.operator_approvals;
     o public.orders;
-    v_checks jsonb;
+    v_checks json;
     v_hash text;
 begin
     select n.* into o from public.orders n
@@ -2451,70 +2456,118 @@ create type private.gate_snapshot as (
     entries_when_closed       boolean
 );
 
--- One line of the list of checks. Limit and observed value come as JSON text; a limit that is not set is null
--- and has not passed. Pure text, because building JSON value by value costs several times as much.
-create function private.check_line(p_name text, p_limit text, p_observed text, p_passed boolean)
-    returns text
-    language sql
+-- Judge a snapshot. Pure. Every rule is evaluated, in the order in which the first failure counts; a comparison
+-- with a limit that is not set, or with what is not known, has not passed.
+create function private.gate_passes(s private.gate_snapshot)
+    returns boolean[]
+    language plpgsql
     immutable
+    set search_path = ''
 as $$
-    select concat('{"name":"', p_name, '","limit":', coalesce(p_limit, 'null'), ',"observed":', coalesce(p_observed, 'null'),
-                  ',"passed":', case when p_passed is true then 'true' else 'false' end, '}');
+begin
+    return array[
+        (s.mode <> 'HALTED') is true,
+        (s.mode <> 'PAUSED') is true,
+        (s.trading_mode <> 'disabled') is true,
+        s.profile_active is true,
+        s.locked_until is null,
+        (coalesce(s.signal_age_bars, 0) <= s.signal_bars_max) is true,
+        (s.quote_age_s <= s.quote_age_max_s) is true,
+        (s.unknown_orders = 0) is true,
+        (s.breaks = 0) is true,
+        (s.open_entries = 0) is true,
+        (s.qty > 0) is true,
+        (s.qty <= s.order_qty_max) is true,
+        (s.notional_usd <= s.order_notional_max_usd) is true,
+        (abs(s.limit_price - s.reference_price) <= s.price_collar_pct * s.reference_price) is true,
+        (s.open_orders + 1 <= s.open_orders_max) is true,
+        (s.positions + 1 <= s.positions_max) is true,
+        (s.position_notional_usd + s.notional_usd <= s.position_notional_max_usd) is true,
+        (s.sector_exposure_usd + s.notional_usd <= s.sector_max_pct * s.owner_capital_usd) is true,
+        (s.gross_exposure_usd + s.notional_usd <= s.gross_max_pct * s.owner_capital_usd) is true,
+        (s.reserved_usd + s.used_usd + s.notional_usd <= s.capital_usd) is true,
+        (s.orders_last_minute + 1 <= s.orders_per_minute_max) is true,
+        (s.orders_last_day + 1 <= s.orders_per_day_max) is true,
+        (s.repeats + 1 <= s.repeats_max) is true,
+        (s.daily_loss_usd < s.daily_loss_max_pct * s.capital_usd) is true,
+        (s.drawdown_pct < s.drawdown_max_pct) is true,
+        (s.loss_streak < s.loss_streak_max) is true,
+        (not s.crosses_own_order) is true,
+        (s.entries_when_closed or s.entries_when_closed is not null and s.market_open) is true];
+end;
 $$;
 
--- Judge a snapshot. Pure. Every check is evaluated, in the order in which the first failure counts.
+-- The list of checks: each rule's name, limit, observed value and whether it passed. Pure. One formatted text,
+-- because building the list value by value takes five times as long; what is NULL leaves a gap that is filled.
 create function private.gate_checks(s private.gate_snapshot)
-    returns jsonb
+    returns json
     language plpgsql
     immutable
     set search_path = ''
 as $$
 declare
-    v_checks jsonb;
+    p boolean[] := private.gate_passes(s);
+    v_checks text;
 begin
-    v_checks := concat('[',
-        private.check_line('TRADING_HALTED', '"RUNNING"', '"' || s.mode || '"', s.mode <> 'HALTED'), ',',
-        private.check_line('TRADING_PAUSED', '"RUNNING"', '"' || s.mode || '"', s.mode <> 'PAUSED'), ',',
-        private.check_line('MODE_DISABLED', '"paper or live"', '"' || s.trading_mode || '"', s.trading_mode <> 'disabled'), ',',
-        private.check_line('PROFILE_INACTIVE', 'true', s.profile_active::text, s.profile_active), ',',
-        private.check_line('SYMBOL_LOCKED', '"not locked out"', to_char(s.locked_until at time zone 'UTC', '"\""YYYY-MM-DD"T"HH24:MI:SS"Z\""'), s.locked_until is null), ',',
-        private.check_line('SIGNAL_STALE', s.signal_bars_max::text, s.signal_age_bars::text,
-                           coalesce(s.signal_age_bars, 0) <= s.signal_bars_max), ',',
-        private.check_line('QUOTE_STALE', s.quote_age_max_s::text, s.quote_age_s::text, s.quote_age_s <= s.quote_age_max_s), ',',
-        private.check_line('ORDER_UNKNOWN', '0', s.unknown_orders::text, s.unknown_orders = 0), ',',
-        private.check_line('RECONCILIATION_BREAK', '0', s.breaks::text, s.breaks = 0), ',',
-        private.check_line('DUPLICATE_ORDER', '0', s.open_entries::text, s.open_entries = 0), ',',
-        private.check_line('STAGED_SIZE', coalesce(s.stage_fraction, 1)::text, s.qty::text, s.qty > 0), ',',
-        private.check_line('ORDER_QTY_MAX', s.order_qty_max::text, s.qty::text, s.qty <= s.order_qty_max), ',',
-        private.check_line('ORDER_NOTIONAL_MAX', s.order_notional_max_usd::text, s.notional_usd::text,
-                           s.notional_usd <= s.order_notional_max_usd), ',',
-        private.check_line('PRICE_COLLAR', s.price_collar_pct::text,
-                           round(abs(s.limit_price - s.reference_price) / s.reference_price, 6)::text,
-                           abs(s.limit_price - s.reference_price) <= s.price_collar_pct * s.reference_price), ',',
-        private.check_line('OPEN_ORDERS_MAX', s.open_orders_max::text, (s.open_orders + 1)::text, s.open_orders + 1 <= s.open_orders_max), ',',
-        private.check_line('POSITIONS_MAX', s.positions_max::text, (s.positions + 1)::text, s.positions + 1 <= s.positions_max), ',',
-        private.check_line('POSITION_LIMIT', s.position_notional_max_usd::text, (s.position_notional_usd + s.notional_usd)::text,
-                           s.position_notional_usd + s.notional_usd <= s.position_notional_max_usd), ',',
-        private.check_line('SECTOR_EXPOSURE', (s.sector_max_pct * s.owner_capital_usd)::text, (s.sector_exposure_usd + s.notional_usd)::text,
-                           s.sector_exposure_usd + s.notional_usd <= s.sector_max_pct * s.owner_capital_usd), ',',
-        private.check_line('GROSS_EXPOSURE', (s.gross_max_pct * s.owner_capital_usd)::text, (s.gross_exposure_usd + s.notional_usd)::text,
-                           s.gross_exposure_usd + s.notional_usd <= s.gross_max_pct * s.owner_capital_usd), ',',
-        private.check_line('CAPITAL_INSUFFICIENT', s.capital_usd::text, (s.reserved_usd + s.used_usd + s.notional_usd)::text,
-                           s.reserved_usd + s.used_usd + s.notional_usd <= s.capital_usd), ',',
-        private.check_line('ORDER_RATE', s.orders_per_minute_max::text, (s.orders_last_minute + 1)::text,
-                           s.orders_last_minute + 1 <= s.orders_per_minute_max), ',',
-        private.check_line('ORDER_RATE', s.orders_per_day_max::text, (s.orders_last_day + 1)::text,
-                           s.orders_last_day + 1 <= s.orders_per_day_max), ',',
-        private.check_line('REPEATED_EXECUTION', s.repeats_max::text, (s.repeats + 1)::text, s.repeats + 1 <= s.repeats_max), ',',
-        private.check_line('DAILY_LOSS', (s.daily_loss_max_pct * s.capital_usd)::text, s.daily_loss_usd::text,
-                           s.daily_loss_usd < s.daily_loss_max_pct * s.capital_usd), ',',
-        private.check_line('DRAWDOWN', s.drawdown_max_pct::text, s.drawdown_pct::text, s.drawdown_pct < s.drawdown_max_pct), ',',
-        private.check_line('LOSS_STREAK', s.loss_streak_max::text, s.loss_streak::text, s.loss_streak < s.loss_streak_max), ',',
-        private.check_line('WASH_TRADE', 'false', s.crosses_own_order::text, not s.crosses_own_order), ',',
-        private.check_line('MARKET_CLOSED', s.entries_when_closed::text, s.market_open::text,
-                           s.entries_when_closed or s.entries_when_closed is not null and s.market_open), ']')::jsonb;
+    v_checks := replace(format(
+        '[{"name":"TRADING_HALTED","limit":"RUNNING","observed":"%s","passed":%s},'
+        '{"name":"TRADING_PAUSED","limit":"RUNNING","observed":"%s","passed":%s},'
+        '{"name":"MODE_DISABLED","limit":"paper or live","observed":"%s","passed":%s},'
+        '{"name":"PROFILE_INACTIVE","limit":true,"observed":%s,"passed":%s},'
+        '{"name":"SYMBOL_LOCKED","limit":"not locked out","observed":%s,"passed":%s},'
+        '{"name":"SIGNAL_STALE","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"QUOTE_STALE","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"ORDER_UNKNOWN","limit":0,"observed":%s,"passed":%s},'
+        '{"name":"RECONCILIATION_BREAK","limit":0,"observed":%s,"passed":%s},'
+        '{"name":"DUPLICATE_ORDER","limit":0,"observed":%s,"passed":%s},'
+        '{"name":"STAGED_SIZE","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"ORDER_QTY_MAX","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"ORDER_NOTIONAL_MAX","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"PRICE_COLLAR","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"OPEN_ORDERS_MAX","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"POSITIONS_MAX","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"POSITION_LIMIT","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"SECTOR_EXPOSURE","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"GROSS_EXPOSURE","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"CAPITAL_INSUFFICIENT","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"ORDER_RATE","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"ORDER_RATE","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"REPEATED_EXECUTION","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"DAILY_LOSS","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"DRAWDOWN","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"LOSS_STREAK","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"WASH_TRADE","limit":false,"observed":%s,"passed":%s},'
+        '{"name":"MARKET_CLOSED","limit":%s,"observed":%s,"passed":%s}]',
+        s.mode, p[1]::text,
+        s.mode, p[2]::text,
+        s.trading_mode, p[3]::text,
+        s.profile_active::text, p[4]::text,
+        to_char(s.locked_until at time zone 'UTC', '"\""YYYY-MM-DD"T"HH24:MI:SS"Z\""'), p[5]::text,
+        s.signal_bars_max, s.signal_age_bars, p[6]::text,
+        s.quote_age_max_s, s.quote_age_s, p[7]::text,
+        s.unknown_orders, p[8]::text,
+        s.breaks, p[9]::text,
+        s.open_entries, p[10]::text,
+        coalesce(s.stage_fraction, 1), s.qty, p[11]::text,
+        s.order_qty_max, s.qty, p[12]::text,
+        s.order_notional_max_usd, s.notional_usd, p[13]::text,
+        s.price_collar_pct, round(abs(s.limit_price - s.reference_price) / s.reference_price, 6), p[14]::text,
+        s.open_orders_max, s.open_orders + 1, p[15]::text,
+        s.positions_max, s.positions + 1, p[16]::text,
+        s.position_notional_max_usd, s.position_notional_usd + s.notional_usd, p[17]::text,
+        s.sector_max_pct * s.owner_capital_usd, s.sector_exposure_usd + s.notional_usd, p[18]::text,
+        s.gross_max_pct * s.owner_capital_usd, s.gross_exposure_usd + s.notional_usd, p[19]::text,
+        s.capital_usd, s.reserved_usd + s.used_usd + s.notional_usd, p[20]::text,
+        s.orders_per_minute_max, s.orders_last_minute + 1, p[21]::text,
+        s.orders_per_day_max, s.orders_last_day + 1, p[22]::text,
+        s.repeats_max, s.repeats + 1, p[23]::text,
+        s.daily_loss_max_pct * s.capital_usd, s.daily_loss_usd, p[24]::text,
+        s.drawdown_max_pct, s.drawdown_pct, p[25]::text,
+        s.loss_streak_max, s.loss_streak, p[26]::text,
+        s.crosses_own_order::text, p[27]::text,
+        s.entries_when_closed::text, s.market_open::text, p[28]::text), '":,', '":null,');
     if s.overrides is not null then
-        v_checks := private.with_overrides(v_checks, s.overrides);
+        return private.with_overrides(v_checks::jsonb, s.overrides);
     end if;
     return v_checks;
 end;
@@ -2522,25 +2575,43 @@ $$;
 
 -- The checks with those passed that an admin has overridden; a limit that is not set stays unpassed.
 create function private.with_overrides(p_checks jsonb, p_overrides text[])
-    returns jsonb
+    returns json
     language sql
     immutable
     set search_path = ''
 as $$
-    select jsonb_agg(case when not (c.value ->> 'passed')::boolean and c.value ->> 'name' = any (p_overrides) and c.value -> 'limit' <> 'null'
-                          then c.value || '{"passed": true, "overridden": true}' else c.value end order by c.ordinality)
+    select json_agg(case when not (c.value ->> 'passed')::boolean and c.value ->> 'name' = any (p_overrides) and c.value -> 'limit' <> 'null'
+                         then c.value || '{"passed": true, "overridden": true}' else c.value end order by c.ordinality)
     from jsonb_array_elements(p_checks) with ordinality c;
 $$;
 
--- A denial in plain words; NULL when all checks passed.
-create or replace function private.gate_reason(p_checks jsonb)
+-- The code of the first check that failed, or NULL when all passed.
+create function private.gate_code(p_checks json)
     returns text
     language plpgsql
     immutable
     set search_path = ''
 as $$
 declare
-    v_failed jsonb := jsonb_path_query_first(p_checks, '$[*] ? (@.passed == false)');
+    v_failed jsonb;
+begin
+    if strpos(p_checks::text, '"passed":false') > 0 or strpos(p_checks::text, '"passed": false') > 0 then
+        v_failed := jsonb_path_query_first(p_checks::jsonb, '$[*] ? (@.passed == false)');
+        return case when v_failed -> 'limit' = 'null' then 'LIMIT_NOT_SET' else v_failed ->> 'name' end;
+    end if;
+    return null;
+end;
+$$;
+
+-- A denial in plain words; NULL when all checks passed.
+create function private.gate_reason(p_checks json)
+    returns text
+    language plpgsql
+    immutable
+    set search_path = ''
+as $$
+declare
+    v_failed jsonb := jsonb_path_query_first(p_checks::jsonb, '$[*] ? (@.passed == false)');
     v_over text;
 begin
     if v_failed is null then
@@ -2788,37 +2859,42 @@ create function private.read_entries(p_requests jsonb, p_shard text, out request
     set plan_cache_mode = force_generic_plan
 as $$
 begin
-    if jsonb_typeof(p_requests) is distinct from 'array' then
+    if jsonb_typeof(p_requests) is distinct from 'array'
+       or exists (select 1 from jsonb_array_elements(p_requests) e where jsonb_typeof(e.value) <> 'object') then
         error := 'p_requests must be an array of entry requests.';
         return;
     end if;
-    select array_agg(case when e.error is null then row(r.position, (r.p ->> 'id')::uuid, f.id, r.p ->> 'symbol',
-               (r.p ->> 'side')::public.order_side, (r.p ->> 'qty')::numeric, (r.p ->> 'limit_price')::numeric,
-               (r.p ->> 'reference_price')::numeric, (r.p ->> 'stop_loss_price')::numeric, (r.p ->> 'take_profit_price')::numeric,
-               r.p ->> 'time_in_force', (r.p ->> 'market_at')::timestamptz, (r.p ->> 'quote_at')::timestamptz,
-               (r.p ->> 'market_open')::boolean, nullif(r.p -> 'signal', 'null'))::private.entry_request end),
-           (array_agg(format('Entry request %s: %s.', coalesce(left(r.p ->> 'id', 60), '(no id)'), e.error)) filter (where e.error is not null))[1]
+    select array_agg(case when e.error is null then row(r.position, r.id, f.id, r.symbol, r.side, r.qty, r.limit_price, r.reference_price,
+               r.stop_loss_price, r.take_profit_price, r.time_in_force, r.market_at, r.quote_at, r.market_open,
+               r.signal)::private.entry_request end),
+           (array_agg(format('Entry request %s: %s.', coalesce(left(r.id, 60), '(no id)'), e.error) order by r.position) filter (where e.error is not null))[1]
       into requests, error
-    from jsonb_array_elements(p_requests) with ordinality as r (p, position)
-    left join public.profiles f on f.id = private.as_uuid(r.p ->> 'profile_id') and f.shard = p_shard
+    from rows from (jsonb_to_recordset(p_requests) as (
+             id text, profile_id text, symbol text, side text, qty text, limit_price text, reference_price text, stop_loss_price text,
+             take_profit_price text, time_in_force text, market_at text, quote_at text, market_open text, signal jsonb))
+         with ordinality as r (id, profile_id, symbol, side, qty, limit_price, reference_price, stop_loss_price, take_profit_price,
+                               time_in_force, market_at, quote_at, market_open, signal, position)
+    left join public.profiles f on f.id = private.as_uuid(r.profile_id) and f.shard = p_shard
     cross join lateral (select case
-        when private.as_uuid(r.p ->> 'id') is null then 'id must be a uuid'
-        when f.id is null then format('profile %s does not exist in shard %s', left(r.p ->> 'profile_id', 60), p_shard)
-        when not coalesce(r.p ->> 'symbol' = any (f.symbols), false)
-            then format('symbol %s is not one of the profile''s symbols (%s)', left(r.p ->> 'symbol', 60), array_to_string(f.symbols, ', '))
-        when coalesce(r.p ->> 'side', '') not in ('buy', 'sell') then 'side must be buy or sell'
-        when coalesce(private.positive(r.p ->> 'qty'), 1e9) >= 1e9 then 'qty must be a number above 0 and below 1,000,000,000'
-        when coalesce(private.positive(r.p ->> 'limit_price'), 1e6) >= 1e6 then 'limit_price must be a number above 0 and below 1,000,000'
-        when coalesce(private.positive(r.p ->> 'reference_price'), 1e6) >= 1e6 then 'reference_price must be a number above 0 and below 1,000,000'
-        when coalesce(private.positive(coalesce(r.p ->> 'stop_loss_price', '1')), 1e6) >= 1e6 then 'stop_loss_price must be a number above 0 and below 1,000,000'
-        when coalesce(private.positive(coalesce(r.p ->> 'take_profit_price', '1')), 1e6) >= 1e6 then 'take_profit_price must be a number above 0 and below 1,000,000'
-        when not private.is_time(r.p ->> 'market_at') then 'market_at must be a time such as 2026-01-05T15:00:00Z'
-        when not coalesce(private.is_time(r.p ->> 'quote_at'), true) then 'quote_at must be a time, or absent when it is not known'
-        when coalesce(r.p ->> 'market_open', 'true') not in ('true', 'false') then 'market_open must be true or false'
-        when coalesce(r.p ->> 'time_in_force', 'gtc') not in ('day', 'gtc') then 'time_in_force must be day or gtc'
-        when coalesce(jsonb_typeof(r.p -> 'signal'), 'null') not in ('object', 'null') then 'signal must be an object'
-        when jsonb_typeof(r.p -> 'signal') = 'object' and not private.is_time(r.p #>> '{signal,bar_at}') then 'signal.bar_at must be a time'
-        when coalesce(r.p #>> '{signal,strength}', '0') !~ '^-?[0-9]{1,15}(\.[0-9]{1,30})?$' then 'signal.strength must be a number'
+        when private.as_uuid(r.id) is null then 'id must be a uuid'
+        when f.id is null then format('profile %s does not exist in shard %s', left(r.profile_id, 60), p_shard)
+        when not coalesce(r.symbol = any (f.symbols), false)
+            then format('symbol %s is not one of the profile''s symbols (%s)', left(r.symbol, 60), array_to_string(f.symbols, ', '))
+        when coalesce(r.side, '') not in ('buy', 'sell') then 'side must be buy or sell'
+        when coalesce(private.positive(r.qty), 1e9) >= 1e9 then 'qty must be a number above 0 and below 1,000,000,000'
+        when coalesce(private.positive(r.limit_price), 1e6) >= 1e6 then 'limit_price must be a number above 0 and below 1,000,000'
+        when coalesce(private.positive(r.reference_price), 1e6) >= 1e6 then 'reference_price must be a number above 0 and below 1,000,000'
+        when r.stop_loss_price is not null and coalesce(private.positive(r.stop_loss_price), 1e6) >= 1e6
+            then 'stop_loss_price must be a number above 0 and below 1,000,000'
+        when r.take_profit_price is not null and coalesce(private.positive(r.take_profit_price), 1e6) >= 1e6
+            then 'take_profit_price must be a number above 0 and below 1,000,000'
+        when private.is_time(r.market_at) is not true then 'market_at must be a time such as 2026-01-05T15:00:00Z'
+        when private.is_time(r.quote_at) is false then 'quote_at must be a time, or absent when it is not known'
+        when coalesce(r.market_open, 'true') not in ('true', 'false') then 'market_open must be true or false'
+        when coalesce(r.time_in_force, 'gtc') not in ('day', 'gtc') then 'time_in_force must be day or gtc'
+        when r.signal is not null and jsonb_typeof(r.signal) <> 'object' then 'signal must be an object'
+        when r.signal is not null and private.is_time(r.signal ->> 'bar_at') is not true then 'signal.bar_at must be a time'
+        when coalesce(r.signal ->> 'strength', '0') !~ '^-?[0-9]{1,15}(\.[0-9]{1,30})?$' then 'signal.strength must be a number'
         end as error) e;
 end;
 $$;
@@ -2889,7 +2965,7 @@ begin
     ), noted_decisions as (
         insert into public.decision_log (order_id, owner_id, profile_id, symbol, side, outcome, code, checks, inputs,
                                          config_version, market_at, created_at)
-        select d.id, d.owner_id, d.profile_id, d.symbol, d.side, d.state, d.code, d.checks, to_jsonb(d.snapshot),
+        select d.id, d.owner_id, d.profile_id, d.symbol, d.side, d.state, d.code, d.checks, row_to_json(d.snapshot),
                p_risk.version, d.market_at, v_now
         from decided d
     ), noted_approvals as (
@@ -2979,7 +3055,7 @@ $$;
 -- signal and quote and the market's state are those of the request: the approval's own expiry bounds them,
 -- and its limit price binds. The caller holds the locks of its owner and capital.
 create function private.gate_again(o public.orders)
-    returns jsonb
+    returns json
     language plpgsql
     volatile
     security definer
@@ -2987,9 +3063,9 @@ create function private.gate_again(o public.orders)
 as $$
 declare
     v_risk public.risk_configs := private.active_risk_config();
-    v_then jsonb := (select d.inputs from public.decision_log d where d.order_id = o.id order by d.id limit 1);
+    v_then json := (select d.inputs from public.decision_log d where d.order_id = o.id order by d.id limit 1);
     s private.gate_snapshot;
-    v_checks jsonb;
+    v_checks json;
 begin
     select g.snapshot into s from private.gate_snapshots(array[row(1, o.id, o.profile_id, o.symbol, o.side, o.qty, o.limit_price,
         o.reference_price, o.stop_loss_price, o.take_profit_price, o.time_in_force, o.market_at, null, null, null)::private.entry_request],
@@ -3006,7 +3082,7 @@ begin
                                      market_at, created_at)
     values (o.id, o.owner_id, o.profile_id, o.symbol, o.side,
             case when private.gate_code(v_checks) is null then 'ready' else 'denied' end::public.order_state,
-            private.gate_code(v_checks), v_checks, to_jsonb(s), v_risk.version, o.market_at, clock_timestamp());
+            private.gate_code(v_checks), v_checks, row_to_json(s), v_risk.version, o.market_at, clock_timestamp());
     return v_checks;
 end;
 $$;
