@@ -100,6 +100,7 @@ async def ledger(request: web.Request) -> web.Response:
     return json_response(
         {
             "ok": not problems,
+            "now": utc(exchange.ledger.clock.time(exchange.market.calendar)),
             "problems": problems,
             "cash": plain(exchange.account.cash),
             "positions": {held.symbol: plain(held.qty) for held in exchange.account.positions.values()},

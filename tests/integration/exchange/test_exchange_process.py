@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,47 +15,7 @@ import pytest
 import requests
 from alpaca.trading.client import TradingClient
 
-TOKEN = {"X-Sim-Token": "admin"}
-KEYS = {"APCA-API-KEY-ID": "PKTEST", "APCA-API-SECRET-KEY": "secret"}
-
-
-class Process:
-    """`python -m local.exchange` with its own home."""
-
-    def __init__(self, home: Path, **environment: str) -> None:
-        self.home = home
-        settings = {"LOCAL_HOME": str(home), "EXCHANGE_PORT": "0", "EXCHANGE_ADMIN_TOKEN": "admin"}
-        keys = {"ALPACA_API_KEY": "PKTEST", "ALPACA_SECRET_KEY": "secret"}
-        self.popen = subprocess.Popen(
-            [sys.executable, "-m", "local.exchange"],
-            env={**os.environ, **settings, **keys, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def wait_until_listening(self) -> Process:
-        assert self.popen.stdout is not None
-        for line in self.popen.stdout:
-            if line.startswith("listening on "):
-                self.url = line.split()[-1]
-                return self
-        raise AssertionError(f"it did not start: {self.ended()[1]}")
-
-    def ended(self) -> tuple[int, str]:
-        """Wait for the end; return the exit code and what was said on stderr."""
-        _, said = self.popen.communicate(timeout=20)
-        return self.popen.returncode, said
-
-    def sim(self, path: str, **body: object) -> dict[str, object]:
-        url = f"{self.url}/_sim/{path}"
-        answer = requests.request("POST" if body else "GET", url, headers=TOKEN, json=body or None, timeout=10)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
-
-    def kill(self) -> None:
-        self.popen.kill()
-        self.popen.wait()
+from tests.integration.exchange.process import KEYS, Process
 
 
 @pytest.fixture
@@ -72,11 +29,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 
     yield begin
     for process in started:
-        if process.popen.poll() is None:
-            process.kill()
-        for pipe in (process.popen.stdout, process.popen.stderr):
-            if pipe is not None:
-                pipe.close()
+        process.end()
 
 
 class TestStart:

@@ -124,7 +124,7 @@ def expired(exchange: Exchange) -> Order:
 
 def expired_with_a_part(exchange: Exchange) -> Order:
     order = partly(exchange, limit(opened(exchange), limit_price="200"))
-    exchange.throttle = lambda _, qty: Decimal(0)
+    exchange.throttle = lambda *_: Decimal(0)
     exchange.step_to_close()
     return order
 
