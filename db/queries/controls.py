@@ -18,6 +18,8 @@ CONTROL_EVENT_COLUMNS: Columns = {
     "changed_at": "time",
     "entries_canceled": "number",
     "entries_in_flight": "number",
+    "ended_at": "time",
+    "duration_s": "number",
 }
 PAUSE_COLUMNS: Columns = {"started_at": "time", "ended_at": "time", "reason": "text"}
 
@@ -27,12 +29,12 @@ def control_history(client: Client, limit: int = 200) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame with at most `limit` rows; columns CONTROL_EVENT_COLUMNS, `changed_at` database time;
-    empty when nothing was ever changed.
+    DataFrame with at most `limit` rows; columns CONTROL_EVENT_COLUMNS, times are the database's; `duration_s`
+    how many seconds what was set lasted, `ended_at` NaT while it goes on; empty when nothing was ever changed.
     """
     columns = ",".join(CONTROL_EVENT_COLUMNS)
     request = (
-        client.table("trading_control_events").select(columns).order("changed_at", desc=True).order("id", desc=True)
+        client.table("trading_control_history").select(columns).order("changed_at", desc=True).order("id", desc=True)
     )
     return frame(rows(request.limit(limit)), CONTROL_EVENT_COLUMNS)
 

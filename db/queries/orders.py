@@ -1,13 +1,14 @@
 """Orders, their events, and the gate's decisions about them."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from supabase import Client
 
 from db.queries._frames import Columns, Request, all_rows, frame, rows
+from db.queries._pages import Cursor, Page, all_pages, rows_by_key
 
 ORDER_COLUMNS: Columns = {
     "id": "text",
@@ -49,7 +50,6 @@ EVENT_COLUMNS: Columns = {
     "at": "time",
 }
 CHECK_COLUMNS: Columns = {"name": "text", "limit": "text", "observed": "text", "passed": "flag"}
-EXPORT_ROWS_MAX = 50_000
 
 _SELECTED = ",".join(name for name in ORDER_COLUMNS if name != "profile_name") + ",profile:profiles(name)"
 
@@ -65,22 +65,6 @@ class OrderFilters:
 
 
 @dataclass(frozen=True)
-class Cursor:
-    """The last row of a page: the next page starts behind it."""
-
-    created_at: datetime
-    id: str
-
-
-@dataclass(frozen=True)
-class OrderPage:
-    """One page of orders and where the next one starts; None on the last."""
-
-    orders: pd.DataFrame
-    next: Cursor | None
-
-
-@dataclass(frozen=True)
 class Decision:
     """What the gate judged about one order. `checks`: columns CHECK_COLUMNS, in order of judgement."""
 
@@ -91,36 +75,21 @@ class Decision:
     created_at: pd.Timestamp
 
 
-def orders_page(client: Client, filters: OrderFilters, after: Cursor | None = None, size: int = 100) -> OrderPage:
+def orders_page(client: Client, filters: OrderFilters, after: Cursor | None = None, size: int = 100) -> Page:
     """Return one page of orders, the newest first.
-
-    The page is found by key, not by counting rows, so the last page costs what the first one does.
 
     Returns
     -------
-    OrderPage; `orders` has at most `size` rows and columns ORDER_COLUMNS; `market_at` and
-    `broker_updated_at` are market times, the other times the database's; empty when nothing matches.
+    Page; `found` has at most `size` rows and columns ORDER_COLUMNS; `market_at` and `broker_updated_at` are
+    market times, the other times the database's; empty when nothing matches.
     """
-    request = _filtered(client, filters)
-    if after:
-        at = after.created_at.isoformat()
-        request = request.or_(f'created_at.lt."{at}",and(created_at.eq."{at}",id.gt.{after.id})')
-    found = rows(request.limit(size + 1))
-    page = frame(found[:size], ORDER_COLUMNS)
-    if len(found) <= size:
-        return OrderPage(page, None)
-    last = page.iloc[-1]
-    return OrderPage(page, Cursor(last["created_at"].to_pydatetime(), last["id"]))
+    found, following = rows_by_key(_filtered(client, filters), "created_at", after, size)
+    return Page(frame(found, ORDER_COLUMNS), following)
 
 
 def orders_for_export(client: Client, filters: OrderFilters) -> pd.DataFrame:
-    """Return all orders that match, the newest first, at most EXPORT_ROWS_MAX; columns ORDER_COLUMNS."""
-    pages: list[pd.DataFrame] = []
-    page = orders_page(client, filters, size=999)
-    while page.next and len(pages) * 999 < EXPORT_ROWS_MAX:
-        pages.append(page.orders)
-        page = orders_page(client, filters, after=page.next, size=999)
-    return pd.concat([*pages, page.orders], ignore_index=True)
+    """Return all orders that match, the newest first; columns ORDER_COLUMNS."""
+    return all_pages(partial(orders_page, client, filters))
 
 
 def order_by_id(client: Client, order_id: str) -> pd.DataFrame:
@@ -154,7 +123,7 @@ def decision(client: Client, order_id: str) -> Decision | None:
 
 def latest_denials(client: Client, limit: int = 8) -> pd.DataFrame:
     """Return the entries that the gate refused last, the newest first; columns ORDER_COLUMNS."""
-    return frame(rows(_filtered(client, OrderFilters(states=("denied",))).limit(limit)), ORDER_COLUMNS)
+    return orders_page(client, OrderFilters(states=("denied",)), size=limit).found
 
 
 def _filtered(client: Client, filters: OrderFilters) -> Request:
@@ -164,7 +133,7 @@ def _filtered(client: Client, filters: OrderFilters) -> Request:
     for column, values in wanted.items():
         if values:
             request = request.in_(column, list(values))
-    return request.order("created_at", desc=True).order("id")
+    return request
 
 
 def _as_text(value: object) -> str:

@@ -312,16 +312,19 @@ $$;
 -- Why a person has to approve an entry that passed every check; empty when nobody has to. Pure.
 create function private.approval_reasons(p_config jsonb, s private.gate_snapshot)
     returns text[]
-    language sql
+    language plpgsql
     immutable
     set search_path = ''
 as $$
-    select array_remove(array[
+declare
+    v_rules jsonb := p_config -> 'operator_approval';
+begin
+    return array_remove(array[
         case when private.requires_approval(p_config, s.trading_mode) then 'mode' end,
-        case when s.notional_usd >= (a.rules ->> 'notional_above_usd')::numeric then 'notional' end,
-        case when (a.rules ->> 'first_trade_in_symbol')::boolean and s.first_trade then 'first_trade' end,
-        case when (a.rules ->> 'off_hours')::boolean and not coalesce(s.market_open, false) then 'off_hours' end,
-        case when s.loss_streak >= (a.rules ->> 'after_loss_streak')::int then 'loss_streak' end,
-        case when s.staged then 'staged_resume' end], null)
-    from (select p_config -> 'operator_approval' as rules) a;
+        case when s.notional_usd >= (v_rules ->> 'notional_above_usd')::numeric then 'notional' end,
+        case when (v_rules ->> 'first_trade_in_symbol')::boolean and s.first_trade then 'first_trade' end,
+        case when (v_rules ->> 'off_hours')::boolean and not coalesce(s.market_open, false) then 'off_hours' end,
+        case when s.loss_streak >= (v_rules ->> 'after_loss_streak')::int then 'loss_streak' end,
+        case when s.staged then 'staged_resume' end], null);
+end;
 $$;

@@ -1,0 +1,54 @@
+"""Pages of long lists, found by key and not by counting rows: the last page costs what the first one does."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from db.queries._frames import Request, rows
+
+EXPORT_ROWS_MAX = 50_000
+_EXPORT_PAGE_ROWS = 999  # and one more to see whether there is another page: as many as Supabase answers at once
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The last row of a page: the next page starts behind it."""
+
+    at: datetime
+    id: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list and where the next one starts; None on the last."""
+
+    found: pd.DataFrame
+    next: Cursor | None
+
+
+def rows_by_key(
+    request: Request, column: str, after: Cursor | None, size: int
+) -> tuple[list[dict[str, Any]], Cursor | None]:
+    """Return at most `size` rows, the latest in `column` first, and where the next page starts."""
+    request = request.order(column, desc=True).order("id")
+    if after:
+        at = after.at.isoformat()
+        request = request.or_(f'{column}.lt."{at}",and({column}.eq."{at}",id.gt.{after.id})')
+    found = rows(request.limit(size + 1))
+    if len(found) <= size:
+        return found, None
+    last = found[size - 1]
+    return found[:size], Cursor(datetime.fromisoformat(last[column]), str(last["id"]))
+
+
+def all_pages(page: Callable[[Cursor | None, int], Page]) -> pd.DataFrame:
+    """Return every row of a list, at most EXPORT_ROWS_MAX; `page` gives the one behind a cursor, of a size."""
+    read = page(None, _EXPORT_PAGE_ROWS)
+    pages = [read.found]
+    while read.next and len(pages) * _EXPORT_PAGE_ROWS < EXPORT_ROWS_MAX:
+        read = page(read.next, _EXPORT_PAGE_ROWS)
+        pages.append(read.found)
+    return pd.concat(pages, ignore_index=True)
