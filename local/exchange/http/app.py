@@ -6,7 +6,18 @@ import asyncio
 
 from aiohttp import web
 
-from local.exchange.http import account, market_data, middleware, orders, positions, reference, sim, sim_faults, stream
+from local.exchange.http import (
+    account,
+    data_routes,
+    market_data,
+    middleware,
+    orders,
+    positions,
+    reference,
+    sim,
+    sim_faults,
+    stream,
+)
 from local.exchange.http.faults import FaultSwitch
 from local.exchange.http.keys import (
     ACCESS,
@@ -94,6 +105,7 @@ def create_app(exchange: Exchange, access: Access) -> web.Application:
     app.on_shutdown.append(app[LISTENERS].close)
     app.on_cleanup.append(_close_accounts)
     app.add_routes(ROUTES)
+    data_routes.add_to(app)
     return app
 
 

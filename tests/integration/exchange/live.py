@@ -25,8 +25,16 @@ KEY_ID, SECRET_KEY, ADMIN_TOKEN = "PKTEST", "secret", "admin"
 class LiveExchange:
     """One exchange served by its own thread, with clients and the simulator's controls."""
 
-    def __init__(self, folder: Path, tape: Tape, *, start: date, rate_limit: int) -> None:
-        self._access = Access(KEY_ID, SECRET_KEY, ADMIN_TOKEN, rate_limit)
+    def __init__(
+        self,
+        folder: Path,
+        tape: Tape,
+        *,
+        start: date = date(2007, 1, 3),
+        rate_limit: int = 0,
+        admin_token: str | None = ADMIN_TOKEN,
+    ) -> None:
+        self._access = Access(KEY_ID, SECRET_KEY, admin_token, rate_limit)
         self._open = lambda: open_exchange(
             folder / "ledger.sqlite", tape, Birth(seed=7, start=start), FillProfile.IDEAL
         )

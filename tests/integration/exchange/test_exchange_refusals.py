@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.integration.exchange.live import LiveExchange
 
 LIMIT = {"type": "limit"}
 BRACKET = {"order_class": "bracket"}
+SHORT = {"symbol": "AAPL", "qty": "1", "side": "sell", "type": "market", "time_in_force": "day"}
 EXITS = {"take_profit": {"limit_price": "120"}, "stop_loss": {"stop_price": "60"}}
 
 
@@ -182,6 +184,103 @@ class TestOrderThatTheAccountMayNotPlace:
             "message": "potential wash trade detected. use complex orders",
             "reject_reason": "opposite side market/stop order exists",
         }
+
+    @pytest.mark.parametrize(
+        ("resting", "sent", "prices"),
+        [
+            # held ten shares; a limit to sell them rests, and a purchase would meet it
+            (("sell", "100"), ("buy", "100"), ("100", "100")),
+            (("sell", "100"), ("buy", "101"), ("101", "100")),
+            (("buy", "50"), ("sell", "50"), ("50", "50")),
+        ],
+    )
+    def test_states_both_prices_when_two_limits_would_meet(
+        self, holding: LiveExchange, resting: tuple[str, str], sent: tuple[str, str], prices: tuple[str, str]
+    ) -> None:
+        first = holding.order(side=resting[0], type="limit", limit_price=resting[1], qty="2").json()
+
+        answer = holding.order(side=sent[0], type="limit", limit_price=sent[1], qty="2")
+
+        reasons = {
+            "sell": "sell order exists, buy limit price should be less than existing sell limit price",
+            "buy": "buy order exists, sell limit price should be greater than existing buy limit price",
+        }
+        assert answer.status_code == 403
+        assert answer.json() == {
+            "code": 40310000,
+            "message": "potential wash trade detected. use complex orders",
+            "existing_order_id": first["id"],
+            "buy_limit_price": prices[0],
+            "sell_limit_price": prices[1],
+            "reject_reason": reasons[resting[0]],
+        }
+
+    def test_lets_two_limits_rest_when_they_cannot_meet(self, holding: LiveExchange) -> None:
+        answers = [
+            holding.order(side="sell", type="limit", limit_price="100", qty="2"),
+            holding.order(side="buy", type="limit", limit_price="99", qty="2"),
+        ]
+
+        assert [answer.status_code for answer in answers] == [200, 200]
+
+    def test_refuses_a_purchase_when_a_stop_rests_and_lets_it_through_when_the_stop_is_of_a_group(
+        self, holding: LiveExchange
+    ) -> None:
+        stop = holding.order(side="sell", type="stop", stop_price="60").json()
+        beside_a_stop = holding.order()
+        holding.trading.cancel_order_by_id(stop["id"])
+        exits = {"take_profit": {"limit_price": "120"}, "stop_loss": {"stop_price": "60"}}
+        holding.order(side="sell", type="limit", order_class="oco", **exits)
+
+        assert beside_a_stop.json()["reject_reason"] == "opposite side market/stop order exists"
+        assert holding.order().status_code == 200
+
+    @pytest.mark.parametrize(
+        ("controls", "fields", "status", "body"),
+        [
+            (
+                {"not_shortable": ["AAPL"]},
+                {},
+                422,
+                {"code": 42210000, "message": 'asset "AAPL" cannot be sold short'},
+            ),
+            (
+                {"hard_to_borrow": ["AAPL"]},
+                {"time_in_force": "gtc"},
+                403,
+                {"code": 40310000, "message": "only day orders are allowed for hard-to-borrow asset AAPL"},
+            ),
+        ],
+    )
+    def test_refuses_a_short_when_the_asset_has_none_to_lend(
+        self, live: LiveExchange, controls: dict[str, Any], fields: dict[str, Any], status: int, body: dict[str, Any]
+    ) -> None:
+        live.sim("PATCH", "account", **controls)
+
+        answer = live.order(side="sell", **fields)
+
+        assert (answer.status_code, answer.json()) == (status, body)
+
+    def test_refuses_a_short_when_the_account_is_too_small(self, live: LiveExchange) -> None:
+        live.sim("POST", "accounts", key_id="PKSMALL", secret_key="s", cash="1999")
+        headers = {"APCA-API-KEY-ID": "PKSMALL", "APCA-API-SECRET-KEY": "s"}
+
+        answer = live.send("POST", "/v2/orders", json=SHORT, headers=headers)
+
+        assert (answer.status_code, answer.json()["message"]) == (403, "account is not allowed to short")
+
+    @pytest.mark.parametrize(("phase", "basis"), [("open", "ask"), ("pre_open", "middle")])
+    def test_counts_a_purchase_at_the_price_of_the_hour(
+        self, closed_market: LiveExchange, phase: str, basis: str
+    ) -> None:
+        closed_market.step(to=phase)
+        quote = closed_market.send("GET", "/v2/stocks/quotes/latest?symbols=AAPL").json()["quotes"]["AAPL"]
+        ask, bid = (Decimal(str(quote[side])) for side in ("ap", "bp"))
+
+        answer = closed_market.order(qty="10000")
+
+        price = {"ask": ask, "middle": (ask + bid) / 2}[basis]
+        assert Decimal(answer.json()["cost_basis"]) == 10_000 * price
 
     def test_refuses_a_bracket_when_it_would_close(self, holding: LiveExchange) -> None:
         exits = {"take_profit": {"limit_price": "60"}, "stop_loss": {"stop_price": "120"}}
