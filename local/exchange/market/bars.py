@@ -1,22 +1,24 @@
-"""Bars of any timeframe: daily ones are real, shorter ones come from the synthetic path."""
+"""Bars of any timeframe: daily ones of shares are real, shorter ones come from the synthetic path."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from itertools import groupby
+from zoneinfo import ZoneInfo
 
 from local.exchange.market.calendar import NEW_YORK, PRE_OPEN, Moment
+from local.exchange.market.intraday import MINUTE, MINUTES, PRINTS
 from local.exchange.market.market import Market
-from local.exchange.market.path import CENT
-from local.exchange.market.tape import Tape
+from local.exchange.market.tape import CENT, Tape
 
 DAYS_CACHED = 20_000  # the whole tape has 12,000 daily bars
 PRICE_STEP = Decimal("0.0001")
+ONE = Decimal(1)
 _TIMEFRAME = re.compile(r"(\d+)(Min|T|Hour|H|Day|D|Week|W|Month|M)")
 _UNITS = {"T": "Min", "H": "Hour", "D": "Day", "W": "Week", "M": "Month"}
 _LIMITS = {"Min": 59, "Hour": 23, "Day": 1, "Week": 1, "Month": 12}
@@ -45,30 +47,38 @@ class Timeframe:
         return self.unit in ("Min", "Hour")
 
     @property
-    def is_simulated(self) -> bool:
-        """Tell whether the five-minute tape can form this bar."""
-        return self.unit != "Min" or self.amount % 5 == 0
+    def is_fine(self) -> bool:
+        """Tell whether the bar needs to know what happens inside a tick."""
+        return self.unit == "Min" and self.amount % MINUTES != 0
+
+    @property
+    def length(self) -> timedelta:
+        """The length of an intraday bar."""
+        return timedelta(**{"minutes" if self.unit == "Min" else "hours": self.amount})
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar; `at` is its start (aware), prices in US dollars, volume in shares."""
+    """One bar; `at` is its start (aware), prices in US dollars, volume in shares or coins."""
 
     at: datetime
     open: Decimal
     high: Decimal
     low: Decimal
     close: Decimal
-    volume: int
+    volume: int | Decimal
     trades: int
     vwap: Decimal
 
-    def split_by(self, ratio: int) -> Bar:
-        """Return the bar in the shares of after a split of `ratio` new for one old."""
-        if ratio == 1:
+    def adjusted(self, ratio: int, factor: Decimal = ONE) -> Bar:
+        """Return the bar in the shares of after a split of `ratio` new for one old.
+
+        `factor` takes dividends out of the prices besides.
+        """
+        if ratio == 1 and factor == 1:
             return self
         prices = {
-            name: (getattr(self, name) / ratio).quantize(PRICE_STEP)
+            name: (getattr(self, name) * factor / ratio).quantize(PRICE_STEP)
             for name in ("open", "high", "low", "close", "vwap")
         }
         return replace(self, volume=self.volume * ratio, **prices)
@@ -83,30 +93,37 @@ def bars(
     start: datetime,
     end: datetime,
     split_adjusted: bool,
+    dividend_adjusted: bool = False,
 ) -> Iterator[Bar]:
-    """Yield the bars that begin between `start` and `end`, oldest first, nothing after `now`.
+    """Iterate over a share's bars that begin between `start` and `end`, oldest first, nothing after `now`.
 
-    The bar that `now` lies in is formed from what has traded so far.
+    The bar that `now` lies in is formed from what has traded so far; adjustments are for what
+    happened until `now`.
     """
-    source = _intraday(market, symbol, timeframe, now, start, end)
-    if not timeframe.is_intraday:
-        source = _grouped(_daily(market, symbol, timeframe, now, start, end), timeframe)
+    find = _intraday if timeframe.is_intraday else _daily
+    found = find(market, symbol, timeframe, now, start, end)
+    if split_adjusted or dividend_adjusted:
+        found = _adjusted(found, market.tape, symbol, _last_opened(now), split_adjusted, dividend_adjusted)
+    source = found if timeframe.is_intraday else grouped(found, timeframe)
+    return (bar for _, bar in source if start <= bar.at <= end)
+
+
+def _adjusted(
+    source: Iterable[tuple[int, Bar]], tape: Tape, symbol: str, until: int, splits: bool, dividends: bool
+) -> Iterator[tuple[int, Bar]]:
     for session, bar in source:
-        if not start <= bar.at <= end:
-            continue
-        if split_adjusted:
-            ratio = market.tape.splits_between(symbol, after=session, until=_last_opened(now))
-            bar = bar.split_by(ratio)
-        yield bar
+        ratio = tape.splits_between(symbol, after=session, until=until) if splits else 1
+        factor = tape.dividends_between(symbol, after=session, until=until) if dividends else ONE
+        yield session, bar.adjusted(ratio, factor)
 
 
 def latest_bar(market: Market, symbol: str, now: Moment) -> Bar | None:
-    """Return the last complete five-minute bar, if the symbol has traded at all."""
+    """Return a share's last complete minute, if it has traded at all."""
     session = now.session if now.tick > 0 else now.session - 1
     if session < market.tape.first_session(symbol):
         return None
     tick = now.tick if now.tick > 0 else market.calendar[session].last_tick
-    return _five_minutes(market, symbol, session, tick - 1)
+    return _minute(market, symbol, session, tick * MINUTES - 1)
 
 
 def daily_bar(market: Market, symbol: str, session: int, now: Moment) -> Bar | None:
@@ -118,7 +135,7 @@ def daily_bar(market: Market, symbol: str, session: int, now: Moment) -> Bar | N
     if ticks == day.last_tick and not market.is_shocked(symbol, session):
         return _real_day(market.tape, symbol, session)
     parts = [_five_minutes(market, symbol, session, tick) for tick in range(ticks)]
-    return _merge(_midnight(day.date), parts)
+    return merge(_midnight(day.date), parts)
 
 
 @lru_cache(DAYS_CACHED)
@@ -134,7 +151,7 @@ def _real_day(tape: Tape, symbol: str, session: int) -> Bar | None:
         low=real.low,
         close=real.close,
         volume=real.volume,
-        trades=_trades(real.volume),
+        trades=tape.calendar[session].last_tick * MINUTES * PRINTS if real.volume else 0,
         vwap=middle.quantize(PRICE_STEP),
     )
 
@@ -154,14 +171,21 @@ def _daily(
 def _intraday(
     market: Market, symbol: str, timeframe: Timeframe, now: Moment, start: datetime, end: datetime
 ) -> Iterator[tuple[int, Bar]]:
-    length = timedelta(**{"minutes" if timeframe.unit == "Min" else "hours": timeframe.amount})
     for session in _sessions(market, symbol, now, start, end):
         day = market.calendar[session]
         ticks = day.last_tick if session < now.session else max(0, now.tick)
-        midnight = _midnight(day.date)
-        parts = [_five_minutes(market, symbol, session, tick) for tick in range(ticks)]
-        for bucket, group in groupby(parts, key=lambda bar: (bar.at - midnight) // length):
-            yield session, _merge(midnight + bucket * length, list(group))
+        if timeframe.is_fine:
+            parts = [_minute(market, symbol, session, minute) for minute in range(ticks * MINUTES)]
+        else:
+            parts = [_five_minutes(market, symbol, session, tick) for tick in range(ticks)]
+        for bar in in_buckets(parts, _midnight(day.date), timeframe.length):
+            yield session, bar
+
+
+def in_buckets(parts: Iterable[Bar], midnight: datetime, length: timedelta) -> Iterator[Bar]:
+    """Yield bars of `length`, counted from midnight, made of shorter ones."""
+    for bucket, group in groupby(parts, key=lambda bar: (bar.at - midnight) // length):
+        yield merge(midnight + bucket * length, list(group))
 
 
 def _sessions(market: Market, symbol: str, now: Moment, start: datetime, end: datetime) -> range:
@@ -170,13 +194,16 @@ def _sessions(market: Market, symbol: str, now: Moment, start: datetime, end: da
     return range(max(first, market.tape.first_session(symbol)), min(last, now.session) + 1)
 
 
-def _grouped(daily: Iterable[tuple[int, Bar]], timeframe: Timeframe) -> Iterator[tuple[int, Bar]]:
+def grouped(
+    daily: Iterable[tuple[int, Bar]], timeframe: Timeframe, zone: ZoneInfo = NEW_YORK
+) -> Iterator[tuple[int, Bar]]:
+    """Yield weeks or months made of days, each with its last day's number; days stay as they are."""
     if timeframe.unit == "Day":
         yield from daily
         return
-    for first_day, group in groupby(daily, key=lambda item: _period(item[1].at.date(), timeframe)):
+    for first_day, group in groupby(daily, key=lambda item: _period(item[1].at.astimezone(zone).date(), timeframe)):
         sessions, parts = zip(*group, strict=True)
-        yield sessions[-1], _merge(_midnight(first_day), list(parts))
+        yield sessions[-1], merge(_midnight(first_day, zone), list(parts))
 
 
 def _period(day: date, timeframe: Timeframe) -> date:
@@ -188,22 +215,38 @@ def _period(day: date, timeframe: Timeframe) -> date:
 
 def _five_minutes(market: Market, symbol: str, session: int, tick: int) -> Bar:
     path = market.path(symbol, session)
-    begin, end = (Decimal(path.prices_cents[number]).scaleb(-2) for number in (tick, tick + 1))
-    volume = path.volumes[tick]
+    return stretch_bar(market.calendar[session].time_of(tick), path.prices_cents, path.volumes, tick, MINUTES)
+
+
+def _minute(market: Market, symbol: str, session: int, minute: int) -> Bar:
+    path = market.minutes(symbol, session)
+    at = market.calendar[session].opens + minute * MINUTE
+    return stretch_bar(at, path.prices_cents, path.volumes, minute, 1)
+
+
+def stretch_bar(
+    at: datetime, prices_cents: Sequence[int], volumes: Sequence[int], number: int, minutes: int, lots: int = 1
+) -> Bar:
+    """Return the bar from one price of a path to the next one; `lots` make a share or a coin."""
+    begin, end = Decimal(prices_cents[number]).scaleb(-2), Decimal(prices_cents[number + 1]).scaleb(-2)
+    volume = volumes[number]
     return Bar(
-        at=market.calendar[session].time_of(tick),
+        at=at,
         open=begin,
         high=max(begin, end),
         low=min(begin, end),
         close=end,
-        volume=volume,
-        trades=_trades(volume),
+        volume=volume if lots == 1 else Decimal(volume) / lots,
+        trades=min(minutes * PRINTS, volume),
         vwap=((begin + end) / 2).quantize(CENT),
     )
 
 
-def _merge(at: datetime, parts: list[Bar]) -> Bar:
-    volume = sum(part.volume for part in parts)
+def merge(at: datetime, parts: list[Bar]) -> Bar:
+    """Return the bar that starts at `at` and consists of `parts`, which are in order."""
+    if len(parts) == 1:
+        return replace(parts[0], at=at)
+    volume = sum((part.volume for part in parts[1:]), parts[0].volume)
     traded = sum((part.vwap * part.volume for part in parts), Decimal(0))
     return Bar(
         at=at,
@@ -217,12 +260,8 @@ def _merge(at: datetime, parts: list[Bar]) -> Bar:
     )
 
 
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), NEW_YORK).astimezone(UTC)
-
-
-def _trades(volume: int) -> int:
-    return max(1, volume // 200)
+def _midnight(day: date, zone: ZoneInfo = NEW_YORK) -> datetime:
+    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def _last_opened(now: Moment) -> int:

@@ -8,17 +8,20 @@ from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 
-from local.exchange.market.calendar import Moment, SessionCalendar
-from local.exchange.market.path import SessionPath, synthesize
-from local.exchange.market.tape import Tape
+from local.exchange.market.calendar import TICK, Moment, SessionCalendar
+from local.exchange.market.crypto import LOTS, CryptoDay, CryptoSeries
+from local.exchange.market.intraday import MinutePath, Print, ask_size, bid_size, by_minute, prints
+from local.exchange.market.path import SessionPath, seeded, synthesize
+from local.exchange.market.tape import CRYPTO, Tape
 
 # A path costs about 5 kB and 0.1 ms; this holds three years of five symbols for hourly bars.
 PATHS_CACHED = 4096
+MINUTES_CACHED = 256  # 25 kB each
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Last trade and quote of one symbol; prices in US dollars, sizes in shares."""
+    """Last trade and quote of one symbol; prices in US dollars, sizes in shares or coins."""
 
     symbol: str
     at: datetime
@@ -45,8 +48,11 @@ class Market:
     def __init__(self, tape: Tape, seed: int) -> None:
         self.tape = tape
         self.seed = seed
+        first, last = tape.calendar[0].date, tape.calendar.sessions[-1].date
+        self.crypto = {symbol: CryptoSeries(symbol, seed, first, last) for symbol in CRYPTO}
         self._shocks: dict[tuple[str, int], list[Shock]] = {}
         self.path = lru_cache(PATHS_CACHED)(self._path)
+        self.minutes = lru_cache(MINUTES_CACHED)(self._minutes)
 
     @property
     def calendar(self) -> SessionCalendar:
@@ -60,54 +66,122 @@ class Market:
         if wanted != self._shocks:
             self._shocks = wanted
             self.path.cache_clear()
+            self.minutes.cache_clear()
 
     def is_shocked(self, symbol: str, session: int) -> bool:
         return (symbol, session) in self._shocks
 
-    def is_listed(self, symbol: str, moment: Moment) -> bool:
-        return moment >= Moment(self.tape.first_session(symbol), 0)
+    def is_disturbed(self, symbol: str) -> bool:
+        """Tell whether any session of a symbol is shocked."""
+        return any(name == symbol for name, _ in self._shocks)
 
-    def tick(self, symbol: str, moment: Moment) -> Tick:
-        """Return the last tick of a listed symbol at or before `moment`."""
+    def is_listed(self, symbol: str, moment: Moment) -> bool:
+        return symbol in self.crypto or moment >= Moment(self.tape.first_session(symbol), 0)
+
+    def tick(self, symbol: str, moment: Moment, after: int = 0) -> Tick:
+        """Return the last tick of a listed symbol at or before `moment`.
+
+        `after` counts the five-minute ticks since, outside of regular hours: shares stand still
+        there, crypto pairs do not.
+        """
+        if symbol in self.crypto:
+            at = self.calendar.time_of(moment) + after * TICK
+            day = self.crypto_day(symbol, self.crypto[symbol].index_of(at))
+            return _tick(symbol, at, day.path, min((at - day.starts) // TICK, len(day.path.volumes)), LOTS)
         session, number = moment.session, moment.tick
         if number < 0:
             session -= 1
             number = self.calendar[session].last_tick
-        path = self.path(symbol, session)
-        cents, half_spread = path.prices_cents[number], path.half_spreads_cents[number]
-        size = path.volumes[max(0, number - 1)]
-        return Tick(
-            symbol=symbol,
-            at=self.calendar[session].time_of(number),
-            trade=_dollars(cents),
-            bid=_dollars(max(1, cents - half_spread)),
-            ask=_dollars(cents + half_spread),
-            bid_size=100 + size % 9 * 100,
-            ask_size=100 + size // 9 % 9 * 100,
-            size=100 + size % 400,
-        )
+        return _tick(symbol, self.calendar[session].time_of(number), self.path(symbol, session), number)
 
     def close_before(self, symbol: str, session: int) -> Decimal | None:
         """Return the close of the session before `session`, adjusted for a split since."""
+        if symbol in self.crypto:
+            before = session - 1
+            return self.tick(symbol, Moment(before, self.calendar[before].last_tick)).trade if session else None
         bar = self.tape.bar(symbol, session - 1) if session else None
         if bar is None:
             return None
         return bar.close / self.tape.split_ratio(symbol, session)
 
+    def prints(self, symbol: str, session: int, minute: int) -> list[Print]:
+        """Return the trades of one minute of a session, with the quotes of their times."""
+        day = self.calendar[session]
+        rng = seeded(self.seed, symbol, day.date.isoformat(), "prints", minute)
+        starts = day.opens + minute * TICK / 5
+        return list(prints(rng, self.path(symbol, session), self.minutes(symbol, session), minute, starts))
+
+    def crypto_prints(self, symbol: str, index: int, minute: int) -> list[Print]:
+        """Return the trades of one minute of a crypto day."""
+        day = self.crypto_day(symbol, index)
+        rng = seeded(self.seed, symbol, day.starts.isoformat(), "prints", minute)
+        return list(prints(rng, day.path, day.minutes, minute, day.starts + minute * TICK / 5))
+
+    def crypto_day(self, symbol: str, index: int) -> CryptoDay:
+        """Return one day of a crypto pair, with the shocks that fall into it."""
+        series = self.crypto[symbol]
+        day = series.day(index)
+        shocks = [shock for (name, _), found in self._shocks.items() if name == symbol for shock in found]
+        for shock in shocks:
+            day = self._shocked_day(series, index, day, shock)
+        return day
+
+    def _shocked_day(self, series: CryptoSeries, index: int, day: CryptoDay, shock: Shock) -> CryptoDay:
+        first = (self.calendar.time_of(shock.since) - day.starts) // TICK
+        last = (self.calendar[shock.since.session].closes - day.starts) // TICK
+        if last < 0 or first > len(day.path.volumes):
+            return day
+        path = _shocked(day.path, shock.pct, first, last)
+        rng = seeded(self.seed, series.symbol, (series.starts(index)).isoformat(), "shocked")
+        return CryptoDay(day.starts, path, by_minute(rng, path))
+
     def _path(self, symbol: str, session: int) -> SessionPath:
+        day = self.calendar[session]
+        if symbol in self.crypto:
+            return self._crypto_path(symbol, session)
         bar = self.tape.bar(symbol, session)
         if bar is None:
             raise LookupError(f"{symbol} has no bar in session {session}")
-        day = self.calendar[session]
         path = synthesize(seed=self.seed, symbol=symbol, day=day.date, bar=bar, intervals=day.last_tick)
         for shock in self._shocks.get((symbol, session), []):
-            path = _shocked(path, shock)
+            path = _shocked(path, shock.pct, shock.since.tick, day.last_tick)
         return path
 
+    def _crypto_path(self, symbol: str, session: int) -> SessionPath:
+        """Return what a crypto pair does during the hours of a session; volumes in coins."""
+        opens, count = self.calendar[session].opens, self.calendar[session].last_tick
+        day = self.crypto_day(symbol, self.crypto[symbol].index_of(opens))
+        first = (opens - day.starts) // TICK
+        return SessionPath(
+            prices_cents=day.path.prices_cents[first : first + count + 1],
+            half_spreads_cents=day.path.half_spreads_cents[first : first + count + 1],
+            volumes=tuple(lots // LOTS for lots in day.path.volumes[first : first + count]),
+        )
 
-def _shocked(path: SessionPath, shock: Shock) -> SessionPath:
+    def _minutes(self, symbol: str, session: int) -> MinutePath:
+        rng = seeded(self.seed, symbol, self.calendar[session].date.isoformat(), "minutes")
+        return by_minute(rng, self.path(symbol, session))
+
+
+def _tick(symbol: str, at: datetime, path: SessionPath, number: int, lots: int = 1) -> Tick:
+    cents, half_spread = path.prices_cents[number], path.half_spreads_cents[number]
+    size = path.volumes[max(0, number - 1)]
+    return Tick(
+        symbol=symbol,
+        at=at,
+        trade=_dollars(cents),
+        bid=_dollars(max(1, cents - half_spread)),
+        ask=_dollars(cents + half_spread),
+        bid_size=bid_size(size) if lots == 1 else 1 + size % 9,
+        ask_size=ask_size(size) if lots == 1 else 1 + size // 9 % 9,
+        size=100 + size % 400 if lots == 1 else 1 + size % 4,
+    )
+
+
+def _shocked(path: SessionPath, pct: Decimal, first: int, last: int) -> SessionPath:
+    """Return a path whose ticks from `first` to `last` have moved by `pct`."""
     prices = tuple(
-        max(2, round(cents * (1 + shock.pct))) if number >= shock.since.tick else cents
+        max(2, round(cents * (1 + pct))) if first <= number <= last else cents
         for number, cents in enumerate(path.prices_cents)
     )
     return SessionPath(prices, path.half_spreads_cents, path.volumes)

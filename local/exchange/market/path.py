@@ -14,9 +14,7 @@ from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import pairwise
 
-from local.exchange.market.tape import DailyBar
-
-CENT = Decimal("0.01")
+from local.exchange.market.tape import CENT, DailyBar
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +35,15 @@ def synthesize(*, seed: int, symbol: str, day: date, bar: DailyBar, intervals: i
     prices = _prices(rng, bar, intervals)
     spreads = tuple(max(1, round(cents * rng.uniform(0.5, 2.0) / 10_000)) for cents in prices)
     return SessionPath(prices, spreads, _volumes(rng, bar.volume, intervals))
+
+
+def split_volume(rng: random.Random, total: int, parts: int) -> list[int]:
+    """Split a volume into `parts` random ones, never losing a share."""
+    weights = [rng.uniform(0.5, 1.5) for _ in range(parts)]
+    scale = total / sum(weights)
+    volumes = [int(weight * scale) for weight in weights]
+    volumes[-1] += total - sum(volumes)
+    return volumes
 
 
 def seeded(*parts: object) -> random.Random:

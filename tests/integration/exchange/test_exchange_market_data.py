@@ -114,11 +114,14 @@ class TestBars:
     @pytest.mark.parametrize(
         ("query", "status"),
         [
-            ("symbols=AAPL&timeframe=1Min", 501),
+            ("symbols=AAPL&timeframe=1Day&feed=otc", 501),
+            ("symbols=AAPL&timeframe=1Day&currency=EUR", 501),
+            ("symbols=AAPL&timeframe=1Day&feed=mine", 400),
+            ("symbols=AAPL&timeframe=1Day&start=2007-01-02&end=2007-01-01", 400),
             ("symbols=AAPL&timeframe=soon", 400),
             ("symbols=AAPL&timeframe=99Hour", 400),
             ("timeframe=1Day", 400),
-            ("symbols=AAPL&timeframe=1Day&adjustment=all", 501),
+            ("symbols=AAPL&timeframe=1Day&adjustment=none", 400),
             ("symbols=AAPL&timeframe=1Day&page_token=zzz", 400),
             ("symbols=AAPL&timeframe=1Day&start=never", 422),
             ("symbols=AAPL&timeframe=1Day&limit=-1", 422),
@@ -146,12 +149,12 @@ class TestLatest:
 
         assert closed_market.data.get_stock_latest_trade(request)["AAPL"].price == 84.84
 
-    def test_bar_is_the_last_five_minutes_when_the_session_runs(self, live: LiveExchange) -> None:
+    def test_bar_is_the_last_minute_when_the_session_runs(self, live: LiveExchange) -> None:
         live.step(ticks=2)
 
         latest = live.data.get_stock_latest_bar(StockLatestBarRequest(symbol_or_symbols="AAPL"))
 
-        assert latest["AAPL"].timestamp == datetime(2007, 1, 3, 14, 35, tzinfo=UTC)
+        assert latest["AAPL"].timestamp == datetime(2007, 1, 3, 14, 39, tzinfo=UTC)
 
     def test_snapshot_holds_all_of_it_when_the_session_runs(self, live: LiveExchange) -> None:
         live.step(ticks=2)
