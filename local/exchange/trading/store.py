@@ -183,6 +183,10 @@ class Store:
     def write_account(self, row: AccountRow) -> None:
         self._upsert(ACCOUNTS, [row])
 
+    def dump(self) -> Iterator[str]:
+        """Yield the whole ledger as SQL, to be compared with another."""
+        return self._db.iterdump()
+
     def count_orders(self) -> int:
         return int(self._db.execute("select count(*) from orders").fetchone()[0])
 
