@@ -1,0 +1,133 @@
+"""Who may read what and call what: the one place to change when a table or a function is added.
+
+Everything else in this folder is generated from the database's catalogue and held against this page.
+"""
+
+from dataclasses import dataclass
+
+ANONYMOUS = "anonymous"  # nobody has signed in
+OUTSIDER = "outsider"  # signed in, no member
+ALICE = "alice"  # an analyst
+BOB = "bob"  # the analyst of another tenant
+OPERATOR = "operator"
+ADMIN = "admin"
+DEMOTED = "demoted"  # was an admin when its token was made, is an analyst now
+ENGINE = "engine"  # the secret key
+
+ACTORS = (ANONYMOUS, OUTSIDER, ALICE, BOB, OPERATOR, ADMIN, DEMOTED, ENGINE)
+MEMBERS = frozenset({ALICE, BOB, OPERATOR, ADMIN, DEMOTED})
+STAFF = frozenset({OPERATOR, ADMIN})
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A table's reading rule. Writing needs none: no client role writes any table.
+
+    Parameters
+    ----------
+    everything : the actors who see every row
+    own : columns that hold a user's id; whoever is named in one of them sees the row
+    shared : a column that is NULL in rows which every member sees
+    """
+
+    everything: frozenset[str]
+    own: tuple[str, ...] = ()
+    shared: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A view that sums rows up: `column` says how many of the rows of `table` went into each line."""
+
+    column: str
+    table: str
+
+
+_TENANT = Reading(STAFF | {ENGINE}, own=("owner_id",))
+_STAFF = Reading(STAFF | {ENGINE})
+_MEMBERS = Reading(MEMBERS | {ENGINE})
+
+TABLES: dict[str, Reading] = {
+    "audit_log": Reading(STAFF | {ENGINE}, own=("actor", "tenant")),
+    "bot_state_snapshots": _STAFF,
+    "control_schedules": _MEMBERS,
+    "decision_log": _TENANT,
+    "engine_heartbeats": _MEMBERS,
+    "engine_leases": _STAFF,
+    "equity_daily": _TENANT,
+    "equity_snapshots": _TENANT,
+    "fills": _TENANT,
+    "gate_overrides": _TENANT,
+    "members": Reading(frozenset({ADMIN, ENGINE}), own=("user_id",)),
+    "operator_approvals": _TENANT,
+    "order_events": _TENANT,
+    "orders": _TENANT,
+    "positions": _TENANT,
+    "price_bars": _MEMBERS,
+    "profile_capital": _TENANT,
+    "profiles": _TENANT,
+    "reconciliation_findings": _STAFF,
+    "reconciliation_runs": _STAFF,
+    "risk_configs": _MEMBERS,
+    "signals": _TENANT,
+    "symbol_lockouts": Reading(STAFF | {ENGINE}, own=("owner_id",), shared="owner_id"),
+    "trades": _TENANT,
+    "trading_control_events": _MEMBERS,
+    "trading_controls": _MEMBERS,
+}
+
+VIEWS: dict[str, Reading | Counted] = {
+    "equity_curve": Counted("profiles", "equity_daily"),
+    "trade_history": _TENANT,
+    "trading_control_history": _MEMBERS,
+}
+
+_ADMIN = frozenset({ADMIN})
+_ANYONE = MEMBERS | {ENGINE}
+_ENGINE = frozenset({ENGINE})
+
+# The actors whom each function answers; all others are refused.
+FUNCTIONS: dict[str, frozenset[str]] = {
+    "acquire_lease": _ENGINE,
+    "approval_config": STAFF,
+    "cancel_schedule": _ADMIN,
+    "claim_orders": _ENGINE,
+    "create_lockout": STAFF,
+    "decide_approval": STAFF,
+    "decide_approvals": STAFF,
+    "engine_lockout": _ENGINE,
+    "engine_snapshot": _ENGINE,
+    "expire_stale_approvals": _ENGINE,
+    "grant_override": _ADMIN,
+    "halt_trading": _ADMIN,
+    "heartbeat": _ENGINE,
+    "load_bot_state": _ENGINE,
+    "pause_trading": _ADMIN,
+    "preflight_resume": STAFF,
+    "reconcile_apply": _ENGINE,
+    "record_bars": _ENGINE,
+    "record_equity": _ENGINE,
+    "record_marks": _ENGINE,
+    "record_order_updates": _ENGINE,
+    "record_submission": _ENGINE,
+    "release_lease": _ENGINE,
+    "remove_lockout": STAFF,
+    "request_entries": _ENGINE,
+    "request_exits": _ENGINE,
+    "resume_trading": _ADMIN,
+    "revert_risk_config": _ADMIN,
+    "revoke_override": _ADMIN,
+    "risk_config": _ADMIN,
+    "save_bot_state": _ENGINE,
+    "schedule_trading_mode": _ADMIN,
+    "set_member_role": _ADMIN,
+    "set_profile_active": _ADMIN,
+    "trading_status": _ANYONE,
+    "update_approval_config": _ADMIN,
+    "update_risk_config": _ADMIN,
+    "verify_audit_chain": _ADMIN,
+    "why": _ANYONE,
+}
+
+# Volatile, but without any write unless they refuse: PostgREST may answer a GET to these.
+WRITE_NOTHING = frozenset({"engine_snapshot", "load_bot_state", "verify_audit_chain"})

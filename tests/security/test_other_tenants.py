@@ -1,0 +1,49 @@
+"""What a function shows, and on whom it acts, depends on who asks."""
+
+from tests.security.expectations import ALICE, BOB, ENGINE, OPERATOR
+
+
+def test_why_is_not_answered_for_another_tenants_profile(seeded, callers):
+    asked = {"p_symbol": "AAPL", "p_price": 100, "p_profile_id": str(seeded.profiles["Bob dips daily"])}
+
+    assert callers[ALICE].call("why", asked).status_code == 404
+    assert callers[BOB].call("why", asked).status_code == 200
+    assert callers[OPERATOR].call("why", asked).status_code == 200
+
+
+def test_why_without_a_profile_answers_for_the_callers_own_alone(seeded, callers):
+    answered = {
+        row["profile"].split()[0] for row in callers[ALICE].call("why", {"p_symbol": "AAPL", "p_price": 100}).json()
+    }
+
+    assert answered == {"Alice"}
+
+
+def test_status_keeps_another_tenants_symbols_in_flight_to_itself(seeded, callers):
+    answer = seeded.ask_one("Bob trend hourly", symbol="IBM")
+    assert (answer.state, len(seeded.claim())) == ("ready", 1)
+
+    def in_flight(name):
+        return callers[name].call("trading_status", {}).json()["entries_in_flight"]
+
+    assert [entry["symbol"] for entry in in_flight(ALICE)] == [None]
+    assert [entry["symbol"] for entry in in_flight(BOB)] == ["IBM"]
+    assert [entry["symbol"] for entry in in_flight(OPERATOR)] == ["IBM"]
+
+
+def test_an_engine_of_another_shard_neither_enters_nor_sees(seeded, callers):
+    lease = callers[ENGINE].call("acquire_lease", {"p_shard": "elsewhere", "p_holder": "other"}).json()
+    held = {"p_shard": "elsewhere", "p_token": lease["token"]}
+
+    entry = seeded.entry("Alice trend daily", symbol="MSFT")
+    answer = callers[ENGINE].call("request_entries", held | {"p_requests": [entry]})
+    snapshot = callers[ENGINE].call("engine_snapshot", held).text
+
+    assert answer.status_code == 422, answer.text
+    assert "Alice" not in snapshot and "Bob" not in snapshot
+
+
+def test_the_token_of_one_shard_is_none_for_another(seeded, callers):
+    answer = callers[ENGINE].call("claim_orders", {"p_shard": "not-mine", "p_token": seeded.token})
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "LEASE_LOST")
