@@ -16,7 +16,7 @@ from local.exchange.trading.account import Position
 from local.exchange.trading.errors import Refusal, invalid, not_found
 from local.exchange.trading.exchange import Exchange
 from local.exchange.trading.numbers import SHARE, is_whole
-from local.exchange.trading.quotes import find_symbol
+from local.exchange.trading.quotes import find_symbol, tick_of
 from local.exchange.trading.ticket import read_qty
 
 
@@ -89,7 +89,7 @@ def _wanted_qty(request: web.Request, held: Position) -> Decimal:
 
 
 def _body(exchange: Exchange, held: Position) -> dict[str, Any]:
-    moment, market = exchange.ledger.moment, exchange.market
-    tick = market.tick(held.symbol, moment)
-    close = last_close(market, held.symbol, moment.session, tick)
+    market = exchange.market
+    tick = tick_of(market, exchange.ledger, held.symbol)
+    close = last_close(market, held.symbol, exchange.ledger.moment.session, tick)
     return position_body(held, tick, close, exchange.ledger.book.reserved(held.symbol))

@@ -41,9 +41,9 @@ def trade_by_hand(exchange: Exchange, symbol: str, side: Side, qty: Decimal) -> 
 
 
 def fill_now(exchange: Exchange, order_id: str) -> None:
-    """Fill the rest of a working order at the quote, as if the market had been quicker."""
+    """Fill the rest of a working order at its limit or the quote, as if the market had been quicker."""
     order = exchange.order(order_id)
-    if not (order.is_open and order.can_trade):
+    if not (order.is_open and order.can_trade) or order.status is Status.HELD:
         return
     tick = tick_of(exchange.market, exchange.ledger, order.symbol)
     with exchange.ledger.transaction():

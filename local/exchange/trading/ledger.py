@@ -57,6 +57,7 @@ class Ledger:
         if state is None:
             raise LookupError("the ledger has no state row")
         self.state: State = state
+        self._clock = Clock(Moment(state.session, state.tick), state.after)
         self.account: Account = load_account(state, self.store.positions())
         self.book = Book(self.store.open_orders())
         self.controls = Controls.load(state.controls)
@@ -150,17 +151,18 @@ class Ledger:
 
     @property
     def clock(self) -> Clock:
-        return Clock(self.moment, self.state.after)
+        return self._clock
 
     @clock.setter
     def clock(self, clock: Clock) -> None:
+        self._clock = clock
         self.state.session, self.state.tick = clock.moment.session, clock.moment.tick
         self.state.after = clock.after
 
     @property
     def moment(self) -> Moment:
         """The last tick of the tape, which is the one that prices are those of."""
-        return Moment(self.state.session, self.state.tick)
+        return self._clock.moment
 
     @property
     def now(self) -> datetime:

@@ -11,7 +11,6 @@ from local.exchange.market.market import Tick
 from local.exchange.trading.account import Account
 from local.exchange.trading.book import Book
 from local.exchange.trading.hours import Phase
-from local.exchange.trading.matching import reference_price
 from local.exchange.trading.numbers import ZERO
 from local.exchange.trading.order import Order, OrderType, Side
 
@@ -70,15 +69,7 @@ def opening_cost(order: Priced, tick: Tick, phase: Phase = Phase.REGULAR) -> Dec
     """
     if order.notional is not None:
         return order.notional
-    own = reference_price(order.type, order.limit_price, order.stop_price)
-    if order.side is Side.SELL:
-        return order.qty * max(own or ZERO, SHORT_COLLAR * tick.ask)
-    price = {
-        Phase.REGULAR: tick.ask,
-        Phase.EXTENDED: (tick.bid + tick.ask) / 2,
-        Phase.CLOSED: tick.trade,
-    }[phase]
-    return order.qty * (own or price)
+    return order.qty * _price(order, tick, phase)
 
 
 class Priced(Protocol):
@@ -100,18 +91,29 @@ class Priced(Protocol):
 
 def rest_cost(order: Order, tick: Tick) -> Decimal:
     """Return what the unfilled part of an open order takes from buying power."""
-    if not order.qty:
-        return ZERO
-    return opening_cost(order, tick) * order.remaining / order.qty
+    if order.notional is not None:
+        return max(ZERO, order.notional - order.filled_value)
+    return order.remaining * _price(order, tick, Phase.REGULAR)
+
+
+def _price(order: Priced, tick: Tick, phase: Phase) -> Decimal:
+    own = order.limit_price if order.type.has_limit else order.stop_price
+    if order.side is Side.SELL:
+        return max(own or ZERO, SHORT_COLLAR * tick.ask)
+    if own is not None:
+        return own
+    if phase is Phase.REGULAR:
+        return tick.ask
+    return (tick.bid + tick.ask) / 2 if phase is Phase.EXTENDED else tick.trade
 
 
 def _held_by(order: Order, book: Book, ticks: Mapping[str, Tick]) -> Decimal:
     """Return what an order holds; while it is being replaced, the larger of the two."""
     if order.awaits is not None:
         return ZERO
+    cost = rest_cost(order, ticks[order.symbol])
     successor = book.get(order.replaced_by) if order.replaced_by else None
-    costs = [rest_cost(each, ticks[each.symbol]) for each in (order, successor) if each is not None]
-    return max(costs)
+    return cost if successor is None else max(cost, rest_cost(successor, ticks[order.symbol]))
 
 
 def _multiplier(equity: Decimal) -> int:

@@ -105,11 +105,6 @@ def quantity_for(order: Order, price: Decimal) -> Decimal:
     return order.filled_qty + max(ZERO, truncated((order.notional - order.filled_value) / price))
 
 
-def reference_price(order_type: OrderType, limit: Decimal | None, stop: Decimal | None) -> Decimal | None:
-    """Return the price an order names itself: its limit, else its stop, else none."""
-    return limit if order_type.has_limit else stop
-
-
 def _conservative_price(order: Order, now: Conditions, quote: Decimal) -> Decimal | None:
     """Return the quote made worse by half a spread and by the order's own impact.
 

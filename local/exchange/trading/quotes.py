@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from local.exchange.market.assets import find_asset
-from local.exchange.market.calendar import Moment
+from local.exchange.market.assets import find_among
+from local.exchange.market.calendar import TICK
+from local.exchange.market.crypto import LOTS
 from local.exchange.market.market import Market, Tick
 from local.exchange.trading.ledger import Ledger
 
 
 def tick_of(market: Market, ledger: Ledger, symbol: str) -> Tick:
     """Return the last trade and quote of a symbol."""
-    return market.tick(symbol, ledger.moment)
+    clock = ledger.clock
+    return market.tick(symbol, clock.moment, clock.after)
 
 
 def ticks_of(market: Market, ledger: Ledger) -> dict[str, Tick]:
@@ -24,18 +26,19 @@ def ticks_for(market: Market, ledger: Ledger, symbols: Iterable[str]) -> dict[st
     return {symbol: tick_of(market, ledger, symbol) for symbol in symbols}
 
 
-def volume_before(market: Market, symbol: str, moment: Moment) -> int:
-    """Return how many shares traded in the five minutes that ended at `moment`."""
-    if moment.tick < 1:
-        return market.path(symbol, moment.session).volumes[0] if moment.tick == 0 else 0
-    return market.path(symbol, moment.session).volumes[moment.tick - 1]
+def volume_before(market: Market, ledger: Ledger, symbol: str) -> int:
+    """Return how many shares or coins traded in the last five minutes; outside of hours no shares do."""
+    if symbol in market.crypto:
+        at = ledger.clock.time(market.calendar)
+        day = market.crypto_day(symbol, market.crypto[symbol].index_of(at))
+        return day.path.volumes[max(0, (at - day.starts) // TICK - 1)] // LOTS
+    moment = ledger.moment
+    if moment.tick < 0 or ledger.clock.after:
+        return 0
+    return market.path(symbol, moment.session).volumes[max(0, moment.tick - 1)]
 
 
 def find_symbol(market: Market, name: str) -> str | None:
     """Return the symbol of an asset that is named by symbol, id, or a pair without its slash."""
-    name = name.upper()
-    for symbol in market.tape.symbols:
-        if name in (symbol, symbol.replace("/", "")):
-            return symbol
-    asset = find_asset(name)
+    asset = find_among(market.tape.assets, name)
     return asset.symbol if asset else None

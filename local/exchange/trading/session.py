@@ -46,8 +46,10 @@ def skip_night(ledger: Ledger, market: Market) -> bool:
 
 def next_tick(ledger: Ledger, market: Market) -> Clock:
     """Return the tick that comes next for this ledger's orders."""
-    at_night = ledger.moment.tick >= market.calendar[ledger.moment.session].last_tick
-    return next_clock(ledger.clock, market.calendar, ledger.book if at_night else ())
+    clock = ledger.clock
+    if clock.moment.tick < market.calendar[clock.moment.session].last_tick:
+        return Clock(Moment(clock.moment.session, clock.moment.tick + 1))
+    return next_clock(clock, market.calendar, ledger.book)
 
 
 def process_tick(
@@ -82,7 +84,7 @@ def _match_symbol(ledger: Ledger, market: Market, symbol: str, profile: FillProf
     tick = tick_of(market, ledger, symbol)
     if not ledger.book.waiting(symbol).is_over(tick):
         return
-    volume = Decimal(volume_before(market, symbol, ledger.moment)) if profile is FillProfile.CONSERVATIVE else ZERO
+    volume = Decimal(volume_before(market, ledger, symbol)) if profile is FillProfile.CONSERVATIVE else ZERO
     now = Conditions(profile, ledger.state.seed, ledger.clock, tick, volume)
     for order in [order for order in ledger.book.of_symbol(symbol) if order.can_trade]:
         # An order before it may have ended it.

@@ -29,8 +29,6 @@ class Stepping:
         """Process the next `ticks` ticks, or as many as the tape has left."""
         with self._all_ledgers():
             for _ in range(ticks):
-                if self.is_over:
-                    return
                 self._tick()
 
     def step_minutes(self, minutes: int) -> None:
@@ -38,37 +36,46 @@ class Stepping:
         with self._all_ledgers():
             for _ in range(-(-minutes // 5)):
                 if not self.ledger.is_open:
-                    self.step_to_open()  # the next open itself; the five minutes follow it
-                self.step()
+                    self._go_to_open()  # the next open itself; the five minutes follow it
+                self._tick()
 
     def step_to_open(self) -> None:
         """Process everything up to and including the next open."""
         with self._all_ledgers():
-            self.step()
-            while not self.ledger.clock.is_open_tick and not self.is_over:
-                self.step()
+            self._go_to_open()
 
     def step_to_close(self) -> None:
         """Process everything up to and including the next close."""
         with self._all_ledgers():
-            self.step()
-            while not self.ledger.clock.is_close(self.market.calendar):
-                self.step()
-
-    def skip_night(self) -> None:
-        """Go to shortly before the next open; the night is walked where orders may trade in it."""
-        with self._all_ledgers():
-            for each in self.accounts:
-                each.pass_night(self.profile)
+            self._tick()
+            self._go_to_close()
 
     def step_to_pre_open(self) -> None:
         """Process everything up to shortly before the next open, when auction orders may come."""
         with self._all_ledgers():
             if self.ledger.moment.tick < 0:
-                self.step()
-            while not self.ledger.clock.is_close(self.market.calendar) and not self.ledger.clock.after:
-                self.step()
-            self.skip_night()
+                self._tick()
+            if not self.ledger.clock.after:
+                self._go_to_close()
+            self._pass_night()
+
+    def skip_night(self) -> None:
+        """Go to shortly before the next open; the night is walked where orders may trade in it."""
+        with self._all_ledgers():
+            self._pass_night()
+
+    def _go_to_open(self) -> None:
+        self._tick()
+        while not self.ledger.clock.is_open_tick and not self.is_over:
+            self._tick()
+
+    def _go_to_close(self) -> None:
+        while not self.ledger.clock.is_close(self.market.calendar):
+            self._tick()
+
+    def _pass_night(self) -> None:
+        for each in self.accounts:
+            each.pass_night(self.profile)
 
     def pass_night(self, profile: FillProfile) -> None:
         """Take this account alone through the night, tick by tick where it has orders for it."""
@@ -83,12 +90,13 @@ class Stepping:
         return any(session.next_tick(each.ledger, self.market).is_outside for each in self.accounts)
 
     def _tick(self) -> None:
+        """Take all accounts to the tick that comes next for any of them."""
+        if self.is_over:
+            return
         clock = min(session.next_tick(each.ledger, self.market) for each in self.accounts)
-        self._bring(clock)
-
-    def _bring(self, clock: Clock) -> None:
         for each in self.accounts:
-            each.catch_up(clock, self.profile)
+            if each.ledger.clock < clock:
+                session.process_tick(each.ledger, self.market, self.profile, clock, each.throttle)
 
     def catch_up(self, clock: Clock, profile: FillProfile) -> None:
         """Process this account's own ticks up to `clock`: the next one, or all it has missed."""

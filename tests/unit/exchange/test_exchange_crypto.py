@@ -10,30 +10,19 @@ from typing import Any
 
 import pytest
 
-from local.exchange.market.tape import DailyBar, Tape
+from local.exchange.market.tape import Tape
 from local.exchange.trading.audit import check_ledger
 from local.exchange.trading.errors import Refusal
 from local.exchange.trading.exchange import Birth, Exchange, open_exchange
 from local.exchange.trading.matching import FillProfile
 from local.exchange.trading.order import Order, Status
 
-PRICES = {"BTC/USD": Decimal(100), "ETH/USD": Decimal(10)}  # times IBM's price, which never split
-
-
-@pytest.fixture(scope="module")
-def crypto_tape(tape: Tape) -> Tape:
-    """A tape with two pairs whose prices are those of a share, many times over."""
-    sessions = range(tape.first_session("IBM"), tape.last_session + 1)
-    real = {session: tape.bar("IBM", session) for session in sessions}
-    pairs = {pair: {at: _scaled(bar, times) for at, bar in real.items() if bar} for pair, times in PRICES.items()}
-    return Tape(tape.calendar, {"IBM": {at: bar for at, bar in real.items() if bar}, **pairs})
-
 
 @pytest.fixture
-def exchange(tmp_path: Path, crypto_tape: Tape) -> Iterator[Exchange]:
+def exchange(tmp_path: Path, tape: Tape) -> Iterator[Exchange]:
     """An exchange in the middle of a session."""
     birth = Birth(seed=7, start=date(2007, 1, 3))
-    opened = open_exchange(tmp_path / "ledger.sqlite", crypto_tape, birth, FillProfile.IDEAL)
+    opened = open_exchange(tmp_path / "ledger.sqlite", tape, birth, FillProfile.IDEAL)
     opened.step_to_open()
     yield opened
     assert check_ledger(opened.ledger.store) == []
@@ -177,10 +166,6 @@ class TestDollars:
         exchange.step()
 
         assert before - exchange.account.cash == 500
-
-
-def _scaled(bar: DailyBar, times: Decimal) -> DailyBar:
-    return DailyBar(bar.open * times, bar.high * times, bar.low * times, bar.close * times, bar.volume)
 
 
 def test_closing_a_position_sells_what_is_left_after_fees(exchange: Exchange) -> None:
