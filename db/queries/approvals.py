@@ -9,7 +9,7 @@ from supabase import Client
 
 from db.errors import translated
 from db.queries._frames import Columns, Request, frame
-from db.queries._pages import Cursor, Page, all_pages, rows_by_key
+from db.queries.paging import Cursor, Page, all_pages, rows_by_key
 
 APPROVAL_COLUMNS: Columns = {
     "id": "text",

@@ -1,11 +1,13 @@
-"""Price bars as the engine fetched them."""
+"""Price bars as the engine fetched them, and the latest price that is known."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 import pandas as pd
 from supabase import Client
 
-from db.queries._frames import Columns, all_rows, frame
+from db.queries._frames import Columns, all_rows, frame, rows
 
 BAR_COLUMNS: Columns = {
     "bar_at": "time",
@@ -15,6 +17,7 @@ BAR_COLUMNS: Columns = {
     "close": "number",
     "volume": "number",
 }
+PRICE_COLUMNS: Columns = {"symbol": "text", "price": "number", "price_at": "time", "source": "text"}
 
 
 def price_bars(client: Client, symbol: str, timeframe: str, start: datetime, end: datetime) -> pd.DataFrame:
@@ -35,3 +38,25 @@ def price_bars(client: Client, symbol: str, timeframe: str, start: datetime, end
         .order("bar_at")
     )
     return frame(all_rows(request), BAR_COLUMNS)
+
+
+def latest_prices(client: Client, symbols: Iterable[str]) -> pd.DataFrame:
+    """Return the latest known price per symbol: a position's mark or a bar's close, whichever is later.
+
+    Returns
+    -------
+    DataFrame, one row per symbol of which a price is known; columns PRICE_COLUMNS; `price` in USD, `price_at`
+    market time (a bar's start), `source` mark or bar.
+    """
+    found = [_latest_price(client, symbol) for symbol in sorted(set(symbols))]
+    return frame([price for price in found if price], PRICE_COLUMNS)
+
+
+def _latest_price(client: Client, symbol: str) -> dict[str, Any] | None:
+    marks = client.table("positions").select("price:mark_price,price_at:marked_at").eq("symbol", symbol)
+    marks = marks.gt("mark_price", 0).order("marked_at", desc=True).limit(1)
+    bars = client.table("price_bars").select("price:close,price_at:bar_at").eq("symbol", symbol)
+    found = [{**row, "source": "mark"} for row in rows(marks)]
+    found += [{**row, "source": "bar"} for row in rows(bars.order("bar_at", desc=True).limit(1))]
+    latest = max(found, key=lambda row: datetime.fromisoformat(row["price_at"]), default=None)
+    return {**latest, "symbol": symbol} if latest else None

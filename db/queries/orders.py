@@ -8,7 +8,7 @@ import pandas as pd
 from supabase import Client
 
 from db.queries._frames import Columns, Request, all_rows, frame, rows
-from db.queries._pages import Cursor, Page, all_pages, rows_by_key
+from db.queries.paging import Cursor, Page, all_pages, rows_by_key
 
 ORDER_COLUMNS: Columns = {
     "id": "text",

@@ -4,7 +4,7 @@ from collections.abc import Hashable
 
 import streamlit as st
 
-from db.queries.orders import Cursor
+from db.queries.paging import Cursor
 
 
 class Pager:

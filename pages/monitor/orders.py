@@ -20,17 +20,17 @@ st.title("Orders")
 filters = order_filters(profiles(session.client))
 pager = Pager("orders", filters)
 page = orders_page(session.client, filters, after=pager.cursor)
-if page.orders.empty:
+if page.found.empty:
     show_empty("No order matches. Take a filter away, or wait for the next signal.")
     st.stop()
 
 if pager.is_at_newest:
-    new_orders(filters, page.orders)
-chosen = orders_table(page.orders, chosen_zone())
+    new_orders(filters, page.found)
+chosen = orders_table(page.found, chosen_zone())
 with st.container(horizontal=True, horizontal_alignment="distribute"):
     pager.buttons(page.next)
     with st.container(horizontal=True, width="content"):
         st.button("Refresh", icon=":material/refresh:")
         csv_button("orders", lambda: orders_for_export(session.client, filters))
 if chosen is not None:
-    order_detail(session, page.orders.set_index("id", drop=False).loc[chosen], chosen_zone())
+    order_detail(session, page.found.set_index("id", drop=False).loc[chosen], chosen_zone())

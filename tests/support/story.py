@@ -83,8 +83,13 @@ class Story:
         self.beat()
 
     def beat(self) -> None:
-        """Leave a sign of life, as the engine does every few seconds."""
-        commands.heartbeat(self._client, **self._lease, version="0.1.0", market_at=self._at(), jobs={}, detail={},
+        """Leave a sign of life as a healthy engine does, after comparing the books with the broker's."""
+        commands.reconcile_apply(self._client, **self._lease, run={"kind": "full"}, findings=[])
+        self.report(broker_blocked=False, data_age_s=1, market_open=True)
+
+    def report(self, **detail: Any) -> None:
+        """Leave a sign of life with these details, such as a broker account that is blocked."""
+        commands.heartbeat(self._client, **self._lease, version="0.1.0", market_at=self._at(), jobs={}, detail=detail,
                            ttl_s=600)  # fmt: skip
 
     def ask(self, profile: str, symbol: str, *, qty: str = "10") -> commands.Answer:

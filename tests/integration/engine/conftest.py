@@ -3,9 +3,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
+from supabase import Client
 
+from db import commands
+from engine.adapters.system_clock import SystemClock
+from engine.api import build_api, listen, serving
+from engine.service.health_tracker import HealthTracker
+from engine.service.local_brake import LocalBrake
+from tests.db.conftest import Engine
 from tests.support.engine import EAGER_TO_ENTER, SteppedEngine, only_profile, stepped_engine
 from tests.support.exchange import RunningExchange
 
@@ -26,3 +34,29 @@ def stepped(profile_id: str, env: dict[str, str], exchange: RunningExchange, tmp
     stepped.start()
     yield stepped
     stepped.engine.lease.release()
+
+
+@pytest.fixture
+def api(env: dict[str, str], clean_db: psycopg.Connection, tmp_path: Path) -> Iterator[httpx.Client]:
+    """The control API of an engine that has just started, over the real authority."""
+    health = HealthTracker(SystemClock(), LocalBrake(tmp_path / "BRAKE"), control_age_max_s=10)
+    app = build_api(health, supabase_url=env["SUPABASE_URL"], publishable_key=env["SUPABASE_PUBLISHABLE_KEY"])
+    with listen(0, "ENGINE_API_PORT") as listener, serving(app, listener):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with httpx.Client(base_url=url, timeout=10, trust_env=False, transport=httpx.HTTPTransport(retries=5)) as held:
+            yield held
+
+
+@pytest.fixture
+def healthy_engine(clean_db: psycopg.Connection, service_client: Client) -> Iterator[Engine]:
+    """An engine that reports as it should, and asks for entries when told to."""
+    held = Engine(service_client, dict(clean_db.execute("select name, id from profiles").fetchall()))
+    yield held
+    commands.release_lease(service_client, shard=held.shard, token=held.token)
+
+
+def bearer(client: Client) -> dict[str, str]:
+    """Return the header with which a signed-in user calls the API."""
+    session = client.auth.get_session()
+    assert session is not None
+    return {"Authorization": f"Bearer {session.access_token}"}

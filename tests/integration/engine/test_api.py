@@ -1,36 +1,13 @@
 """The control API over the real authority: who may do what, and how a refusal looks."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
-from supabase import Client
 
-from engine.adapters.system_clock import SystemClock
-from engine.api import build_api, listen, serving
-from engine.service.health_tracker import HealthTracker
-from engine.service.local_brake import LocalBrake
+from tests.db.conftest import Engine
+from tests.integration.engine.conftest import bearer
 from tests.support.clients import SignIn
-
-
-@pytest.fixture
-def api(env: dict[str, str], clean_db: psycopg.Connection, tmp_path: Any) -> Iterator[httpx.Client]:
-    health = HealthTracker(SystemClock(), LocalBrake(tmp_path / "BRAKE"), control_age_max_s=10)
-    app = build_api(health, supabase_url=env["SUPABASE_URL"], publishable_key=env["SUPABASE_PUBLISHABLE_KEY"])
-    with listen(0, "ENGINE_API_PORT") as listener, serving(app, listener):
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with httpx.Client(
-            base_url=url, timeout=10, trust_env=False, transport=httpx.HTTPTransport(retries=5)
-        ) as client:
-            yield client
-
-
-def bearer(client: Client) -> dict[str, str]:
-    session = client.auth.get_session()
-    assert session is not None
-    return {"Authorization": f"Bearer {session.access_token}"}
 
 
 def test_pause_answers_who_when_and_why_when_an_admin_asks(api: httpx.Client, sign_in: SignIn) -> None:
@@ -45,7 +22,9 @@ def test_pause_answers_who_when_and_why_when_an_admin_asks(api: httpx.Client, si
     assert body["status"]["lastChangedAt"] > 1_600_000_000_000
 
 
-def test_resume_brings_trading_back_when_it_was_paused(api: httpx.Client, sign_in: SignIn) -> None:
+def test_resume_brings_trading_back_when_it_was_paused(
+    api: httpx.Client, sign_in: SignIn, healthy_engine: Engine
+) -> None:
     admin = bearer(sign_in("admin"))
     api.post("/internal/trading/pause", json={"reason": "drill"}, headers=admin)
 
@@ -64,7 +43,9 @@ def test_a_call_is_refused_when_it_has_no_valid_token(api: httpx.Client, path: s
     assert set(answer.json()["error"]) == {"code", "message", "hint"}
 
 
-def test_a_resume_needs_no_body_but_an_empty_reason_is_refused(api: httpx.Client, sign_in: SignIn) -> None:
+def test_a_resume_needs_no_body_but_an_empty_reason_is_refused(
+    api: httpx.Client, sign_in: SignIn, healthy_engine: Engine
+) -> None:
     admin = bearer(sign_in("admin"))
     api.post("/internal/trading/pause", json={"reason": "check"}, headers=admin)
 
@@ -123,6 +104,59 @@ def test_the_second_change_conflicts_when_somebody_was_faster(api: httpx.Client,
 
     assert answer.status_code == 409
     assert answer.json()["error"]["code"] == "CONFLICT"
+
+
+def test_resume_is_refused_with_what_fails_when_the_preflight_list_is_not_met(
+    api: httpx.Client, sign_in: SignIn, healthy_engine: Engine
+) -> None:
+    admin = bearer(sign_in("admin"))
+    api.post("/internal/trading/pause", json={"reason": "drill"}, headers=admin)
+    healthy_engine.show_alive(broker_blocked=True)
+
+    answer = api.post("/internal/trading/resume", json={"reason": "done"}, headers=admin)
+
+    assert answer.status_code == 409
+    error = answer.json()["error"]
+    assert error["code"] == "PREFLIGHT_FAILED"
+    assert [(item["item"], item["ok"]) for item in error["details"]] == [("BROKER_NOT_BLOCKED", False)]
+    assert api.get("/internal/trading/status", headers=admin).json()["mode"] == "PAUSED"
+
+
+def test_resume_is_staged_and_overridden_when_an_admin_says_why(
+    api: httpx.Client, sign_in: SignIn, healthy_engine: Engine
+) -> None:
+    admin = bearer(sign_in("admin"))
+    api.post("/internal/trading/pause", json={"reason": "drill"}, headers=admin)
+    healthy_engine.show_alive(broker_blocked=True)
+    body = {"override_reason": "Broker confirmed by phone", "stage_entries": 3, "stage_fraction": "0.25"}
+
+    answer = api.post("/internal/trading/resume", json=body, headers=admin)
+
+    assert answer.status_code == 200
+    status = answer.json()["status"]
+    assert status["mode"] == "RUNNING"
+    assert (status["stage"]["entries_left"], float(status["stage"]["fraction"])) == (3, 0.25)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        {"stage_entries": 0},  # none is no stage
+        {"stage_fraction": "0.5"},  # a fraction of nothing
+        {"stage_entries": 5, "stage_fraction": "1.5"},  # more than whole
+        {"stage_entries": "many"},  # no number
+    ],
+)
+def test_resume_is_refused_when_its_stage_makes_no_sense(
+    api: httpx.Client, sign_in: SignIn, healthy_engine: Engine, stage: dict[str, Any]
+) -> None:
+    admin = bearer(sign_in("admin"))
+    api.post("/internal/trading/pause", json={"reason": "drill"}, headers=admin)
+
+    answer = api.post("/internal/trading/resume", json={"reason": "x", **stage}, headers=admin)
+
+    assert answer.status_code == 422
+    assert api.get("/internal/trading/status", headers=admin).json()["mode"] == "PAUSED"
 
 
 def test_the_engine_is_not_ready_when_the_authority_was_never_heard(api: httpx.Client, sign_in: SignIn) -> None:

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from supabase import Client
 
-from db.commands import pause_trading, record_bars, resume_trading
+from db.commands import acquire_lease, pause_trading, record_bars, resume_trading
 from db.errors import NotSignedIn, Unreachable
 from db.queries.bars import price_bars
 from db.queries.controls import control_history, global_pauses
@@ -37,7 +37,7 @@ def test_curve_is_the_sum_of_the_profiles_in_every_session(story: Story, admin: 
 def test_analyst_sees_own_rows_only_in_every_query(story: Story, sign_in: SignIn) -> None:
     alice = sign_in("alice")
 
-    for found in (open_positions(alice), orders_page(alice, OrderFilters()).orders,
+    for found in (open_positions(alice), orders_page(alice, OrderFilters()).found,
                   closed_trades(alice, TradeFilters()), equity_by_profile(alice)):  # fmt: skip
         assert len(found)
         assert found["profile_name"].str.startswith("Alice").all()
@@ -50,7 +50,7 @@ def test_pages_of_orders_hold_every_order_once_and_in_order(
     seen, cursor = [], None
     while True:
         page = orders_page(admin, OrderFilters(), after=cursor, size=7)
-        seen.append(page.orders)
+        seen.append(page.found)
         cursor = page.next
         if cursor is None:
             break
@@ -87,7 +87,7 @@ def test_denied_order_tells_its_reason_its_events_and_its_checks(story: Story, a
 
 
 def test_leg_made_by_the_broker_has_no_decision(story: Story, admin: Client) -> None:
-    leg = orders_page(admin, OrderFilters(purposes=("stop_loss",))).orders.iloc[0]
+    leg = orders_page(admin, OrderFilters(purposes=("stop_loss",))).found.iloc[0]
 
     assert decision(admin, leg["id"]) is None
 
@@ -117,7 +117,8 @@ def test_bars_are_all_there_when_they_are_more_than_one_answer_holds(
     start = datetime(2007, 1, 1, tzinfo=UTC)
     times = [start + timedelta(hours=hour) for hour in range(2345)]
     prices = dict.fromkeys(("open", "high", "low", "close"), "10.5") | {"volume": "1"}
-    record_bars(service_client, bars=[
+    lease = acquire_lease(service_client, shard="main", holder="test", ttl_s=60)
+    record_bars(service_client, shard="main", token=lease.token, bars=[
         {"symbol": "IBM", "timeframe": "1Hour", "bar_at": at.isoformat(), **prices} for at in times
     ])  # fmt: skip
 
