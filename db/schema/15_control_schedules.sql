@@ -142,7 +142,8 @@ create function private.condition_holds(p_condition jsonb, p_scope public.contro
     security definer
     set search_path = ''
 as $$
-    select m.value > (p_condition ->> 'above')::numeric or m.value < (p_condition ->> 'below')::numeric
+    select case when p_condition ? 'above' then m.value > (p_condition ->> 'above')::numeric
+                else m.value < (p_condition ->> 'below')::numeric end
     from (select private.metric(p_condition ->> 'metric', p_scope, p_key) as value) m;
 $$;
 

@@ -29,18 +29,6 @@ create policy "owners and staff read overrides"
     on public.gate_overrides for select to authenticated
     using (owner_id = (select auth.uid()) or (select private.is_staff()));
 
--- The limits that an entry may pass at a moment; NULL when none. Without a search_path of its own, so
--- that it can be inlined into the gate's query.
-create function private.overrides_of(p_profile_id uuid, p_symbol text, p_at timestamptz)
-    returns text[]
-    language sql
-    stable
-as $$
-    select array_agg(distinct v.code order by v.code) from public.gate_overrides v
-    where v.profile_id = p_profile_id and v.revoked_at is null and v.starts_at <= p_at and p_at < v.expires_at
-      and coalesce(v.symbol, p_symbol) = p_symbol;
-$$;
-
 -- Let a profile's entries pass one limit for up to a day. Called by: admins.
 -- Errors: FORBIDDEN, INVALID, NOT_FOUND, CONFLICT, each audited as refused.
 create function public.grant_override(

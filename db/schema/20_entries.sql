@@ -138,7 +138,10 @@ as $$
         a.market_open,
         case when m.asks_first_trade then not exists (
             select 1 from public.trades b where b.profile_id = a.profile_id and b.symbol = a.symbol) end,
-        a.staged, private.overrides_of(a.profile_id, a.symbol, p_now),
+        a.staged,
+        (select array_agg(distinct v.code order by v.code) from public.gate_overrides v
+         where v.profile_id = a.profile_id and v.revoked_at is null and v.starts_at <= p_now and p_now < v.expires_at
+           and coalesce(v.symbol, a.symbol) = a.symbol),
         m.order_qty_max, m.order_notional_max_usd, m.price_collar_pct, m.signal_bars_max,
         -- While the market is closed, its last quote is the newest there is, over a long weekend too.
         case when a.market_open is false and m.quote_age_max_s < 345600 then 345600 else m.quote_age_max_s end, m.open_orders_max,
@@ -429,7 +432,7 @@ declare
     s private.gate_snapshot;
     v_checks json;
 begin
-    select g.snapshot into s from private.gate_snapshots(array[row(1, o.id, o.profile_id, o.symbol, o.side, o.qty, o.limit_price,
+    select (g.snapshot).* into s from private.gate_snapshots(array[row(1, o.id, o.profile_id, o.symbol, o.side, o.qty, o.limit_price,
         o.reference_price, o.stop_loss_price, o.take_profit_price, o.time_in_force, o.market_at, null, null, null)::private.entry_request],
         v_risk.config, clock_timestamp()) g;
     s.signal_age_bars := (v_then ->> 'signal_age_bars')::numeric;
