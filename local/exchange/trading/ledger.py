@@ -105,7 +105,7 @@ class Ledger:
         self.state.last_equity = self.account.last_equity
         self.state.settings = dump_settings(self.account.settings)
         self.state.controls = self.controls.dump()
-        positions = self.account.positions
+        positions, symbols = self.account.positions, sorted(self._symbols)
         return Changes(
             state=self.state,
             orders=self._orders.values(),
@@ -113,8 +113,8 @@ class Ledger:
             splits=self._splits,
             closes=self._closes,
             shocks=self._shocks,
-            positions=[positions[symbol] for symbol in self._symbols if symbol in positions],
-            positions_closed=[symbol for symbol in self._symbols if symbol not in positions],
+            positions=[positions[symbol] for symbol in symbols if symbol in positions],
+            positions_closed=[symbol for symbol in symbols if symbol not in positions],
         )
 
     def _check_invariants(self) -> None:
@@ -134,7 +134,8 @@ class Ledger:
 
     def _check_positions(self) -> None:
         expected = dict(self._held_before)
-        for event in sorted([*self._fills, *self._splits], key=lambda event: event.seq):
+        events: list[Fill | Split] = [*self._fills, *self._splits]
+        for event in sorted(events, key=lambda event: event.seq):
             if isinstance(event, Split):
                 expected[event.symbol] *= event.ratio
             else:

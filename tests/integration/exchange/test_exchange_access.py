@@ -47,7 +47,7 @@ class TestEveryAnswer:
 
     @pytest.mark.parametrize(
         ("method", "path"),
-        [("GET", "/v2/watchlists"), ("PUT", "/v2/orders"), ("GET", "/v1beta1/news")],
+        [("GET", "/v2/options/contracts"), ("PUT", "/v2/orders"), ("GET", "/v1beta1/screener/stocks/movers")],
     )
     def test_is_501_when_the_endpoint_is_not_simulated(self, live: LiveExchange, method: str, path: str) -> None:
         answer = live.send(method, path)

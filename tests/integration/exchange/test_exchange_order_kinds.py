@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from alpaca.trading.enums import OrderClass, OrderSide, OrderStatus, OrderType, TimeInForce
+from alpaca.trading.enums import AssetClass, OrderClass, OrderSide, OrderStatus, OrderType, TimeInForce
 from alpaca.trading.models import Order
 from alpaca.trading.requests import (
     LimitOrderRequest,
@@ -384,3 +384,48 @@ class TestClasses:
         assert Decimal(after.hwm) < 60
         splits = live.trading.get("/account/activities/SPLIT", {})
         assert [(row["symbol"], row["activity_type"]) for row in splits] == [("AAPL", "SPLIT")]
+
+
+class TestCrypto:
+    def test_is_bought_in_the_night_and_shown_without_its_slash(self, live: LiveExchange) -> None:
+        live.step(to="close")
+        order = send(live, MarketOrderRequest, symbol="BTC/USD", qty=0.5, time_in_force=GTC)
+
+        live.step(ticks=1)
+
+        filled = seen(live, order)
+        assert (filled.status, filled.asset_class, filled.filled_qty) == (
+            OrderStatus.FILLED,
+            AssetClass.CRYPTO,
+            "0.5",
+        )
+        for name in ("BTCUSD", "BTC/USD"):
+            held = live.trading.get_open_position(name)
+            assert (held.symbol, held.qty, held.asset_class) == ("BTCUSD", "0.49875", AssetClass.CRYPTO)
+
+    def test_fee_is_an_activity_of_its_own_and_pages_like_the_others(self, live: LiveExchange) -> None:
+        for _ in range(3):
+            send(live, MarketOrderRequest, symbol="ETH/USD", qty=1, time_in_force=GTC)
+            live.step(ticks=1)
+        rows: list[dict[str, Any]] = []
+
+        while True:
+            token = {"page_token": rows[-1]["id"]} if rows else {}
+            page = live.trading.get("/account/activities", {"page_size": 1, "direction": "asc", **token})
+            if not page:
+                break
+            rows += page
+
+        assert [row["activity_type"] for row in rows] == ["FILL", "CFEE"] * 3
+        assert {row["qty"] for row in rows} == {"1", "-0.0025"}
+        assert len({row["id"] for row in rows}) == 6
+
+    def test_is_closed_whole_when_the_position_is_closed(self, live: LiveExchange) -> None:
+        send(live, MarketOrderRequest, symbol="BTC/USD", qty=0.5, time_in_force=GTC)
+        live.step(ticks=1)
+
+        live.trading.close_position("BTC/USD")
+        live.step(ticks=1)
+
+        assert live.trading.get_all_positions() == []
+        assert live.sim("GET", "ledger")["ok"] is True

@@ -25,6 +25,7 @@ from local.exchange.trading.matching import FillProfile
 from local.exchange.trading.order import RARE, Order, Status
 
 NAMES = ["AAPL", "MSFT", "GOOG"]
+COIN = "BTC/USD"
 SYMBOLS = st.sampled_from(NAMES)
 SIDES = st.sampled_from(["buy", "sell"])
 QUANTITIES = st.one_of(st.integers(1, 300), st.decimals("0.001", 50, places=3))
@@ -129,6 +130,20 @@ class LedgerMachine(RuleBasedStateMachine):
         order = {"symbol": symbol, "side": side, "qty": str(qty), "type": kind, "time_in_force": tif}
         self._submit(who, **order, **price, extended_hours=extended and kind == "limit")
 
+    @rule(
+        who=WHO,
+        side=SIDES,
+        qty=st.decimals("0.001", 2, places=9),
+        offset=OFFSETS,
+        kind=st.sampled_from(["market", "limit", "stop_limit"]),
+        tif=st.sampled_from(["gtc", "ioc"]),
+    )
+    def send_crypto_order(self, who: int, side: str, qty: Decimal, offset: Decimal, kind: str, tif: str) -> None:
+        price = self._price(COIN, offset)
+        prices = {"limit": {"limit_price": price}, "stop_limit": {"limit_price": price, "stop_price": price}}
+        order = {"symbol": COIN, "side": side, "qty": str(qty), "type": kind, "time_in_force": tif}
+        self._submit(who, **order, **prices.get(kind, {}))
+
     @rule(who=WHO, symbol=SYMBOLS, side=SIDES, qty=st.integers(1, 300), percent=st.decimals("0.1", 3, places=1))
     def send_trailing_stop(self, who: int, symbol: str, side: str, qty: int, percent: Decimal) -> None:
         order = {"symbol": symbol, "side": side, "qty": str(qty), "type": "trailing_stop", "time_in_force": "gtc"}
@@ -212,7 +227,7 @@ class LedgerMachine(RuleBasedStateMachine):
         exchange, order = self._an_open_order(data)
         interventions.fill_now(exchange, order.id)
 
-    @rule(who=WHO, symbol=SYMBOLS)
+    @rule(who=WHO, symbol=st.sampled_from([*NAMES, COIN]))
     def close_a_position(self, who: int, symbol: str) -> None:
         with refusals():
             self.both[who].close_position(symbol, abs(self.both[who].account.qty(symbol)))
@@ -292,7 +307,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_reserved_twice(self) -> None:
         for exchange in self.both:
-            for symbol in NAMES:
+            for symbol in [*NAMES, COIN]:
                 held: dict[str, Decimal] = {}
                 for order in exchange.ledger.book.closing(symbol):
                     held[order.group_id] = max(held.get(order.group_id, Decimal(0)), order.remaining)

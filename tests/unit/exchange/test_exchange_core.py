@@ -10,9 +10,10 @@ from uuid import UUID
 
 import pytest
 
+from local.exchange.market.tape import Tape
 from local.exchange.trading import lifecycle
 from local.exchange.trading.audit import check_ledger
-from local.exchange.trading.exchange import Exchange
+from local.exchange.trading.exchange import Birth, Exchange, open_exchange
 from local.exchange.trading.ledger import InvariantBroken
 from local.exchange.trading.matching import FillProfile
 from local.exchange.trading.order import NEXT_STATES, IllegalTransition, Order, Status
@@ -211,6 +212,26 @@ class TestLedger:
 
         assert check_ledger(store) == ["cash is 100001, the fills say 100000.00"]
 
+    def test_opens_and_goes_on_when_it_was_written_by_an_earlier_version(
+        self, found: Callable[..., Exchange], tape: Tape
+    ) -> None:
+        exchange = found()
+        exchange.step_to_open()
+        submit(exchange)
+        exchange.step()
+        store, before = exchange.ledger.store, exchange.account.cash
+        for table, column in ADDED_SINCE:
+            store._db.execute(f"alter table {table} drop column {column}")
+        store._db.execute("drop table accounts")
+        store.close()
+
+        later = open_exchange(store.path, tape, Birth(seed=7, start=date(2007, 1, 3)))
+
+        order = submit(later, side="sell", type="trailing_stop", trail_percent="1")
+        assert (later.account.cash, later.account.qty("AAPL")) == (before, 100)
+        assert later.order(order.id).hwm is not None
+        later.ledger.store.close()
+
     @pytest.mark.parametrize("status", list(Status))
     def test_ended_order_stays_as_it_is_when_asked_to_move(
         self, found: Callable[..., Exchange], status: Status
@@ -227,6 +248,11 @@ class TestLedger:
 
 
 _ID = str(UUID(int=7))
+ADDED_SINCE = [
+    *(("orders", name) for name in ("notional", "trail_price", "trail_percent", "hwm", "awaits", "due", "failed_at")),
+    *(("state", name) for name in ("after", "controls", "opening_cash")),
+    ("fills", "fee"),
+]
 
 
 def _picture(exchange: Exchange) -> tuple[object, ...]:
