@@ -1,0 +1,147 @@
+"""The command line over the real authority: it signs in as a person and may do what that person may."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from typer.testing import CliRunner, Result
+
+from db import commands
+from engine.cli import app
+from tests.db.conftest import Engine
+from tests.support.clients import SignIn
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(
+    env: dict[str, str], clean_db: psycopg.Connection, sign_in: SignIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """Call with a member's name and the arguments of `python -m engine`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOCAL_HOME", str(tmp_path))
+    for name in ("SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_SECRET_KEY"):
+        monkeypatch.setenv(name, env[name])
+    monkeypatch.setenv("ALPACA_API_KEY", "not used")
+    monkeypatch.setenv("ALPACA_SECRET_KEY", "not used")
+
+    def invoke(member: str, *arguments: str) -> Result:
+        who = {"INTERLOCK_EMAIL": sign_in.email(member), "INTERLOCK_PASSWORD": sign_in.password(member)}
+        return CliRunner().invoke(app, list(arguments), env=who)
+
+    return invoke
+
+
+def test_status_says_in_words_who_paused_what_and_why(run: Run, healthy_engine: Engine, sign_in: SignIn) -> None:
+    commands.pause_trading(sign_in("admin"), reason="Earnings", scope="symbol", scope_key="IBM")
+
+    result = run("alice", "status")
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("RUNNING (running), by ")
+    assert "symbol IBM: PAUSED, by admin@interlock.local" in result.stdout
+    assert "Earnings" in result.stdout
+    assert "engine: alive" in result.stdout
+
+
+def test_status_is_json_when_asked_for(run: Run) -> None:
+    assert json.loads(run("alice", "status", "--json").stdout)["mode"] == "RUNNING"
+
+
+def test_why_names_the_code_per_profile(run: Run, healthy_engine: Engine, sign_in: SignIn) -> None:
+    healthy_engine.held()
+    _bar(healthy_engine)
+    commands.create_lockout(sign_in("operator"), ticker="AAPL", reason="Rumour")
+
+    told, as_json = run("alice", "why", "aapl"), run("alice", "why", "AAPL", "--json", "--qty", "3")
+
+    assert told.exit_code == 0, told.output
+    assert told.stdout.count("DENIED SYMBOL_LOCKED") == 2
+    answers = json.loads(as_json.stdout)
+    assert [(answer["symbol"], float(answer["qty"]), answer["code"]) for answer in answers] == [
+        ("AAPL", 3.0, "SYMBOL_LOCKED")
+    ] * 2
+
+
+def test_why_says_that_an_entry_would_pass(run: Run, healthy_engine: Engine) -> None:
+    _bar(healthy_engine)
+    market_at = datetime(2007, 1, 3, 15, tzinfo=UTC)
+    lease = {"shard": healthy_engine.shard, "token": healthy_engine.token}
+    commands.heartbeat(
+        healthy_engine.client, **lease, version="test", market_at=market_at, jobs={}, detail={"market_open": True},
+        ttl_s=60,
+    )  # fmt: skip
+
+    told = run("alice", "why", "AAPL").stdout
+
+    assert "Alice trend daily: buy 1 AAPL at 100" in told
+    assert told.count("would pass") == 2
+
+
+def test_a_number_that_is_none_is_refused_plainly(run: Run) -> None:
+    result = run("alice", "why", "AAPL", "--qty", "many")
+
+    assert result.exit_code == 2
+    assert "'many' is not a number" in result.stderr
+
+
+def test_why_fails_plainly_when_nobody_trades_the_symbol(run: Run) -> None:
+    result = run("alice", "why", "NOPE")
+
+    assert result.exit_code == 1
+    assert "No profile that you can see trades" in result.stderr
+
+
+def test_resume_lists_what_fails_and_changes_nothing(run: Run, healthy_engine: Engine, sign_in: SignIn) -> None:
+    commands.pause_trading(sign_in("admin"), reason="Check")
+    healthy_engine.show_alive(broker_blocked=True)
+
+    result = run("admin", "resume", "--reason", "Checked")
+
+    assert result.exit_code == 1
+    assert "BROKER_NOT_BLOCKED: The broker account of shard main may trade." in result.stderr
+    assert commands.trading_status(sign_in("admin")).mode == "PAUSED"
+
+
+def test_resume_is_overridden_and_staged(run: Run, healthy_engine: Engine, sign_in: SignIn) -> None:
+    commands.pause_trading(sign_in("admin"), reason="Check")
+    healthy_engine.show_alive(broker_blocked=True)
+
+    result = run(
+        "admin", "resume", "--reason", "Checked", "--override", "Phoned the broker", "--stage-entries", "2",
+        "--stage-fraction", "0.5",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    status = commands.trading_status(sign_in("admin"))
+    assert (status.mode, status.stage and (status.stage.entries_left, float(status.stage.fraction or 0))) == (
+        "RUNNING", (2, 0.5),
+    )  # fmt: skip
+    assert "staged: the next 2 entries run at 0.5" in run("alice", "status").stdout
+
+
+@pytest.mark.parametrize("action", ["pause", "resume", "halt"])
+def test_control_is_refused_when_the_person_is_no_admin(run: Run, sign_in: SignIn, action: str) -> None:
+    result = run("operator", action, "--reason", "x")
+
+    assert result.exit_code == 1
+    assert "Only an admin" in result.stderr
+    assert commands.trading_status(sign_in("admin")).mode == "RUNNING"
+
+
+def test_a_wrong_password_is_refused_plainly(run: Run) -> None:
+    result = run("alice", "status", "--password", "wrong")
+
+    assert result.exit_code == 1
+    assert "sign-in refused" in result.stderr
+
+
+def _bar(engine: Engine) -> None:
+    """Let a price of AAPL be known."""
+    prices = dict.fromkeys(("open", "high", "low", "close"), "100") | {"volume": "1"}
+    bar = {"symbol": "AAPL", "timeframe": "1Day", "bar_at": "2007-01-03T05:00:00+00:00", **prices}
+    commands.record_bars(engine.client, shard=engine.shard, token=engine.token, bars=[bar])
