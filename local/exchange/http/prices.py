@@ -75,7 +75,7 @@ def quote_text(found: Print) -> str:
 
 
 def crypto_quote_text(found: Print) -> str:
-    return _text(_past_quote(found) | {"bs": 1 + found.number % 9, "as": 1 + found.number // 9 % 9})
+    return _text(_past_quote(found) | {"as": found.ask_size // 100, "bs": found.bid_size // 100})
 
 
 def _past_quote(found: Print) -> dict[str, Any]:

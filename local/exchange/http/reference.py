@@ -10,9 +10,10 @@ from aiohttp import web
 from local.exchange.http import params
 from local.exchange.http.keys import EXCHANGE
 from local.exchange.http.render import asset_body, json_response
-from local.exchange.market.assets import ASSETS, find_asset
+from local.exchange.market.assets import Asset, find_among
 from local.exchange.market.calendar import NEW_YORK, Session
 from local.exchange.trading.errors import not_found
+from local.exchange.trading.exchange import Exchange
 
 
 async def clock(request: web.Request) -> web.Response:
@@ -41,25 +42,33 @@ async def calendar(request: web.Request) -> web.Response:
 async def assets(request: web.Request) -> web.Response:
     """List what is listed by now; a symbol before its first day shows only as inactive."""
     query, exchange = request.query, request.app[EXCHANGE]
-    if query.get("asset_class", "us_equity") != "us_equity":
+    crypto = query.get("asset_class", "us_equity") == "crypto"
+    if query.get("asset_class", "us_equity") not in ("us_equity", "crypto"):
         return json_response([])
     wanted = query.get("status", "active")
-    rows = []
-    for asset in ASSETS.values():
-        listed = exchange.market.is_listed(asset.symbol, exchange.ledger.moment)
-        if wanted == ("active" if listed else "inactive"):
-            rows.append(asset_body(asset, listed=listed))
+    rows = [asset_row(exchange, each) for each in exchange.market.tape.assets.values() if each.is_crypto is crypto]
     exchanges = params.symbols(query, "exchange")
-    return json_response([row for row in rows if not exchanges or row["exchange"] in exchanges])
+    return json_response(
+        [row for row in rows if row["status"] == wanted and (not exchanges or row["exchange"] in exchanges)]
+    )
 
 
 async def asset(request: web.Request) -> web.Response:
     exchange, name = request.app[EXCHANGE], request.match_info["symbol"]
-    found = find_asset(name)
+    found = find_among(exchange.market.tape.assets, name)
     if found is None:
         raise not_found(f"asset not found for {name}")
-    listed = exchange.market.is_listed(found.symbol, exchange.ledger.moment)
-    return json_response(asset_body(found, listed=listed))
+    return json_response(asset_row(exchange, found))
+
+
+def asset_row(exchange: Exchange, asset: Asset) -> dict[str, Any]:
+    """Return an asset as it is at this moment of the simulated time."""
+    listed = exchange.market.is_listed(asset.symbol, exchange.ledger.moment)
+    if not asset.is_crypto:
+        return asset_body(asset, listed=listed)
+    closed = {"marginable": False, "shortable": False, "easy_to_borrow": False}
+    sizes = {"min_order_size": "0.000000001", "min_trade_increment": "0.000000001", "price_increment": "0.01"}
+    return asset_body(asset, listed=listed) | {"class": "crypto"} | closed | sizes
 
 
 def _day(session: Session, sessions: list[Session]) -> dict[str, Any]:

@@ -51,13 +51,13 @@ class Row:
 Reader = Callable[[str, Window], Iterable[Row]]
 
 
-def window_of(query: Mapping[str, str], now: datetime, zone: ZoneInfo) -> Window:
+def window_of(query: Mapping[str, str], now: datetime, zone: ZoneInfo, order: Direction = Direction.ASC) -> Window:
     """Return the window of a request: from `zone`'s midnight until `now`, unless it says otherwise."""
     start, end = params.moment(query, "start"), params.moment(query, "end", end_of_day=True)
     if start and end and end < start:
         raise bad_request("end should not be before start")
     today = datetime.combine(now.astimezone(zone).date(), time(), zone)
-    descending = params.choice(query, "sort", Direction.ASC) is Direction.DESC
+    descending = params.choice(query, "sort", order) is Direction.DESC
     return Window(start or today.astimezone(now.tzinfo), min(end or now, now), descending)
 
 

@@ -245,7 +245,7 @@ def stretch_bar(
 def merge(at: datetime, parts: list[Bar]) -> Bar:
     """Return the bar that starts at `at` and consists of `parts`, which are in order."""
     if len(parts) == 1:
-        return replace(parts[0], at=at)
+        return parts[0] if parts[0].at == at else replace(parts[0], at=at)
     volume = sum((part.volume for part in parts[1:]), parts[0].volume)
     traded = sum((part.vwap * part.volume for part in parts), Decimal(0))
     return Bar(

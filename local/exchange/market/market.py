@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -87,7 +87,8 @@ class Market:
         if symbol in self.crypto:
             at = self.calendar.time_of(moment) + after * TICK
             day = self.crypto_day(symbol, self.crypto[symbol].index_of(at))
-            return _tick(symbol, at, day.path, min((at - day.starts) // TICK, len(day.path.volumes)), LOTS)
+            found = _tick(symbol, at, day.path, min((at - day.starts) // TICK, len(day.path.volumes)))
+            return replace(found, bid_size=found.bid_size // 100, ask_size=found.ask_size // 100, size=1)
         session, number = moment.session, moment.tick
         if number < 0:
             session -= 1
@@ -163,7 +164,7 @@ class Market:
         return by_minute(rng, self.path(symbol, session))
 
 
-def _tick(symbol: str, at: datetime, path: SessionPath, number: int, lots: int = 1) -> Tick:
+def _tick(symbol: str, at: datetime, path: SessionPath, number: int) -> Tick:
     cents, half_spread = path.prices_cents[number], path.half_spreads_cents[number]
     size = path.volumes[max(0, number - 1)]
     return Tick(
@@ -172,9 +173,9 @@ def _tick(symbol: str, at: datetime, path: SessionPath, number: int, lots: int =
         trade=_dollars(cents),
         bid=_dollars(max(1, cents - half_spread)),
         ask=_dollars(cents + half_spread),
-        bid_size=bid_size(size) if lots == 1 else 1 + size % 9,
-        ask_size=ask_size(size) if lots == 1 else 1 + size // 9 % 9,
-        size=100 + size % 400 if lots == 1 else 1 + size % 4,
+        bid_size=bid_size(size),
+        ask_size=ask_size(size),
+        size=100 + size % 400,
     )
 
 
