@@ -3266,7 +3266,7 @@ begin
     end if;
     v_asked := array(
         select row(row_number() over (order by f.name, f.id), gen_random_uuid(), f.id, v_symbol, p_side, p_qty, v_price, v_price, null, null,
-                   null, h.market_at, h.market_at, (h.detail ->> 'market_open')::boolean, null)::private.entry_request
+                   null, coalesce(h.market_at, clock_timestamp()), coalesce(h.market_at, clock_timestamp()), (h.detail ->> 'market_open')::boolean, null)::private.entry_request
         from public.profiles f left join public.engine_heartbeats h on h.shard = f.shard
         where v_symbol = any (f.symbols) and coalesce(p_profile_id, f.id) = f.id
           and (f.owner_id = auth.uid() or private.is_staff() or private.is_engine()));
