@@ -55,7 +55,7 @@ class _Where:
 
 # Held legs are open, but Alpaca's open list does not show them.
 _STATUS = {
-    Wanted.OPEN: "status in ('pending_new', 'accepted', 'new', 'partially_filled')",
+    Wanted.OPEN: "status not in ('filled', 'canceled', 'expired', 'replaced', 'rejected') and status <> 'held'",
     Wanted.CLOSED: "status in ('filled', 'canceled', 'expired', 'replaced', 'rejected')",
     Wanted.ALL: "true",
 }

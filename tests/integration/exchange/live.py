@@ -94,7 +94,7 @@ class LiveExchange:
 
     async def _run(self) -> None:
         self._stopping = asyncio.Event()
-        exchange = self._open()
+        exchange = self.exchange = self._open()
         app = create_app(exchange, self._access)
         runner = web.AppRunner(app, shutdown_timeout=0.2)
         await runner.setup()
