@@ -1,6 +1,7 @@
 """What the database says about itself: tables, functions, and a checksum of everything they hold."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -109,11 +110,11 @@ class Checksum:
     def __init__(self, db: psycopg.Connection) -> None:
         self._db = db
         leaves = db.execute(_LEAVES).fetchall()
-        one = sql.SQL("select {name}, md5(string_agg(t::text, '|' order by t::text)) from {table} t")
+        one = sql.SQL("select {name}, sum(hashtextextended(t::text, 0)) from {table} t")
         parts = [one.format(name=".".join(leaf), table=sql.Identifier(*leaf)) for leaf in leaves]
         self._query = sql.SQL(" union all ").join(parts)
 
-    def __call__(self) -> dict[str, str | None]:
+    def __call__(self) -> dict[str, Decimal | None]:
         """Return a checksum per table, but for the record of attempts."""
         return {name: sum for name, sum in self._db.execute(self._query).fetchall() if name not in RECORDS}
 
