@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from local.exchange.market.calendar import NEW_YORK
 from local.exchange.market.tape import Tape
 from local.exchange.trading import lifecycle
 from local.exchange.trading.audit import check_ledger
@@ -77,6 +78,31 @@ class TestSimulatedTime:
         exchange.step_minutes(60)
 
         assert exchange.ledger.now.isoformat() == "2007-01-04T15:30:00+00:00"
+
+    def test_orders_end_three_hours_sooner_when_the_session_closes_early(self, found: Callable[..., Exchange]) -> None:
+        exchange = found(start=date(2007, 7, 3))
+        exchange.step_to_open()
+        kinds = ({"extended_hours": False}, {"extended_hours": True})
+        regular, extended = (
+            submit(exchange, type="limit", limit_price="1", time_in_force="day", **kind) for kind in kinds
+        )
+
+        exchange.step_to_close()
+        exchange.step(48)
+
+        ended = [exchange.order(order.id).expired_at for order in (regular, extended)]
+        assert [at.astimezone(NEW_YORK).strftime("%d %H:%M") for at in ended if at] == ["03 13:00", "03 17:00"]
+
+    def test_open_is_an_hour_earlier_in_universal_time_when_summer_time_has_begun(
+        self, found: Callable[..., Exchange]
+    ) -> None:
+        exchange = found(start=date(2007, 3, 9))
+        opens = []
+        for _ in range(2):
+            exchange.step_to_open()
+            opens.append(exchange.ledger.now.strftime("%d %H:%M"))
+
+        assert opens == ["09 14:30", "12 13:30"]
 
     def test_no_two_events_share_a_time_when_the_clock_stands_still(self, found: Callable[..., Exchange]) -> None:
         exchange = found()
