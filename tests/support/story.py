@@ -14,6 +14,7 @@ from bokeh_sampledata import stocks
 from supabase import Client
 
 from db import commands
+from db.models import Answer
 
 SYMBOLS = {"AAPL": stocks.AAPL, "IBM": stocks.IBM, "GOOG": stocks.GOOG}  # what every demo profile trades
 FIRST_SESSION = "2007-01-03"
@@ -92,7 +93,7 @@ class Story:
         commands.heartbeat(self._client, **self._lease, version="0.1.0", market_at=self._at(), jobs={}, detail=detail,
                            ttl_s=600)  # fmt: skip
 
-    def ask(self, profile: str, symbol: str, *, qty: str = "10") -> commands.Answer:
+    def ask(self, profile: str, symbol: str, *, qty: str = "10") -> Answer:
         """Put one entry to the gate at the present price."""
         return self._request(dict(self._profiles)[profile], symbol, qty)[1]
 
@@ -110,7 +111,7 @@ class Story:
         self._update(bracket.says("filled", self._iso(), filled=qty, price=price))
         self._held.append(bracket)
 
-    def _request(self, profile_id: UUID, symbol: str, qty: str) -> tuple[Bracket, commands.Answer]:
+    def _request(self, profile_id: UUID, symbol: str, qty: str) -> tuple[Bracket, Answer]:
         price = self._price(symbol, "close")
         bracket = Bracket(uuid4(), symbol, qty, _cents(price * Decimal("0.95")), _cents(price * Decimal("1.08")),
                           self._session)  # fmt: skip

@@ -1,0 +1,30 @@
+"""One call of a function of the authority, as JSON there and back."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, time
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from supabase import Client
+
+from db.errors import translated
+
+Payload = Sequence[Mapping[str, Any]]
+
+
+def call(client: Client, function: str, **arguments: Any) -> Any:
+    wire = {name: _wire(value) for name, value in arguments.items()}
+    with translated():
+        return client.rpc(function, wire).execute().data
+
+
+def _wire(value: Any) -> Any:
+    """Return `value` as JSON can carry it: uuids, amounts and times as text, the rest as it is."""
+    if isinstance(value, (UUID, Decimal)):
+        return str(value)
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if isinstance(value, (list, tuple)):
+        return [_wire(item) for item in value]
+    return value
