@@ -71,7 +71,8 @@ def next_clock(clock: Clock, calendar: SessionCalendar, orders: Iterable[Order])
         return Clock(Moment(moment.session + 1, 0))
     following = calendar[moment.session + 1]
     after = clock.after + 1
-    if not crypto and Clock(moment, after).phase(calendar) is Phase.CLOSED:
+    # The tick that ends the evening is always walked: day orders expire on it.
+    if not crypto and after > AFTER_HOURS // TICK and Clock(moment, after).phase(calendar) is Phase.CLOSED:
         after = (following.opens - PRE_MARKET - day.closes) // TICK
     if after >= (following.opens - day.closes) // TICK - 1:
         return Clock(Moment(moment.session + 1, PRE_OPEN))

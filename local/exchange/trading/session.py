@@ -99,7 +99,9 @@ def _takes_part(order: Order, ledger: Ledger, market: Market) -> bool:
         return clock.is_open_tick
     if order.time_in_force is TimeInForce.CLS:
         return clock.is_close(market.calendar)
-    return not clock.is_outside or order.extended_hours or order.is_crypto
+    if not clock.is_outside or order.is_crypto:
+        return True
+    return order.extended_hours and clock.phase(market.calendar) is Phase.EXTENDED
 
 
 def _match(ledger: Ledger, order: Order, now: Conditions, throttle: Throttle | None) -> None:

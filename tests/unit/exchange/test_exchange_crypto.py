@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from local.exchange.market.calendar import NEW_YORK
 from local.exchange.market.tape import Tape
 from local.exchange.trading.audit import check_ledger
 from local.exchange.trading.errors import Refusal
@@ -149,6 +150,21 @@ class TestAroundTheClock:
             ticks += 1
 
         assert ticks == 17.5 * 12
+
+    def test_shares_do_not_trade_at_midnight_when_coins_do(self, exchange: Exchange) -> None:
+        exchange.step_to_close()
+        submit(exchange, type="limit", limit_price="10")
+        exchange.step(48)  # eight in the evening: extended hours are over
+        share = {"symbol": "IBM", "type": "limit", "limit_price": "900", "extended_hours": True}
+        late = submit(exchange, **share)
+
+        exchange.step(24)
+        at_ten = late.status
+        exchange.step(75)
+
+        assert at_ten is Status.ACCEPTED
+        assert late.filled_at is not None
+        assert late.filled_at.astimezone(NEW_YORK).strftime("%H:%M") == "04:00"
 
     def test_time_jumps_to_the_open_when_nothing_could_trade(self, exchange: Exchange) -> None:
         exchange.step_to_close()
