@@ -141,6 +141,11 @@ def record_bars(client: Client, *, shard: str, token: int, bars: Payload) -> int
     return int(call(client, "record_bars", p_shard=shard, p_token=token, p_bars=list(bars)))
 
 
+def prune_history(client: Client, *, shard: str, token: int) -> dict[str, int]:
+    """Remove what is older than the configuration keeps it, a part at a time; return how many rows of each went."""
+    return dict(call(client, "prune_history", p_shard=shard, p_token=token))
+
+
 def save_bot_state(client: Client, *, shard: str, token: int, state: Mapping[str, Any]) -> datetime:
     """Keep a snapshot of the engine's state; return when it was saved."""
     return datetime.fromisoformat(

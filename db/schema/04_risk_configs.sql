@@ -52,6 +52,7 @@ as $$
         "loss_limits": {"daily_loss_max_pct": "0.05", "drawdown_max_pct": "0.25", "loss_streak_max": 6, "loss_streak_days": 5},
         "market_hours": {"entries_when_closed": true},
         "signal_layers": {"macro": false, "competitive": false},
+        "retention": {"decisions_days": null, "order_events_days": null, "bars_days": null},
         "operator_approval": {
             "auto_approve_paper": true,
             "require_approval_for_live": true,
@@ -121,6 +122,9 @@ as $$
         ('market_hours.entries_when_closed', 'flag', null, null, true),
         ('signal_layers.macro', 'flag', null, null, false),
         ('signal_layers.competitive', 'flag', null, null, false),
+        ('retention.decisions_days', 'count', 30, 36500, true),
+        ('retention.order_events_days', 'count', 30, 36500, true),
+        ('retention.bars_days', 'count', 30, 36500, true),
         ('operator_approval.auto_approve_paper', 'flag', null, null, false),
         ('operator_approval.require_approval_for_live', 'flag', null, null, false),
         ('operator_approval.approval_timeout_minutes', 'count', 1, 1440, false),

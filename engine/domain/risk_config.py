@@ -119,6 +119,14 @@ class SignalLayers(_Section):
     competitive: StrictBool = False
 
 
+class Retention(_Section):
+    """For how many days what grows without end is kept; None: for good."""
+
+    decisions_days: Annotated[Count, Field(ge=30, le=36500)] | None = None
+    order_events_days: Annotated[Count, Field(ge=30, le=36500)] | None = None
+    bars_days: Annotated[Count, Field(ge=30, le=36500)] | None = None
+
+
 class OperatorApproval(_Section):
     """When a person has to approve an entry: by trading mode, and by the rules that are set."""
 
@@ -143,6 +151,7 @@ class PortfolioRiskConfig(_Section):
     loss_limits: LossLimits = LossLimits()
     market_hours: MarketHours = MarketHours()
     signal_layers: SignalLayers = SignalLayers()
+    retention: Retention = Retention()
     operator_approval: OperatorApproval = OperatorApproval()
 
     @classmethod

@@ -142,6 +142,20 @@ as $$
     select regexp_replace(p_text, '^\s+|\s+$', '', 'g');
 $$;
 
+-- Append-only: no update, and no delete but by the table's own pruning (25_retention.sql), which the log has none of.
+create or replace function private.refuse_change()
+    returns trigger
+    language plpgsql
+    set search_path = ''
+as $$
+begin
+    if tg_op = 'DELETE' and tg_table_name <> 'audit_log' and current_setting('interlock.pruning', true) = tg_table_name then
+        return null;
+    end if;
+    raise exception '% is append-only', tg_table_name using errcode = '42501';
+end;
+$$;
+
 create policy "staff read the audit log, a member reads its own acts and what concerns its profiles"
     on public.audit_log for select to authenticated
     using ((select private.is_staff()) or actor = (select auth.uid()) or tenant = (select auth.uid()));
@@ -241,6 +255,7 @@ as $$
         "loss_limits": {"daily_loss_max_pct": "0.05", "drawdown_max_pct": "0.25", "loss_streak_max": 6, "loss_streak_days": 5},
         "market_hours": {"entries_when_closed": true},
         "signal_layers": {"macro": false, "competitive": false},
+        "retention": {"decisions_days": null, "order_events_days": null, "bars_days": null},
         "operator_approval": {
             "auto_approve_paper": true,
             "require_approval_for_live": true,
@@ -295,6 +310,9 @@ as $$
         ('market_hours.entries_when_closed', 'flag', null, null, true),
         ('signal_layers.macro', 'flag', null, null, false),
         ('signal_layers.competitive', 'flag', null, null, false),
+        ('retention.decisions_days', 'count', 30, 36500, true),
+        ('retention.order_events_days', 'count', 30, 36500, true),
+        ('retention.bars_days', 'count', 30, 36500, true),
         ('operator_approval.auto_approve_paper', 'flag', null, null, false),
         ('operator_approval.require_approval_for_live', 'flag', null, null, false),
         ('operator_approval.approval_timeout_minutes', 'count', 1, 1440, false),
@@ -3294,6 +3312,60 @@ grant execute on function public.why(text, uuid, text, numeric, numeric) to auth
 
 comment on function public.why(text, uuid, text, numeric, numeric) is
     'The gate''s answer for a symbol right now, for each profile that the caller sees. Any member.';
+
+-- Retention: how long what grows without end is kept. Nothing goes unless the risk configuration's section
+-- `retention` says so; orders, fills, trades and the audit log are kept for good.
+
+-- Remove rows that are older than the configuration keeps them, at most p_limit of each kind; answers how many
+-- went of each. Called by: the engine, until nothing is left to remove. Errors: LEASE_LOST.
+create function public.prune_history(p_shard text, p_token bigint, p_limit int default 10000)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_config jsonb;
+    v_limit int := least(greatest(coalesce(p_limit, 10000), 1), 100000);
+    v_decisions int;
+    v_events int;
+    v_bars int;
+begin
+    perform private.check_lease(p_shard, p_token);
+    v_config := (private.active_risk_config()).config;
+
+    perform set_config('interlock.pruning', 'decision_log', true);
+    delete from public.decision_log d where d.id in (
+        select n.id from public.decision_log n
+        where n.created_at < clock_timestamp() - make_interval(days => (v_config #>> '{retention,decisions_days}')::int)
+        order by n.id limit v_limit);
+    get diagnostics v_decisions = row_count;
+
+    perform set_config('interlock.pruning', 'order_events', true);
+    delete from public.order_events e where e.id in (
+        select n.id from public.order_events n
+        where n.at < clock_timestamp() - make_interval(days => (v_config #>> '{retention,order_events_days}')::int)
+        order by n.id limit v_limit);
+    get diagnostics v_events = row_count;
+    perform set_config('interlock.pruning', '', true);
+
+    delete from public.price_bars b where (b.symbol, b.timeframe, b.bar_at) in (
+        select n.symbol, n.timeframe, n.bar_at from public.price_bars n
+        where n.timeframe <> '1Day'
+          and n.bar_at < clock_timestamp() - make_interval(days => (v_config #>> '{retention,bars_days}')::int)
+        limit v_limit);
+    get diagnostics v_bars = row_count;
+    return jsonb_build_object('decisions', v_decisions, 'order_events', v_events, 'bars', v_bars);
+end;
+$$;
+
+revoke execute on function public.prune_history(text, bigint, int) from public, anon, authenticated;
+
+grant execute on function public.prune_history(text, bigint, int) to service_role;
+
+comment on function public.prune_history(text, bigint, int) is
+    'Remove decisions, order events and intraday bars that are older than the configuration keeps them. Engine only.';
 
 -- Limits that are new take their shipped defaults, so that an installation trades on after the upgrade; what it
 -- has set itself stays as it is.
