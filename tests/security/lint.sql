@@ -80,9 +80,13 @@ from relations r
 where r.relkind = 'v' and not coalesce(r.reloptions && array['security_invoker=true', 'security_invoker=on', 'security_invoker=1'], false)
 
 union all
+-- Not found: small private helpers in SQL that run with the caller's rights and do not write. The planner puts
+-- their text in place of the call, which a search_path of their own would prevent; who calls them has set one.
 select 'function_search_path_mutable', f.name
-from routines f
-where not exists (select from unnest(f.proconfig) s (setting) where s.setting like 'search_path=%')
+from routines f join pg_proc p on p.oid = f.oid
+where not (f.nspname = 'private' and not f.prosecdef and p.provolatile <> 'v'
+           and p.prolang = (select l.oid from pg_language l where l.lanname = 'sql'))
+  and not exists (select from unnest(f.proconfig) s (setting) where s.setting like 'search_path=%')
 
 union all
 -- Stricter: what runs with its owner's rights looks up nothing by search path at all.

@@ -9,17 +9,10 @@ from tests.security.expectations import ENGINE, FUNCTIONS
 
 LINT = (Path(__file__).parent / "lint.sql").read_text()
 
-INLINED = "runs with the caller's rights and is inlined by the planner, which a search_path of its own would prevent"
 ONLY_DOOR = "functions are the only way to write, so they run with their owner's rights; each asks for the role first"
 
-# SQL functions of the caller's rights, in `private`, not volatile: the conditions under which Postgres inlines one.
-INLINED_FUNCTIONS = (
-    "as_uuid", "check_line", "effective_mode", "gate_code", "in_scope", "is_terminal", "is_time", "lockout_of",
-    "overrides_of", "positive", "requires_approval", "sector_of", "state_of", "timeframe_s",
-)  # fmt: skip
-
 # (rule, object): why it stays. A function is named without its arguments.
-ALLOWED = {("function_search_path_mutable", f"private.{name}"): INLINED for name in INLINED_FUNCTIONS} | {
+ALLOWED = {
     ("authenticated_definer_function_executable", name): ONLY_DOOR
     for name, callers in FUNCTIONS.items()
     if callers - {ENGINE}
@@ -74,17 +67,6 @@ def test_the_schema_has_no_finding_but_those_with_a_reason(clean_db):
 
 def test_every_exception_is_still_needed(clean_db):
     assert set(ALLOWED) - findings(clean_db) == set()
-
-
-def test_only_functions_that_can_be_inlined_have_no_search_path(clean_db):
-    others = clean_db.execute(
-        "select proname from pg_proc join pg_language l on l.oid = prolang"
-        " where pronamespace = 'private'::regnamespace and proname = any (%s)"
-        " and (lanname <> 'sql' or prosecdef or provolatile = 'v')",
-        [list(INLINED_FUNCTIONS)],
-    ).fetchall()
-
-    assert others == []
 
 
 def test_every_rule_has_an_example():
