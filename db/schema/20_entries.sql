@@ -29,152 +29,163 @@ $$;
 
 -- What the owners' profiles hold or are entering, in USD at cost, by sector.
 create function private.sector_exposures(p_owners uuid[], p_config jsonb)
-    returns table (owner_id uuid, sector text, exposure_usd numeric)
-    language sql
+    returns table (of_owner uuid, of_sector text, exposure_usd numeric)
+    language plpgsql
     stable
     set search_path = ''
+    set plan_cache_mode = force_generic_plan
 as $$
-    select e.owner_id, private.sector_of(p_config, e.symbol), sum(e.usd)
-    from (select n.owner_id, n.symbol, n.cost_usd as usd from public.positions n where n.owner_id = any (p_owners)
-          union all
-          select f.owner_id, o.symbol, o.reserved_usd from public.profiles f
-          join public.orders o on o.profile_id = f.id and o.purpose = 'entry'
-               and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')
-          where f.owner_id = any (p_owners)) e
-    group by 1, 2;
+begin
+    return query
+        select e.owner_id, private.sector_of(p_config, e.symbol), sum(e.usd)
+        from (select n.owner_id, n.symbol, n.cost_usd as usd from public.positions n where n.owner_id = any (p_owners)
+              union all
+              select f.owner_id, o.symbol, o.reserved_usd from public.profiles f
+              join public.orders o on o.profile_id = f.id and o.purpose = 'entry'
+                   and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')
+              where f.owner_id = any (p_owners)) e
+        group by 1, 2;
+end;
 $$;
 
 -- The same over all sectors, beside the owner's whole capital.
 create function private.gross_exposures(p_owners uuid[])
-    returns table (owner_id uuid, exposure_usd numeric, capital_usd numeric)
-    language sql
+    returns table (of_owner uuid, exposure_usd numeric, owner_capital_usd numeric)
+    language plpgsql
     stable
     set search_path = ''
+    set plan_cache_mode = force_generic_plan
 as $$
-    select c.owner_id, sum(c.reserved_usd + c.used_usd), sum(c.capital_usd)
-    from public.profile_capital c where c.owner_id = any (p_owners) group by c.owner_id;
+begin
+    return query
+        select c.owner_id, sum(c.reserved_usd + c.used_usd), sum(c.capital_usd)
+        from public.profile_capital c where c.owner_id = any (p_owners) group by c.owner_id;
+end;
 $$;
 
 -- Gather what the gate has to know about each request, all at once. A request's own order, when it is
 -- judged again, does not count against it.
 create function private.gate_snapshots(p_requests private.entry_request[], p_config jsonb, p_now timestamptz)
     returns table (n int, snapshot private.gate_snapshot)
-    language sql
+    language plpgsql
     stable
     set search_path = ''
     set plan_cache_mode = force_generic_plan  -- to plan it afresh costs more than to run it
 as $$
-    with asked as materialized (
-        select r.*, f.owner_id, f.shard, f.trading_mode, f.active, f.timeframe, f.broker_account,
-               c.capital_usd, c.used_usd, c.realized_usd, c.peak_equity_usd,
-               c.reserved_usd - coalesce((select w.reserved_usd from public.orders w where w.id = r.id), 0) as reserved_usd,
-               coalesce((select w.reserved_usd from public.orders w where w.id = r.id), 0) as own_usd,
-               case r.side when 'buy' then 'long' else 'short' end::public.position_side as position_side,
-               private.sector_of(p_config, r.symbol) as sector, k.mode, k.stage_fraction, k.staged,
-               case when k.stage_fraction is null then r.qty
-                    else trunc(r.qty * k.stage_fraction, case when r.qty = trunc(r.qty) then 0 else 9 end) end as staged_qty
-        from unnest(p_requests) r
-        join public.profiles f on f.id = r.profile_id
-        join public.profile_capital c on c.profile_id = r.profile_id
+begin
+    return query
+        with asked as materialized (
+            select r.*, f.owner_id, f.shard, f.trading_mode, f.active, f.timeframe, f.broker_account,
+                   c.capital_usd, c.used_usd, c.realized_usd, c.peak_equity_usd,
+                   c.reserved_usd - coalesce((select w.reserved_usd from public.orders w where w.id = r.id), 0) as reserved_usd,
+                   coalesce((select w.reserved_usd from public.orders w where w.id = r.id), 0) as own_usd,
+                   case r.side when 'buy' then 'long' else 'short' end::public.position_side as position_side,
+                   private.sector_of(p_config, r.symbol) as sector, k.mode, k.stage_fraction, k.staged,
+                   case when k.stage_fraction is null then r.qty
+                        else trunc(r.qty * k.stage_fraction, case when r.qty = trunc(r.qty) then 0 else 9 end) end as staged_qty
+            from unnest(p_requests) r
+            join public.profiles f on f.id = r.profile_id
+            join public.profile_capital c on c.profile_id = r.profile_id
+            cross join lateral (
+                select max(t.mode) as mode, min(t.stage_fraction) filter (where t.stage_entries > 0) as stage_fraction,
+                       coalesce(bool_or(t.stage_fraction is null) filter (where t.stage_entries > 0), false) as staged
+                from public.trading_controls t
+                where (t.scope = 'global' and t.scope_key = '*') or (t.scope = 'profile' and t.scope_key = r.profile_id::text)
+                   or (t.scope = 'symbol' and t.scope_key = r.symbol)) k
+        ), gross as materialized (
+            select * from private.gross_exposures(array(select distinct a.owner_id from asked a))
+        ), sectors as materialized (
+            select * from private.sector_exposures(array(select distinct a.owner_id from asked a), p_config)
+        ), limits as materialized (
+            select (p_config #>> '{order_limits,qty_max}')::numeric as order_qty_max,
+                   (p_config #>> '{order_limits,notional_max_usd}')::numeric as order_notional_max_usd,
+                   (p_config #>> '{order_limits,price_collar_pct}')::numeric as price_collar_pct,
+                   (p_config #>> '{order_limits,signal_bars_max}')::numeric as signal_bars_max,
+                   (p_config #>> '{order_limits,quote_age_max_s}')::numeric as quote_age_max_s,
+                   (p_config #>> '{position_limits,open_orders_max}')::int as open_orders_max,
+                   (p_config #>> '{position_limits,positions_max}')::int as positions_max,
+                   (p_config #>> '{position_limits,position_notional_max_usd}')::numeric as position_notional_max_usd,
+                   (p_config #>> '{sector_exposure,max_pct}')::numeric as sector_max_pct,
+                   (p_config #>> '{gross_exposure,max_pct}')::numeric as gross_max_pct,
+                   (p_config #>> '{order_rate,per_minute_max}')::int as orders_per_minute_max,
+                   (p_config #>> '{order_rate,per_day_max}')::int as orders_per_day_max,
+                   (p_config #>> '{order_rate,repeats_max}')::int as repeats_max,
+                   make_interval(secs => coalesce((p_config #>> '{order_rate,repeats_window_s}')::float8, 3600)) as repeats_window,
+                   (p_config #>> '{loss_limits,daily_loss_max_pct}')::numeric as daily_loss_max_pct,
+                   (p_config #>> '{loss_limits,drawdown_max_pct}')::numeric as drawdown_max_pct,
+                   (p_config #>> '{loss_limits,loss_streak_max}')::int as loss_streak_max,
+                   make_interval(secs => 86400 * coalesce((p_config #>> '{loss_limits,loss_streak_days}')::float8, 5)) as loss_streak_window,
+                   coalesce((p_config #>> '{operator_approval,after_loss_streak}')::int, 0) as after_loss_streak,
+                   (p_config #>> '{operator_approval,first_trade_in_symbol}')::boolean as asks_first_trade,
+                   (p_config #>> '{market_hours,entries_when_closed}')::boolean as entries_when_closed
+        )
+        select a.position, row(
+            a.mode, a.trading_mode, a.active, l.expires_at, l.reason,
+            case when a.signal is not null then
+                round((extract(epoch from a.market_at - (a.signal ->> 'bar_at')::timestamptz) / private.timeframe_s(a.timeframe) - 1)::numeric, 4) end,
+            round(extract(epoch from a.market_at - a.quote_at)::numeric, 3),
+            (select count(*) from public.orders o where o.symbol = a.symbol and o.state = 'unknown' and o.id <> a.id),
+            (select count(*) from public.reconciliation_findings d
+             where d.shard = a.shard and d.status = 'open' and coalesce(d.symbol, a.symbol) = a.symbol),
+            e.same_entries, a.stage_fraction, a.staged_qty, a.limit_price, a.reference_price, round(a.staged_qty * a.limit_price, 6),
+            e.entries,
+            (select count(distinct y.symbol) from unnest(e.symbols || h.symbols) y (symbol) where y.symbol <> a.symbol),
+            e.symbol_reserved + h.symbol_cost, a.sector, coalesce(x.exposure_usd, 0) - a.own_usd, g.exposure_usd - a.own_usd, g.owner_capital_usd,
+            a.capital_usd, a.reserved_usd, a.used_usd, t.last_minute, t.last_day, t.repeats,
+            greatest(0, coalesce((select d.equity_usd from public.equity_daily d
+                                  where d.profile_id = a.profile_id and d.session_date < (a.market_at at time zone 'America/New_York')::date
+                                  order by d.session_date desc limit 1), a.capital_usd) - q.equity_usd),
+            greatest(0, round(1 - q.equity_usd / nullif(greatest(a.peak_equity_usd, a.capital_usd, q.equity_usd), 0), 6)),
+            (select count(*) from (select bool_and(r.realized_pnl_usd < 0) over (order by r.closed_at desc, r.id) as losing from (
+                select b.id, b.realized_pnl_usd, b.closed_at from public.trades b
+                where b.profile_id = a.profile_id and b.closed_at > a.market_at - m.loss_streak_window
+                order by b.closed_at desc, b.id limit greatest(m.loss_streak_max, m.after_loss_streak, 1)) r) s where s.losing),
+            exists (select 1 from public.orders o join public.profiles p on p.id = o.profile_id
+                    where o.symbol = a.symbol and o.side <> a.side and o.id <> a.id and p.broker_account = a.broker_account
+                      and o.order_type in ('limit', 'market')
+                      and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')
+                      and (o.limit_price is null or case a.side when 'buy' then o.limit_price <= a.limit_price else o.limit_price >= a.limit_price end)),
+            a.market_open,
+            case when m.asks_first_trade then not exists (
+                select 1 from public.trades b where b.profile_id = a.profile_id and b.symbol = a.symbol) end,
+            a.staged,
+            (select array_agg(distinct v.code order by v.code) from public.gate_overrides v
+             where v.profile_id = a.profile_id and v.revoked_at is null and v.starts_at <= p_now and p_now < v.expires_at
+               and coalesce(v.symbol, a.symbol) = a.symbol),
+            m.order_qty_max, m.order_notional_max_usd, m.price_collar_pct, m.signal_bars_max,
+            -- While the market is closed, its last quote is the newest there is, over a long weekend too.
+            case when a.market_open is false and m.quote_age_max_s < 345600 then 345600 else m.quote_age_max_s end, m.open_orders_max,
+            m.positions_max, m.position_notional_max_usd, m.sector_max_pct, m.gross_max_pct, m.orders_per_minute_max,
+            m.orders_per_day_max, m.repeats_max, m.daily_loss_max_pct, m.drawdown_max_pct, m.loss_streak_max,
+            m.entries_when_closed)::private.gate_snapshot
+        from asked a
+        cross join limits m
+        join gross g on g.of_owner = a.owner_id
+        left join sectors x on x.of_owner = a.owner_id and x.of_sector = a.sector
+        left join lateral private.lockout_of(a.symbol, a.position_side, a.profile_id, p_now) l on true
         cross join lateral (
-            select max(t.mode) as mode, min(t.stage_fraction) filter (where t.stage_entries > 0) as stage_fraction,
-                   coalesce(bool_or(t.stage_fraction is null) filter (where t.stage_entries > 0), false) as staged
-            from public.trading_controls t
-            where (t.scope = 'global' and t.scope_key = '*') or (t.scope = 'profile' and t.scope_key = r.profile_id::text)
-               or (t.scope = 'symbol' and t.scope_key = r.symbol)) k
-    ), gross as materialized (
-        select * from private.gross_exposures(array(select distinct a.owner_id from asked a))
-    ), sectors as materialized (
-        select * from private.sector_exposures(array(select distinct a.owner_id from asked a), p_config)
-    ), limits as materialized (
-        select (p_config #>> '{order_limits,qty_max}')::numeric as order_qty_max,
-               (p_config #>> '{order_limits,notional_max_usd}')::numeric as order_notional_max_usd,
-               (p_config #>> '{order_limits,price_collar_pct}')::numeric as price_collar_pct,
-               (p_config #>> '{order_limits,signal_bars_max}')::numeric as signal_bars_max,
-               (p_config #>> '{order_limits,quote_age_max_s}')::numeric as quote_age_max_s,
-               (p_config #>> '{position_limits,open_orders_max}')::int as open_orders_max,
-               (p_config #>> '{position_limits,positions_max}')::int as positions_max,
-               (p_config #>> '{position_limits,position_notional_max_usd}')::numeric as position_notional_max_usd,
-               (p_config #>> '{sector_exposure,max_pct}')::numeric as sector_max_pct,
-               (p_config #>> '{gross_exposure,max_pct}')::numeric as gross_max_pct,
-               (p_config #>> '{order_rate,per_minute_max}')::int as orders_per_minute_max,
-               (p_config #>> '{order_rate,per_day_max}')::int as orders_per_day_max,
-               (p_config #>> '{order_rate,repeats_max}')::int as repeats_max,
-               make_interval(secs => coalesce((p_config #>> '{order_rate,repeats_window_s}')::float8, 3600)) as repeats_window,
-               (p_config #>> '{loss_limits,daily_loss_max_pct}')::numeric as daily_loss_max_pct,
-               (p_config #>> '{loss_limits,drawdown_max_pct}')::numeric as drawdown_max_pct,
-               (p_config #>> '{loss_limits,loss_streak_max}')::int as loss_streak_max,
-               make_interval(secs => 86400 * coalesce((p_config #>> '{loss_limits,loss_streak_days}')::float8, 5)) as loss_streak_window,
-               coalesce((p_config #>> '{operator_approval,after_loss_streak}')::int, 0) as after_loss_streak,
-               (p_config #>> '{operator_approval,first_trade_in_symbol}')::boolean as asks_first_trade,
-               (p_config #>> '{market_hours,entries_when_closed}')::boolean as entries_when_closed
-    )
-    select a.position, row(
-        a.mode, a.trading_mode, a.active, l.expires_at, l.reason,
-        case when a.signal is not null then
-            round((extract(epoch from a.market_at - (a.signal ->> 'bar_at')::timestamptz) / private.timeframe_s(a.timeframe) - 1)::numeric, 4) end,
-        round(extract(epoch from a.market_at - a.quote_at)::numeric, 3),
-        (select count(*) from public.orders o where o.symbol = a.symbol and o.state = 'unknown' and o.id <> a.id),
-        (select count(*) from public.reconciliation_findings d
-         where d.shard = a.shard and d.status = 'open' and coalesce(d.symbol, a.symbol) = a.symbol),
-        e.same_entries, a.stage_fraction, a.staged_qty, a.limit_price, a.reference_price, round(a.staged_qty * a.limit_price, 6),
-        e.entries,
-        (select count(distinct y.symbol) from unnest(e.symbols || h.symbols) y (symbol) where y.symbol <> a.symbol),
-        e.symbol_reserved + h.symbol_cost, a.sector, coalesce(x.exposure_usd, 0) - a.own_usd, g.exposure_usd - a.own_usd, g.capital_usd,
-        a.capital_usd, a.reserved_usd, a.used_usd, t.last_minute, t.last_day, t.repeats,
-        greatest(0, coalesce((select d.equity_usd from public.equity_daily d
-                              where d.profile_id = a.profile_id and d.session_date < (a.market_at at time zone 'America/New_York')::date
-                              order by d.session_date desc limit 1), a.capital_usd) - q.equity_usd),
-        greatest(0, round(1 - q.equity_usd / nullif(greatest(a.peak_equity_usd, a.capital_usd, q.equity_usd), 0), 6)),
-        (select count(*) from (select bool_and(r.realized_pnl_usd < 0) over (order by r.closed_at desc, r.id) as losing from (
-            select b.id, b.realized_pnl_usd, b.closed_at from public.trades b
-            where b.profile_id = a.profile_id and b.closed_at > a.market_at - m.loss_streak_window
-            order by b.closed_at desc, b.id limit greatest(m.loss_streak_max, m.after_loss_streak, 1)) r) s where s.losing),
-        exists (select 1 from public.orders o join public.profiles p on p.id = o.profile_id
-                where o.symbol = a.symbol and o.side <> a.side and o.id <> a.id and p.broker_account = a.broker_account
-                  and o.order_type in ('limit', 'market')
-                  and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')
-                  and (o.limit_price is null or case a.side when 'buy' then o.limit_price <= a.limit_price else o.limit_price >= a.limit_price end)),
-        a.market_open,
-        case when m.asks_first_trade then not exists (
-            select 1 from public.trades b where b.profile_id = a.profile_id and b.symbol = a.symbol) end,
-        a.staged,
-        (select array_agg(distinct v.code order by v.code) from public.gate_overrides v
-         where v.profile_id = a.profile_id and v.revoked_at is null and v.starts_at <= p_now and p_now < v.expires_at
-           and coalesce(v.symbol, a.symbol) = a.symbol),
-        m.order_qty_max, m.order_notional_max_usd, m.price_collar_pct, m.signal_bars_max,
-        -- While the market is closed, its last quote is the newest there is, over a long weekend too.
-        case when a.market_open is false and m.quote_age_max_s < 345600 then 345600 else m.quote_age_max_s end, m.open_orders_max,
-        m.positions_max, m.position_notional_max_usd, m.sector_max_pct, m.gross_max_pct, m.orders_per_minute_max,
-        m.orders_per_day_max, m.repeats_max, m.daily_loss_max_pct, m.drawdown_max_pct, m.loss_streak_max,
-        m.entries_when_closed)::private.gate_snapshot
-    from asked a
-    cross join limits m
-    join gross g on g.owner_id = a.owner_id
-    left join sectors x on x.owner_id = a.owner_id and x.sector = a.sector
-    left join lateral private.lockout_of(a.symbol, a.position_side, a.profile_id, p_now) l on true
-    cross join lateral (
-        select count(*) as entries,
-               count(*) filter (where o.symbol = a.symbol and o.position_side = a.position_side) as same_entries,
-               coalesce(sum(o.reserved_usd) filter (where o.symbol = a.symbol), 0) as symbol_reserved,
-               coalesce(array_agg(o.symbol), '{}') as symbols
-        from public.orders o
-        where o.profile_id = a.profile_id and o.purpose = 'entry' and o.id <> a.id
-          and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')) e
-    cross join lateral (
-        select coalesce(sum(n.cost_usd) filter (where n.symbol = a.symbol), 0) as symbol_cost,
-               coalesce(sum(n.unrealized_pnl_usd), 0) as unrealized_usd,
-               coalesce(array_agg(n.symbol), '{}') as symbols
-        from public.positions n where n.profile_id = a.profile_id) h
-    cross join lateral (select a.capital_usd + a.realized_usd + h.unrealized_usd as equity_usd) q
-    cross join lateral (
-        select count(*) as last_day,
-               count(*) filter (where o.market_at > a.market_at - interval '1 minute') as last_minute,
-               count(*) filter (where o.symbol = a.symbol and o.side = a.side and o.market_at > a.market_at - m.repeats_window) as repeats
-        from (select b.market_at, b.symbol, b.side from public.orders b
-              where b.profile_id = a.profile_id and b.purpose = 'entry' and b.state <> 'denied'
-                and b.market_at > a.market_at - interval '1 day' and b.id <> a.id
-              order by b.market_at desc limit coalesce(m.orders_per_day_max, 0) + 1) o) t;
+            select count(*) as entries,
+                   count(*) filter (where o.symbol = a.symbol and o.position_side = a.position_side) as same_entries,
+                   coalesce(sum(o.reserved_usd) filter (where o.symbol = a.symbol), 0) as symbol_reserved,
+                   coalesce(array_agg(o.symbol), '{}') as symbols
+            from public.orders o
+            where o.profile_id = a.profile_id and o.purpose = 'entry' and o.id <> a.id
+              and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')) e
+        cross join lateral (
+            select coalesce(sum(n.cost_usd) filter (where n.symbol = a.symbol), 0) as symbol_cost,
+                   coalesce(sum(n.unrealized_pnl_usd), 0) as unrealized_usd,
+                   coalesce(array_agg(n.symbol), '{}') as symbols
+            from public.positions n where n.profile_id = a.profile_id) h
+        cross join lateral (select a.capital_usd + a.realized_usd + h.unrealized_usd as equity_usd) q
+        cross join lateral (
+            select count(*) as last_day,
+                   count(*) filter (where o.market_at > a.market_at - interval '1 minute') as last_minute,
+                   count(*) filter (where o.symbol = a.symbol and o.side = a.side and o.market_at > a.market_at - m.repeats_window) as repeats
+            from (select b.market_at, b.symbol, b.side from public.orders b
+                  where b.profile_id = a.profile_id and b.purpose = 'entry' and b.state <> 'denied'
+                    and b.market_at > a.market_at - interval '1 day' and b.id <> a.id
+                  order by b.market_at desc limit coalesce(m.orders_per_day_max, 0) + 1) o) t;
+end;
 $$;
 
 -- Read a call's entries; NULL when any is malformed, and then entries_error says what is wrong. Types and ranges
@@ -265,27 +276,31 @@ $$;
 -- when together they could pass a limit on its exposure, and all of them while a staged resume counts entries.
 create function private.waves_of(p_requests private.entry_request[], p_config jsonb)
     returns table (n int, wave bigint)
-    language sql
+    language plpgsql
     stable
     set search_path = ''
+    set plan_cache_mode = force_generic_plan
 as $$
-    with asked as (
-        select r.position, r.profile_id, f.owner_id, private.sector_of(p_config, r.symbol) as sector, r.qty * r.limit_price as usd
-        from unnest(p_requests) r join public.profiles f on f.id = r.profile_id
-    ), owners as (
-        select a.owner_id, sum(a.usd) as usd from asked a group by a.owner_id having count(*) > 1
-    ), tight as (
-        select o.owner_id from owners o join private.gross_exposures(array(select w.owner_id from owners w)) g on g.owner_id = o.owner_id
-        where not coalesce(g.exposure_usd + o.usd <= (p_config #>> '{gross_exposure,max_pct}')::numeric * g.capital_usd
-            and coalesce((select max(x.exposure_usd) from private.sector_exposures(array[o.owner_id], p_config) x), 0) + o.usd
-                <= (p_config #>> '{sector_exposure,max_pct}')::numeric * g.capital_usd, false)
-    )
-    select a.position, row_number() over (
-        partition by case when exists (select 1 from public.trading_controls t where t.stage_entries > 0) then null
-                          when a.owner_id in (select t.owner_id from tight t) then a.owner_id
-                          else a.profile_id end
-        order by a.position)
-    from asked a;
+begin
+    return query
+        with asked as (
+            select r.position, r.profile_id, f.owner_id, private.sector_of(p_config, r.symbol) as sector, r.qty * r.limit_price as usd
+            from unnest(p_requests) r join public.profiles f on f.id = r.profile_id
+        ), owners as (
+            select a.owner_id, sum(a.usd) as usd from asked a group by a.owner_id having count(*) > 1
+        ), tight as (
+            select o.owner_id from owners o join private.gross_exposures(array(select w.owner_id from owners w)) g on g.of_owner = o.owner_id
+            where not coalesce(g.exposure_usd + o.usd <= (p_config #>> '{gross_exposure,max_pct}')::numeric * g.owner_capital_usd
+                and coalesce((select max(x.exposure_usd) from private.sector_exposures(array[o.owner_id], p_config) x), 0) + o.usd
+                    <= (p_config #>> '{sector_exposure,max_pct}')::numeric * g.owner_capital_usd, false)
+        )
+        select a.position, row_number() over (
+            partition by case when exists (select 1 from public.trading_controls t where t.stage_entries > 0) then null
+                              when a.owner_id in (select t.owner_id from tight t) then a.owner_id
+                              else a.profile_id end
+            order by a.position)
+        from asked a;
+end;
 $$;
 
 -- Judge and record some requests, all at once. The caller holds the controls' shared lock, the owners'
