@@ -14,38 +14,103 @@ from dotenv import dotenv_values
 
 from local.exchange.http.keys import Access
 from local.exchange.server import serve
-from local.exchange.settings import Setup, SetupProblem, account_keys
+from local.exchange.settings import START_DEFAULT, Setup, SetupProblem, account_keys
 from local.exchange.trading.matching import FillProfile
 
-START_DEFAULT = "2007-01-03"
+MARKET, ACCOUNT, SERVER = "The market", "The account", "The server"
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
+@app.command()
 def main(
-    port: Annotated[int, typer.Option(envvar="EXCHANGE_PORT", help="0: any free port.")] = 0,
-    home: Annotated[Path, typer.Option(envvar="LOCAL_HOME", help="The ledger is kept in HOME/exchange.")] = Path(
-        ".local"
-    ),
+    bars: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="EXCHANGE_BARS",
+            metavar="FILE",
+            help="Your own daily bars, .csv or .parquet, in place of the built-in ones (AAPL, FB, GOOG, IBM and"
+            " MSFT, 2000 to 2013). Columns: symbol,date,open,high,low,close,volume and, if you have them,"
+            " split,dividend.",
+            rich_help_panel=MARKET,
+        ),
+    ] = None,
     start: Annotated[
-        datetime,
-        typer.Option(envvar="EXCHANGE_START", formats=["%Y-%m-%d"], help="First session of a new ledger."),
-    ] = START_DEFAULT,  # type: ignore[assignment]  # typer parses a text default
-    seed: Annotated[int, typer.Option(envvar="EXCHANGE_SEED", help="Seed of a new ledger's synthetic prices.")] = 7,
+        datetime | None,
+        typer.Option(
+            envvar="EXCHANGE_START",
+            formats=["%Y-%m-%d"],
+            help=f"First session of a new ledger. Without it {START_DEFAULT}, or the second day of your own bars.",
+            rich_help_panel=MARKET,
+        ),
+    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            envvar="EXCHANGE_SEED",
+            help="Seed of a new ledger's synthetic prices: the same seed, the same market.",
+            rich_help_panel=MARKET,
+        ),
+    ] = 7,
     seconds_per_session: Annotated[
         float,
-        typer.Option(envvar="SECONDS_PER_SESSION", min=0.1, help="Wall time of a session (new ledger)."),
+        typer.Option(
+            envvar="SECONDS_PER_SESSION",
+            min=0.1,
+            help="Wall time that a trading day takes while the clock runs (new ledger; later over /_sim/clock).",
+            rich_help_panel=MARKET,
+        ),
     ] = 60.0,
+    run: Annotated[
+        bool,
+        typer.Option(
+            "--run",
+            help="Let the clock run at once. Otherwise it is as it was, and stands still in a new ledger.",
+            rich_help_panel=MARKET,
+        ),
+    ] = False,
     fills: Annotated[
-        FillProfile, typer.Option(help="How orders fill: with partial fills, or ideally.")
+        FillProfile,
+        typer.Option(
+            help="How orders fill: as at Alpaca's paper trading, worse than that, or ideally.", rich_help_panel=MARKET
+        ),
     ] = FillProfile.ALPACA_PAPER,
-    rate_limit: Annotated[int, typer.Option(min=0, help="Requests a minute, as at Alpaca (200); 0: no limit.")] = 0,
-    api_key: Annotated[str | None, typer.Option(envvar="ALPACA_API_KEY", help="Made and kept when absent.")] = None,
-    secret_key: Annotated[str | None, typer.Option(envvar="ALPACA_SECRET_KEY")] = None,
+    home: Annotated[
+        Path,
+        typer.Option(
+            envvar="LOCAL_HOME",
+            help="The ledger is kept in HOME/exchange and goes on from there at the next start.",
+            rich_help_panel=ACCOUNT,
+        ),
+    ] = Path(".local"),
+    api_key: Annotated[
+        str | None,
+        typer.Option(envvar="ALPACA_API_KEY", help="Made, printed and kept when absent.", rich_help_panel=ACCOUNT),
+    ] = None,
+    secret_key: Annotated[
+        str | None, typer.Option(envvar="ALPACA_SECRET_KEY", help="The key's other half.", rich_help_panel=ACCOUNT)
+    ] = None,
+    port: Annotated[int, typer.Option(envvar="EXCHANGE_PORT", help="0: any free port.", rich_help_panel=SERVER)] = 0,
+    rate_limit: Annotated[
+        int,
+        typer.Option(min=0, help="Requests a minute, as at Alpaca (200); 0: no limit.", rich_help_panel=SERVER),
+    ] = 0,
     admin_token: Annotated[
         str | None,
-        typer.Option(envvar="EXCHANGE_ADMIN_TOKEN", help="Opens /_sim; without it none answers."),
+        typer.Option(
+            envvar="EXCHANGE_ADMIN_TOKEN",
+            help="Opens /_sim (clock, prices, halts, faults, news) to who sends it as X-Sim-Token; without it"
+            " none of it answers.",
+            rich_help_panel=SERVER,
+        ),
     ] = None,
 ) -> None:
-    """Serve Alpaca's trading and data API over a simulated market on 127.0.0.1."""
+    """Simulate Alpaca on this machine: its trading and data API over a replayed market, on 127.0.0.1.
+
+    Unmodified alpaca-py trades against it: pass the address that is printed as url_override. Its
+    clock is simulated: --run lets it run, and over /_sim (with --admin-token) it can be paused,
+    stepped and sent ahead. docs/paper-exchange.md has the whole of it, examples/paper_exchange.py
+    a bot to start from.
+    """
     try:
         key_id, secret = account_keys(home, api_key or None, secret_key or None)
         if not api_key:
@@ -53,11 +118,13 @@ def main(
         setup = Setup(
             home=home,
             port=port,
-            start=start.date(),
+            first_day=start.date() if start else None,
             seed=seed,
             seconds_per_session=seconds_per_session,
             profile=fills,
             access=Access(key_id, secret, admin_token or None, rate_limit),
+            bars=bars,
+            runs=run,
         )
         uvloop.run(serve(setup))
     except SetupProblem as problem:
@@ -80,4 +147,4 @@ def _take_over_from_home() -> None:
 
 if __name__ == "__main__":
     _take_over_from_home()
-    typer.run(main)
+    app(prog_name="python -m local.exchange")

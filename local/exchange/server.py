@@ -11,7 +11,6 @@ from aiohttp import web
 
 from local.exchange.http.app import create_app
 from local.exchange.http.keys import CLOCK_CHANGED, FAULTS
-from local.exchange.market.tape import load_tape
 from local.exchange.settings import Setup, SetupProblem
 from local.exchange.trading.exchange import Birth, Exchange, open_exchange
 from local.exchange.trading.store import LedgerDamaged, LedgerInUse
@@ -29,6 +28,8 @@ async def serve(setup: Setup) -> None:
     SetupProblem if the ledger or the port cannot be used
     """
     exchange = open_ledger(setup)
+    if setup.runs:
+        exchange.set_clock(mode="running", seconds_per_session=exchange.ledger.state.seconds_per_session)
     app = create_app(exchange, setup.access)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
@@ -47,7 +48,7 @@ async def serve(setup: Setup) -> None:
 def open_ledger(setup: Setup) -> Exchange:
     birth = Birth(seed=setup.seed, start=setup.start, seconds_per_session=setup.seconds_per_session)
     try:
-        return open_exchange(setup.ledger_path, load_tape(), birth, setup.profile)
+        return open_exchange(setup.ledger_path, setup.tape, birth, setup.profile)
     except LedgerDamaged as error:
         remedy = "restore it from a backup, or delete it to start over"
         raise SetupProblem(f"{error} ({remedy})") from error

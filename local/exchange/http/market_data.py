@@ -64,7 +64,7 @@ async def latest_quotes(request: web.Request) -> web.Response:
 async def latest_trades(request: web.Request) -> web.Response:
     exchange = request.app[EXCHANGE]
     found = {each: last_share_print(exchange.market, each, exchange.ledger.moment) for each in _listed(request)}
-    return json_response({"trades": {symbol: prices.trade_body(last) for symbol, last in found.items()}})
+    return json_response({"trades": {symbol: prices.trade_body(last) for symbol, last in found.items() if last}})
 
 
 async def snapshots(request: web.Request) -> web.Response:
@@ -77,8 +77,9 @@ async def snapshots(request: web.Request) -> web.Response:
             "dailyBar": daily_bar(market, tick.symbol, now.session, now),
             "prevDailyBar": daily_bar(market, tick.symbol, now.session - 1, now),
         }
-        trade = prices.trade_body(last_share_print(market, tick.symbol, now))
-        answer[tick.symbol] = {"latestTrade": trade, "latestQuote": prices.quote_body(tick)}
+        last = last_share_print(market, tick.symbol, now)
+        answer[tick.symbol] = {"latestQuote": prices.quote_body(tick)}
+        answer[tick.symbol] |= {"latestTrade": prices.trade_body(last)} if last else {}
         answer[tick.symbol] |= {name: prices.bar_body(bar) for name, bar in found.items() if bar}
     return json_response(answer)
 

@@ -37,14 +37,21 @@ def crypto_prints(
             yield from _within(market.crypto_prints(symbol, index, minute), start, end, descending)
 
 
-def last_share_print(market: Market, symbol: str, now: Moment) -> Print:
-    """Return the last trade of a listed share at or before `now`."""
-    session, last = now.session, market.calendar[now.session].last_tick
-    if now.tick < 0:
-        session, last = session - 1, market.calendar[session - 1].last_tick
-    if now.tick < 0 or now.tick >= last:
-        return market.prints(symbol, session, last * MINUTES - 1)[-1]
-    return market.prints(symbol, session, now.tick * MINUTES)[0]
+def last_share_print(market: Market, symbol: str, now: Moment) -> Print | None:
+    """Return the last trade of a share at or before `now`; None if there was none yet."""
+    for session in range(now.session, market.tape.first_session(symbol) - 1, -1):
+        ticks = market.calendar[session].last_tick
+        if session == now.session:
+            ticks = min(now.tick, ticks)
+            if 0 <= now.tick < market.calendar[session].last_tick:
+                first = market.prints(symbol, session, ticks * MINUTES)[:1]
+                if first:
+                    return first[0]
+        for minute in range(ticks * MINUTES - 1, -1, -1):
+            found = market.prints(symbol, session, minute)
+            if found:
+                return found[-1]
+    return None
 
 
 def last_crypto_print(market: Market, symbol: str, now: datetime) -> Print:
