@@ -54,7 +54,8 @@ def fill_now(exchange: Exchange, order_id: str) -> None:
 def force_status(exchange: Exchange, order_id: str, status: Status) -> Order:
     """Put an order into a state that no client can bring about, along an edge of the graph."""
     order = exchange.order(order_id)
-    if status not in NEXT_STATES[order.status] or status not in {*RARE, Status.NEW, Status.REJECTED}:
+    waits = order.status is Status.HELD or order.awaits is not None  # for another order, and for nobody else
+    if waits or status not in NEXT_STATES[order.status] or status not in {*RARE, Status.NEW, Status.REJECTED}:
         raise errors.unprocessable(f"no way from {order.status} to {status}")
     with exchange.ledger.transaction():
         if status is Status.REJECTED:

@@ -71,6 +71,14 @@ class TestStatus:
 
         assert (answer.status_code, answer.json()["message"]) == (422, "no way from new to filled")
 
+    def test_is_refused_when_the_order_waits_for_another(self, live: LiveExchange) -> None:
+        exits = {"take_profit": {"limit_price": "120"}, "stop_loss": {"stop_price": "60"}}
+        legs = live.order(order_class="bracket", **exits).json()["legs"]
+
+        answers = [ask(live, "POST", f"orders/{leg['id']}/status", status="new") for leg in legs]
+
+        assert [answer.status_code for answer in answers] == [422, 422]
+
 
 class TestRefusals:
     @pytest.mark.parametrize(
