@@ -7,7 +7,7 @@ here, so that the order of events is certain and no luck is needed.
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any
 
@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from db import commands
-from db.errors import AuthorityError, Conflict, Forbidden, LeaseLost
+from db.errors import Conflict, Forbidden, LeaseLost
 
 ALICE = "Alice trend daily"
 BOB = "Bob dips daily"
@@ -189,18 +189,6 @@ class TestApprovals:
         assert state_of(db, order_id) == "approval_rejected"
         assert db.execute("select decided_by_email from operator_approvals").fetchone() == ("operator@interlock.local",)
 
-    def test_an_approved_entry_is_not_released_while_trading_is_paused(self, engine, sign_in, db, waiting):
-        order_id, approval_id, shown_hash = waiting
-        commands.pause_trading(sign_in("admin"), reason="Stop", cancel_entries=False)
-
-        with suppress(AuthorityError):  # refused or denied: either holds it back
-            commands.decide_approval(
-                sign_in("operator"), approval_id=approval_id, decision="approve", shown_hash=shown_hash
-            )
-
-        assert state_of(db, order_id) != "ready"
-
-    @pytest.mark.xfail(reason="gate_again reads the whole snapshot into its first field: select (g.snapshot).* into s")
     def test_the_gate_judges_again_when_an_entry_is_approved(self, engine, sign_in, db, waiting):
         order_id, approval_id, shown_hash = waiting
         commands.pause_trading(sign_in("admin"), reason="Stop", cancel_entries=False)
