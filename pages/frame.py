@@ -37,11 +37,12 @@ def _pages_for(role: str) -> dict[str, list[st.Page]]:
             st.Page(PAGES / "monitor" / "trades.py", title="Trades", icon=":material/swap_horiz:"),
         ],
     }
-    if role == "admin":
-        sections["Operate"] = [
-            st.Page(PAGES / "operate" / "control.py", title="Control", icon=":material/tune:"),
-        ]
-    return sections
+    operate = PAGES / "operate"
+    control = st.Page(operate / "control.py", title="Control", icon=":material/tune:")
+    approvals = st.Page(operate / "approvals.py", title="Approvals", icon=":material/approval:")
+    lockouts = st.Page(operate / "lockouts.py", title="Lockouts", icon=":material/lock_clock:")
+    offered = {"admin": [control, approvals, lockouts], "operator": [approvals, lockouts]}
+    return sections | {"Operate": offered.get(role, [lockouts])}
 
 
 main()

@@ -1,8 +1,12 @@
 """Filters that live in the address, so that what one person sees can be sent to another."""
 
+from dataclasses import replace
+
 import pandas as pd
 import streamlit as st
 
+from db.queries.approvals import STATUSES, ApprovalFilters
+from db.queries.lockouts import LOCKOUT_TYPES, LockoutFilters
 from db.queries.orders import OrderFilters
 from db.queries.trades import TradeFilters
 from pages.components.formats import words
@@ -32,6 +36,27 @@ def trade_filters(profiles: pd.DataFrame) -> TradeFilters:
         symbols = _choose("Symbol", _symbols(profiles), key="trades_symbol", in_words=False)
         reasons = _choose("Closed by", EXIT_REASONS, key="trades_reason")
     return TradeFilters(_ids(profiles, names), symbols, reasons)
+
+
+def approval_filters(profiles: pd.DataFrame) -> ApprovalFilters:
+    """Show the filters of what waits for a decision; return what was chosen."""
+    with st.grid(2, min_column_width=180):
+        names = _choose("Profile", sorted(profiles["name"]), key="approvals_profile", in_words=False)
+        symbols = _choose("Symbol", _symbols(profiles), key="approvals_symbol", in_words=False)
+    return ApprovalFilters((), _ids(profiles, names), symbols)
+
+
+def outcome_filter(filters: ApprovalFilters) -> ApprovalFilters:
+    """Show the filter by outcome; return the other filters with what was chosen."""
+    return replace(filters, statuses=_choose("Outcome", STATUSES[1:], key="approvals_outcome"))
+
+
+def lockout_filters(profiles: pd.DataFrame) -> LockoutFilters:
+    """Show the filters of the lockouts; return what was chosen."""
+    with st.grid(2, min_column_width=180):
+        types = _choose("Kind", LOCKOUT_TYPES, key="lockouts_kind")
+        tickers = _choose("Symbol", ["*", *_symbols(profiles)], key="lockouts_symbol", in_words=False)
+    return LockoutFilters(types, tickers)
 
 
 def _choose(label: str, options: tuple[str, ...] | list[str], *, key: str, in_words: bool = True) -> tuple[str, ...]:

@@ -26,6 +26,11 @@ def signed_percent(fraction: float | None) -> str:
     return NOTHING if fraction is None or isnan(fraction) else f"{fraction * 100:+.2f} %"
 
 
+def share(fraction: float) -> str:
+    """Return a fraction as a percentage without needless zeros: 0.25 is 25 %."""
+    return f"{fraction * 100:.2f}".rstrip("0").rstrip(".") + " %"
+
+
 def quantity(value: float | None) -> str:
     """Return a quantity without needless zeros: 10, 0.25."""
     return NOTHING if value is None or isnan(value) else f"{value:,.9f}".rstrip("0").rstrip(".")

@@ -1,19 +1,17 @@
 """The header of every page: market marker, mode badge, engine, PAUSE for admins, who is signed in."""
 
-from uuid import UUID
-
 import streamlit as st
 
 from db.commands import pause_trading
 from db.errors import AuthorityError, NotSignedIn
 from db.queries.profiles import profiles
+from pages.components.actions import act
 from pages.components.badge import STYLE, TICK_S, badge_html
-from pages.components.messages import describe, note, tell, tell_answer
-from pages.components.request_ids import request_ids
+from pages.components.messages import answer_words, note
 from pages.components.time_zone import chosen_zone, time_zone_picker
 from pages.session.clock import now
-from pages.session.guard import Session, current_session, require_session, sign_out, token_was_refused
-from pages.session.status import Reading, forget_reading, known_role, read_status
+from pages.session.guard import Session, require_session, sign_out, token_was_refused
+from pages.session.status import Reading, known_role, read_status
 
 _SHOWN_KEY = "_header_shown"
 _MARKER_KEY = "_header_marker"
@@ -62,21 +60,19 @@ def _pause_button(reading: Reading) -> None:
         icon=":material/pause_circle:",
         disabled=stopped,
         on_click=_pause_now,
-        args=(request_ids(reading).pause,),
+        args=(reading.status.version if reading.status else None,),
         help="Already stopped. Resume on the Control page."
         if stopped
         else "Stops new entries at once, for all profiles. Open positions keep their stops and can still be closed.",
     )
 
 
-def _pause_now(request_id: UUID) -> None:
-    try:
-        client = current_session().client
-        tell_answer(pause_trading(client, reason=QUICK_REASON, reason_code="quick_pause", request_id=request_id))
-    except AuthorityError as e:
-        tell(f"**Trading was not paused, as far as is known.** {describe(e)}", failed=True)
-    finally:
-        forget_reading()
+def _pause_now(version: int | None) -> None:
+    act(
+        lambda client, id_: pause_trading(client, reason=QUICK_REASON, reason_code="quick_pause", request_id=id_),
+        lambda answer: answer_words(answer, "PAUSED", "all trading"),
+        content=("quick_pause", version),
+    )
 
 
 def _user_menu(session: Session) -> None:

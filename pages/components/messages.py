@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
 from uuid import uuid4
@@ -31,13 +31,12 @@ def tell(text: str, *, failed: bool = False) -> None:
     st.session_state.setdefault(_KEY, []).append((text, failed))
 
 
-def tell_answer(answer: ControlAnswer) -> None:
-    """Keep what a control request did. In the past tense: what holds now is for the badge to say."""
+def answer_words(answer: ControlAnswer, mode: str, name: str) -> str:
+    """Return what a control request did. In the past tense: what holds now is for the badge to say."""
     if not answer.changed:
-        tell(answer.message)
-        return
+        return f"Nothing was changed: {name} had been set to {mode} already."
     canceled = f" {count(answer.entries_canceled, 'unsent entry')} cancelled." if answer.entries_canceled else ""
-    tell(f"Done: you set trading to {answer.status.mode}.{canceled}")
+    return plain(f"Done: you set {name} to {mode}.{canceled}")
 
 
 def show_messages() -> None:
@@ -64,6 +63,12 @@ def plain(text: str) -> str:
 def note(text: str) -> None:
     """Show a line of small print as it is, whoever wrote it."""
     st.html(f'<div class="il-note">{escape(text)}</div>')
+
+
+def facts_html(facts: Mapping[str, object]) -> str:
+    """Return facts as a plain table of HTML; whatever somebody wrote into them stays text."""
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items())
+    return f'<dl class="il-facts">{rows}</dl>'
 
 
 def show_empty(text: str) -> None:

@@ -1,6 +1,5 @@
 """One order in full: its numbers, what happened to it, and what the gate judged."""
 
-from html import escape
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -9,7 +8,7 @@ from streamlit.column_config import DatetimeColumn, TextColumn
 
 from db.queries.orders import Decision, decision, order_events
 from pages.components.formats import NOTHING, moment, money, quantity, words
-from pages.components.messages import show_empty
+from pages.components.messages import facts_html, show_empty
 from pages.session.guard import Session
 
 
@@ -29,7 +28,7 @@ def order_detail(session: Session, order: pd.Series, zone: ZoneInfo) -> None:
 
 
 def _facts(order: pd.Series, zone: ZoneInfo) -> str:
-    """Return the order's facts as a plain table; whatever somebody wrote into them stays text."""
+    """Return the order's facts as a plain table."""
     facts = {
         "State": words(order["state"]),
         "Code": _text(order["code"]),
@@ -47,8 +46,7 @@ def _facts(order: pd.Series, zone: ZoneInfo) -> str:
         "Ended": moment(order["ended_at"], zone),
         "Order id": order["id"],
     }
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items())
-    return f'<dl class="il-facts">{rows}</dl>'
+    return facts_html(facts)
 
 
 def _text(value: object) -> str:

@@ -1,12 +1,14 @@
 """Tables: which columns, under which names, in which format. Every market time says so."""
 
+from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 import streamlit as st
 from streamlit.column_config import DatetimeColumn, NumberColumn, TextColumn
 
-from pages.components.formats import words
+from pages.components.formats import NOTHING, age, words
+from pages.components.targets import target_name
 
 USD = "$%,.2f"
 SIGNED_USD = "%+,.2f"
@@ -151,24 +153,96 @@ def denials_table(denials: pd.DataFrame, zone: ZoneInfo) -> None:
     )
 
 
-def history_table(history: pd.DataFrame, zone: ZoneInfo) -> None:
-    """Show the changes of the controls."""
-    scope = history["scope"].where(history["scope"] == "global", history["scope"] + " " + history["scope_key"])
+def history_table(history: pd.DataFrame, profile_names: dict[str, str], zone: ZoneInfo) -> None:
+    """Show the changes of the controls, and how long each lasted."""
+    scopes = [target_name(*scope, profile_names) for scope in zip(history["scope"], history["scope_key"], strict=True)]
     st.dataframe(
-        history.assign(scope=scope, change=history["from_mode"] + " → " + history["to_mode"]),
+        history.assign(
+            scope=scopes,
+            change=history["from_mode"] + " → " + history["to_mode"],
+            lasted=_ages(history["duration_s"]) + history["ended_at"].isna().map({True: ", goes on", False: ""}),
+        ),
         hide_index=True,
         key="history_table",
-        alt="Changes of the trading controls, the newest first",
-        column_order=["changed_at", "change", "scope", "changed_by_email", "reason", "entries_canceled",
+        alt="Changes of the trading controls with how long they lasted, the newest first",
+        column_order=["changed_at", "change", "scope", "lasted", "changed_by_email", "reason", "entries_canceled",
                       "entries_in_flight"],
         column_config={
             "changed_at": _time("When", zone),
             "change": TextColumn("Change"),
             "scope": TextColumn("Scope"),
+            "lasted": TextColumn("Lasted"),
             "changed_by_email": TextColumn("By"),
             "reason": TextColumn("Reason", width="medium"),
             "entries_canceled": NumberColumn("Entries cancelled", format="%d"),
             "entries_in_flight": NumberColumn("Entries in flight", format="%d"),
+        },
+    )  # fmt: skip
+
+
+def approvals_table(approvals: pd.DataFrame, zone: ZoneInfo) -> None:
+    """Show approvals that are over: what became of them, who decided, how long it took."""
+    st.dataframe(
+        approvals.assign(
+            status=approvals["status"].map(_approval_status),
+            side=approvals["side"].map(words),
+            reasons=approvals["reasons"].map(lambda reasons: ", ".join(words(reason) for reason in reasons)),
+            waited=_ages(approvals["waited_s"]),
+        ),
+        hide_index=True,
+        key="approvals_table",
+        height=330,
+        alt="Approvals that are over, the last asked first, with who decided and how long it took",
+        column_order=["status", "symbol", "side", "qty", "limit_price", "notional_usd", "waited", "decided_by_email",
+                      "decision_reason", "release_code", "reasons", "profile_name", "requested_at", "decided_at"],
+        column_config={
+            "status": TextColumn("Outcome", pinned=True),
+            "symbol": TextColumn("Symbol"),
+            "side": TextColumn("Side"),
+            "qty": NumberColumn("Quantity", format="localized"),
+            "limit_price": NumberColumn("Limit", format=USD),
+            "notional_usd": NumberColumn("Size", format=USD),
+            "waited": TextColumn("Decided after"),
+            "decided_by_email": TextColumn("By"),
+            "decision_reason": TextColumn("Reason"),
+            "release_code": TextColumn("Gate at release", help="Why the gate said no when the entry was released"),
+            "reasons": TextColumn("Asked because"),
+            "profile_name": TextColumn("Profile"),
+            "requested_at": _time("Asked", zone),
+            "decided_at": _time("Decided", zone),
+        },
+    )  # fmt: skip
+
+
+def lockouts_table(lockouts: pd.DataFrame, zone: ZoneInfo) -> None:
+    """Show lockouts that are over, and how each ended."""
+    removed = lockouts["removed_at"].notna()
+    st.dataframe(
+        lockouts.assign(
+            lockout_type=lockouts["lockout_type"].map(words),
+            side=lockouts["side"].map(words, na_action="ignore").fillna("Both"),
+            lasted=_ages(lockouts["lasted_s"]),
+            ended=removed.map({True: "Removed", False: "Ran out"}),
+        ),
+        hide_index=True,
+        key="lockouts_table",
+        height=330,
+        alt="Lockouts that are over, the last begun first, with how long they lasted and who removed them",
+        column_order=["ticker", "lockout_type", "side", "reason", "lasted", "ended", "removed_by_email",
+                      "removed_reason", "created_by_email", "profile_name", "starts_at", "ended_at"],
+        column_config={
+            "ticker": TextColumn("Symbol", pinned=True),
+            "lockout_type": TextColumn("Kind"),
+            "side": TextColumn("Side"),
+            "reason": TextColumn("Reason", width="medium"),
+            "lasted": TextColumn("Lasted"),
+            "ended": TextColumn("How it ended"),
+            "removed_by_email": TextColumn("Removed by"),
+            "removed_reason": TextColumn("Why"),
+            "created_by_email": TextColumn("Set by"),
+            "profile_name": TextColumn("Profile", help="Empty: all profiles"),
+            "starts_at": _time("From", zone),
+            "ended_at": _time("Until", zone),
         },
     )  # fmt: skip
 
@@ -186,3 +260,17 @@ _STATE_SIGNS = {
 
 def _state(state: str) -> str:
     return f"{_STATE_SIGNS.get(state, '●')} {words(state)}"
+
+
+_APPROVAL_SIGNS = {"approved": "✓", "rejected": "✗", "denied": "✗", "expired": "○", "canceled": "○"}
+
+
+def _approval_status(status: str) -> str:
+    if status == "pending":  # its time is over, and the engine has not closed it yet
+        return "○ Run out"
+    return f"{_APPROVAL_SIGNS[status]} {words(status)}"
+
+
+def _ages(seconds: pd.Series) -> pd.Series:
+    """Return spans in seconds as people say them."""
+    return seconds.map(lambda span: NOTHING if pd.isna(span) else age(timedelta(seconds=span)))

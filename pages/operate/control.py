@@ -1,12 +1,18 @@
-"""Control: stop new entries and let them flow again, for admins."""
+"""Control: stop new entries, let them flow again, and plan both ahead, for admins."""
 
 import streamlit as st
 
 from db.queries.controls import control_history
-from pages.components.control_panel import control_form, draining_progress, mode_banner
+from db.queries.profiles import profiles
+from db.queries.schedules import planned_changes
+from pages.components.control_panel import control_form, draining_progress, mode_banner, narrower_scopes
 from pages.components.export import csv_button
 from pages.components.messages import show_empty
+from pages.components.plan_form import plan_form
+from pages.components.resume import preflight_panel
+from pages.components.schedules import planned_list
 from pages.components.tables import history_table
+from pages.components.targets import target_picker
 from pages.components.time_zone import chosen_zone
 from pages.session.guard import require_session
 from pages.session.status import read_status
@@ -14,16 +20,32 @@ from pages.session.status import read_status
 session = require_session("admin")
 
 st.title("Control")
-reading = read_status(session.client)
-mode_banner(reading, chosen_zone())
+reading, zone = read_status(session.client), chosen_zone()
+known = profiles(session.client)
+names = dict(zip(known["id"], known["name"], strict=True))
+mode_banner(reading, zone)
 if reading.status:
-    draining_progress(reading.status, chosen_zone())
-control_form(reading)
+    draining_progress(reading.status, zone)
+    narrower_scopes(reading.status, names, zone)
+target = target_picker(known, key="scope")
+if reading.status:
+    preflight_panel(session, target, target.control(reading.status))
+control_form(reading, target)
+
+st.subheader("Planned changes")
+plans = planned_changes(session.client)
+if plans.empty:
+    show_empty("Nothing is planned. Plan a window below: a close of the market, a day of earnings, a maintenance.")
+else:
+    planned_list(plans, names, zone)
+    csv_button("planned-changes", lambda: plans)
+with st.expander("Plan a change", icon=":material/event:"):
+    plan_form(known)
 
 st.subheader("History")
 history = control_history(session.client)
 if history.empty:
     show_empty("Trading has never been paused or resumed here.")
 else:
-    history_table(history, chosen_zone())
+    history_table(history, names, zone)
     csv_button("controls", lambda: history)

@@ -32,21 +32,21 @@ class Session:
     client: Client
 
 
-def require_session(role: str | None = None) -> Session:
+def require_session(*roles: str) -> Session:
     """Return the session of whoever is looking; without one, send to sign-in and end the run.
 
     Raises
     ------
-    Forbidden when a role is asked for that the person does not have; Unreachable
+    Forbidden when the person has none of the roles that are asked for; Unreachable
     """
     try:
         session = current_session()
     except NotSignedIn:
         send_to_sign_in()
-    if role is not None:
+    if roles:
         read_status(session.client)
-        if known_role() != role:
-            raise Forbidden(f"This page is for the role {role}.", code="FORBIDDEN", hint="Ask an admin.")
+        if known_role() not in roles:
+            raise Forbidden(f"This page is for the role {' or '.join(roles)}.", code="FORBIDDEN", hint="Ask an admin.")
     return session
 
 

@@ -46,6 +46,11 @@ def read_status(client: Client) -> Reading:
     return reading
 
 
+def database_time(reading: Reading) -> datetime:
+    """Return the time of a reading by the database's clock, which ages are counted by; else by this machine's."""
+    return reading.status.checked_at if reading.status else reading.read_at
+
+
 def forget_reading() -> None:
     """Make the next read ask the authority again, after a change."""
     st.session_state.pop(_KEY, None)

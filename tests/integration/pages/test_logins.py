@@ -1,10 +1,8 @@
 """Logins against the real sign-in service: refreshed in time, once, and ended for good."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -16,18 +14,7 @@ from pages.session.logins import current_login, end_session, open_session, sessi
 from pages.session.settings import settings
 from tests.support.clients import SignIn
 
-
-@pytest.fixture(autouse=True)
-def installation(env: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """The pages' settings, and a session store of their own."""
-    monkeypatch.setenv("SUPABASE_URL", env["SUPABASE_URL"])
-    monkeypatch.setenv("SUPABASE_PUBLISHABLE_KEY", env["SUPABASE_PUBLISHABLE_KEY"])
-    monkeypatch.setenv("PAGES_HOME", str(tmp_path))
-    settings.cache_clear()
-    sessions.cache_clear()
-    yield
-    settings.cache_clear()
-    sessions.cache_clear()
+pytestmark = pytest.mark.usefixtures("installation")
 
 
 def opened(sign_in: SignIn) -> str:

@@ -20,7 +20,7 @@ def name_of(path: Path) -> str:
 
 
 def test_there_are_pages_to_check() -> None:
-    assert len(PAGES) >= 5
+    assert len(PAGES) >= 7
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
@@ -35,10 +35,11 @@ def test_first_statement_of_a_page_is_the_guard(path: Path) -> None:
     assert ast.unparse(first.value.func) == "require_session"
 
 
-def test_control_asks_for_the_role_of_an_admin() -> None:
-    source = (ROOT / "pages" / "operate" / "control.py").read_text()
+@pytest.mark.parametrize(("page", "guard"), [("control", '"admin"'), ("approvals", '"operator", "admin"')])
+def test_page_asks_for_the_roles_that_may_act_there(page: str, guard: str) -> None:
+    source = (ROOT / "pages" / "operate" / f"{page}.py").read_text()
 
-    assert 'require_session("admin")' in source
+    assert f"require_session({guard})" in source
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
