@@ -67,6 +67,16 @@ def water_mark(order: Order, tick: Tick) -> Decimal:
     return tick.trade if order.hwm is None else best(order.hwm, tick.trade)
 
 
+def in_turn(orders: list[Order], now: Conditions) -> list[Order]:
+    """Return orders, given by time, in the order in which they trade.
+
+    Where they share what trades it is price first: market orders, then the limit that gives most.
+    """
+    if now.liquidity is None:
+        return orders
+    return sorted(orders, key=lambda order: _patience(order, now.tick.trade))
+
+
 def fill_price(order: Order, now: Conditions) -> Decimal | None:
     """Return the price at which the order trades on this tick, or None.
 
@@ -103,6 +113,12 @@ def quantity_for(order: Order, price: Decimal) -> Decimal:
     if order.notional is None:
         return order.qty
     return order.filled_qty + max(ZERO, truncated((order.notional - order.filled_value) / price))
+
+
+def _patience(order: Order, price: Decimal) -> Decimal:
+    if order.limit_price is None:
+        return Decimal("-Infinity")
+    return order.side.sign * (price - order.limit_price)
 
 
 def _conservative_price(order: Order, now: Conditions, quote: Decimal) -> Decimal | None:

@@ -16,6 +16,7 @@ from local.exchange.trading.matching import (
     FillProfile,
     fill_price,
     fill_quantity,
+    in_turn,
     quantity_for,
     reaches_stop,
     water_mark,
@@ -86,7 +87,7 @@ def _match_symbol(ledger: Ledger, market: Market, symbol: str, profile: FillProf
         return
     volume = Decimal(volume_before(market, ledger, symbol)) if profile is FillProfile.CONSERVATIVE else ZERO
     now = Conditions(profile, ledger.state.seed, ledger.clock, tick, volume)
-    for order in [order for order in ledger.book.of_symbol(symbol) if order.can_trade]:
+    for order in in_turn([order for order in ledger.book.of_symbol(symbol) if order.can_trade], now):
         # An order before it may have ended it.
         if order.is_open and _takes_part(order, ledger, market):
             _match(ledger, order, now, throttle)

@@ -348,7 +348,7 @@ def _picture(exchange: Exchange) -> object:
 
 TestLedgerInvariants = LedgerMachine.TestCase
 TestLedgerInvariants.settings = settings(
-    max_examples=40,
+    max_examples=25,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

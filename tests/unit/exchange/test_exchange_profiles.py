@@ -18,6 +18,7 @@ from local.exchange.trading.matching import (
     FillProfile,
     fill_price,
     fill_quantity,
+    in_turn,
 )
 from local.exchange.trading.order import Intent, Order, OrderClass, OrderType, Side, Status, TimeInForce
 
@@ -85,6 +86,17 @@ class TestConservative:
 
         assert (first, second) == (30, 20)
         assert first + second == 2_000 * PARTICIPATION_MAX
+
+    def test_better_price_comes_first_and_then_the_earlier_order_when_volume_is_short(self) -> None:
+        limits = ["10.03", "10.20", None, "10.20", "10.10"]
+        orders = []
+        for number, limit in enumerate(limits):
+            orders.append(order(kind="limit", limit_price=limit) if limit else order())
+            orders[-1].seq = number
+
+        turns = [each.seq for each in in_turn(orders, conservative())]
+
+        assert turns == [2, 1, 3, 4, 0]
 
     def test_fill_or_kill_gets_nothing_when_the_volume_is_too_small(self) -> None:
         assert fill_quantity(order(qty=80, tif="fok"), conservative(2_000)) == 0
