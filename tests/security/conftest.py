@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 import pytest
@@ -13,7 +14,9 @@ from local.stack import Stack
 from tests.db.conftest import Engine
 from tests.security import catalogue, seed
 from tests.security.actors import Actor, actor
+from tests.security.examples import examples
 from tests.security.expectations import ADMIN, ALICE, ANONYMOUS, BOB, DEMOTED, ENGINE, OPERATOR, OUTSIDER
+from tests.security.inputs import least
 from tests.support.clients import SignIn, plain_client
 from tests.support.database import Baseline
 
@@ -116,6 +119,14 @@ def checksum(seeded: Engine, db: psycopg.Connection) -> catalogue.Checksum:
 def functions(seeded: Engine, db: psycopg.Connection) -> dict[str, catalogue.Function]:
     """Every function of the API, by name."""
     return catalogue.functions(db)
+
+
+@pytest.fixture(scope="module")
+def calls(
+    seeded: Engine, callers: dict[str, Actor], functions: dict[str, catalogue.Function], db: psycopg.Connection
+) -> dict[str, dict[str, Any]]:
+    """For every function the arguments of a call that is answered."""
+    return {name: least(function) for name, function in functions.items()} | examples(seeded, callers, db)
 
 
 def _demote(db: psycopg.Connection, callers: dict[str, Actor]) -> None:

@@ -104,6 +104,7 @@ FUNCTIONS: dict[str, frozenset[str]] = {
     "load_bot_state": _ENGINE,
     "pause_trading": _ADMIN,
     "preflight_resume": STAFF,
+    "prune_history": _ENGINE,
     "reconcile_apply": _ENGINE,
     "record_bars": _ENGINE,
     "record_equity": _ENGINE,

@@ -1,0 +1,123 @@
+"""For each function a call that is answered, with the ids of a live database: what bad input departs from.
+
+A function without an example here is called with the least that its signature asks for.
+"""
+
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+
+from tests.db.conftest import BrokerOrder, Engine
+from tests.security.actors import Actor
+from tests.security.expectations import ADMIN, DEMOTED, ENGINE, FUNCTIONS
+
+Arguments = dict[str, Any]
+MARKET_AT = "2007-01-03T21:00:00+00:00"
+
+
+def caller_of(function: str) -> str:
+    """Return the actor who calls a function in these tests: an admin where one may, else the engine."""
+    return next(name for name in (ADMIN, ENGINE) if name in FUNCTIONS[function])
+
+
+def examples(engine: Engine, callers: dict[str, Actor], db: psycopg.Connection) -> dict[str, Arguments]:
+    """Bring about what the calls are about, and return their arguments by function."""
+    made = {**_controls(engine, callers), **_approvals(engine, callers, db), **_engine(engine, db)}
+    assert set(made) <= set(FUNCTIONS), sorted(set(made) - set(FUNCTIONS))
+    return made
+
+
+def _controls(engine: Engine, callers: dict[str, Actor]) -> dict[str, Arguments]:
+    admin = callers[ADMIN]
+    why = {"p_reason": "A planned exercise"}
+    profile = {"p_profile_id": str(engine.profiles["Bob trend hourly"])}
+    scope = {"p_scope": "symbol", "p_scope_key": "FB"}
+    schedule = why | scope | {"p_mode": "PAUSED", "p_kind": "once", "p_starts_at": "2031-01-02T15:00:00Z"}
+    lockout = why | {"p_ticker": "TSLA", "p_duration_minutes": 60, "p_lockout_type": "manual", "p_side": "long"}
+    override = why | profile | {"p_code": "ORDER_RATE", "p_minutes": 60, "p_symbol": "IBM"}
+    return {
+        "cancel_schedule": why | {"p_schedule_id": _id(admin, "schedule_trading_mode", schedule, "schedule")},
+        "create_lockout": lockout,
+        "grant_override": override,
+        "halt_trading": why | scope | {"p_reason_code": "incident"},
+        "pause_trading": why | scope | {"p_reason_code": "news", "p_resume_at": "2031-01-02T15:00:00Z"},
+        "preflight_resume": scope,
+        "remove_lockout": why | {"p_lockout_id": _id(admin, "create_lockout", lockout, "lockout")},
+        "resume_trading": why | scope | {"p_reason_code": "manual", "p_override_reason": "Seen and accepted"},
+        "revoke_override": why | {"p_override_id": _id(admin, "grant_override", override, "override")},
+        "schedule_trading_mode": schedule | {"p_time_zone": "America/New_York", "p_reason_code": "schedule"},
+        "set_member_role": why | {"p_user_id": str(callers[DEMOTED].user_id), "p_role": "operator"},
+        "set_profile_active": why | profile | {"p_active": True},
+        "why": profile | {"p_symbol": "IBM", "p_side": "buy", "p_qty": "1", "p_price": "100"},
+    }
+
+
+def _approvals(engine: Engine, callers: dict[str, Actor], db: psycopg.Connection) -> dict[str, Arguments]:
+    """Make one entry wait for a person, and return the calls about approvals and their settings."""
+    patch = {"p_patch": {"auto_approve_paper": False}, "p_reason": "A person looks at each"}
+    assert callers[ADMIN].call("update_approval_config", patch).is_success
+    waiting = engine.ask_one("Bob trend hourly", symbol="AAPL")
+    assert waiting.state == "awaiting_approval", waiting
+    row = db.execute("select id::text from operator_approvals where order_id = %s", (waiting.id,)).fetchone()
+    config = callers[ADMIN].call("risk_config", {}).json()
+    assert row is not None
+    decision = {"p_decision": "approve", "p_reason": "Looks right"}
+    version = {"p_expected_version": config["version"], "p_reason": "Settings reviewed"}
+    return {
+        "decide_approval": decision | {"p_approval_id": row[0], "p_shown_hash": None},
+        "decide_approvals": decision | {"p_approval_ids": [row[0]]},
+        "revert_risk_config": version | {"p_version": 1},
+        "update_approval_config": patch,
+        "update_risk_config": version | {"p_config": config["config"]},
+    }
+
+
+def _engine(engine: Engine, db: psycopg.Connection) -> dict[str, Arguments]:
+    held = {"p_shard": engine.shard, "p_token": engine.token}
+    order = BrokerOrder(_claimed(engine, db))
+    row = db.execute("select trade_id::text from positions order by opened_at limit 1").fetchone()
+    assert row is not None
+    mark = {"trade_id": row[0], "mark_price": "101", "stop_price": "95", "take_profit_price": "110",
+            "protected_qty": "10", "market_at": MARKET_AT}  # fmt: skip
+    bar = {"symbol": "AAPL", "timeframe": "1Day", "bar_at": MARKET_AT, "open": "1", "high": "2", "low": "1",
+           "close": "2", "volume": "10"}  # fmt: skip
+    finding = {"key": "order:1", "kind": "UNKNOWN_ORDER", "symbol": "AAPL", "detail": {"qty": "1"}, "status": "open"}
+    submitted = {"id": str(order.id), "outcome": "accepted", "request_id": "r-1", "order": order.says("new")}
+    run = {"kind": "incremental", "started_at": MARKET_AT, "orders_checked": 1, "positions_checked": 1}
+    return {
+        "acquire_lease": {"p_shard": "elsewhere", "p_holder": "another engine", "p_ttl_s": 10},
+        "claim_orders": held | {"p_limit": 5, "p_purpose": "exit"},
+        "engine_lockout": held | {"p_ticker": "IBM", "p_reason": "Two stops in a row", "p_duration_minutes": 30,
+                                  "p_lockout_type": "stoploss_guard", "p_side": "long", "p_detail": {"stops": 2}},
+        "engine_snapshot": held,
+        "expire_stale_approvals": held,
+        "heartbeat": held | {"p_version": "1.2.3", "p_market_at": MARKET_AT, "p_jobs": {"tick": {"at": MARKET_AT}},
+                             "p_detail": {"data_age_s": 1, "market_open": True}, "p_ttl_s": 300},
+        "load_bot_state": held,
+        "prune_history": held | {"p_limit": 10},
+        "reconcile_apply": held | {"p_run": run, "p_findings": [finding]},
+        "record_bars": held | {"p_bars": [bar]},
+        "record_equity": held | {"p_market_at": MARKET_AT, "p_session_date": "2007-01-03"},
+        "record_marks": held | {"p_marks": [mark]},
+        "record_order_updates": held | {"p_updates": [order.says("partially_filled", filled="4", price="100")]},
+        "record_submission": held | {"p_results": [submitted]},
+        "release_lease": held,
+        "request_entries": held | {"p_requests": [engine.entry("Alice trend daily", symbol="IBM")]},
+        "request_exits": held | {"p_requests": [{"id": str(uuid4()), "trade_id": row[0], "exit_reason": "manual"}]},
+        "save_bot_state": held | {"p_state": {"positions": [{"symbol": "AAPL", "qty": "10"}]}},
+    }  # fmt: skip
+
+
+def _claimed(engine: Engine, db: psycopg.Connection) -> Any:
+    """Return an order that is being sent right now."""
+    db.execute("update risk_configs set config = jsonb_set(config, '{operator_approval,auto_approve_paper}', 'true')")
+    answer = engine.ask_one("Alice dips hourly", symbol="MSFT")
+    assert answer.state == "ready", answer
+    return next(order for order in engine.claim() if order.id == answer.id)
+
+
+def _id(actor: Actor, function: str, arguments: Arguments, kind: str) -> str:
+    answer = actor.call(function, arguments)
+    assert answer.is_success, answer.text
+    return str(answer.json()[kind]["id"])
