@@ -41,12 +41,12 @@ class Follower:
     def next(self) -> TradeUpdate:
         return self._updates.get(timeout=10)
 
-    def events(self, wait_s: float = 0.3) -> list[str]:
-        """Return the events of all updates that come within a while, as `event symbol`."""
+    def events(self, count: int = 0, *, quiet_s: float = 0.2) -> list[str]:
+        """Return `count` events as `event symbol`, and those that come after them before it is quiet."""
         found = []
         with contextlib.suppress(queue.Empty):
             while True:
-                update = self._updates.get(timeout=wait_s)
+                update = self._updates.get(timeout=10 if len(found) < count else quiet_s)
                 found.append(f"{update.event} {update.order.symbol}")
         return found
 
@@ -110,7 +110,7 @@ class TestFaults:
         live.order()
         live.step(ticks=1)
 
-        assert follower.events() == events
+        assert follower.events(len(events)) == events
         assert live.trading.get_open_position("AAPL").qty == "10"
 
     def test_what_happens_while_it_is_gone_is_lost_when_the_connection_breaks(
@@ -124,7 +124,7 @@ class TestFaults:
         seen: list[str] = []
         while not seen and time.monotonic() < deadline:  # until the client is back and listens
             live.order(symbol="MSFT", qty="1")
-            seen = follower.events(0.1)
+            seen = follower.events(quiet_s=0.1)
 
         assert set(seen) == {"new MSFT"}
 
@@ -135,7 +135,7 @@ class TestFaults:
         live.send("POST", "/v2/orders", json=ORDER | {"symbol": "MSFT"}, headers=headers)
         live.order()
 
-        assert follower.events() == ["new AAPL"]
+        assert follower.events(1) == ["new AAPL"]
 
     def test_second_connection_is_refused_when_told_so(self, live: LiveExchange, follower: Follower) -> None:
         live.sim("POST", "faults", kind="stream_refuse_second")
