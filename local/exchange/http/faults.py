@@ -19,9 +19,17 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Kind(StrEnum):
     """What goes wrong.
 
-    `before` means that the exchange never saw the request, `after_accept` that it did and that the
-    client is not told. Kinds from `reject_later` on are carried out by the route that they hit,
-    those from `stream_mute` on by the stream.
+    `..._before`: the exchange never sees the request. `..._after_accept`: it does, and the client
+    is not told. `refuse` answers `status` and `body`; `set_field` and `missing_field` change `field`
+    of the answer (to `value`); `clock_skew` and `quote_stale` move times by `delay_ms`.
+
+    Carried out by orders: `reject_later` (accepted, rejected after `ticks`), `cancel_ignored` (204
+    and nothing happens), `cancel_pending` (takes `ticks`, and may lose to a fill), `cancel_stuck`,
+    `cancel_too_late` (fills first), `replace_pending` (takes `ticks`; if the old order fills, the new
+    one is rejected), `partial_fill` (lets `fraction` of the next fill through). `read_lag` and
+    `position_lag` show what was `delay_ms` ago.
+
+    `stream_mute` and `stream_drop` are told apart by how often they strike.
     """
 
     ERROR_BEFORE = "500_before"
