@@ -5,7 +5,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from bench import gate, gateway, pause
+from bench import exchange, gate, gateway, pause
 from bench.harness import Row, authority
 
 
@@ -18,6 +18,7 @@ def main() -> int:
             ("gate, one entry", gate.one_entry),
             ("gate, batches of 100", gate.batches),
             ("pause under load", pause.under_load),
+            ("paper exchange", exchange.measured),
         ):
             with console.status(f"measuring: {title}"):
                 rows.extend(measure(bench))
