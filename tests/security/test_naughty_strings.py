@@ -1,7 +1,6 @@
 """Strings that break systems, in every text argument: refused or kept as they are, and no harm done."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -12,9 +11,8 @@ from psycopg.types.json import Jsonb
 
 from tests.security.examples import caller_of
 from tests.security.expectations import ADMIN, ENGINE, FUNCTIONS
+from tests.security.inputs import NAUGHTY
 
-CLASSES: dict[str, list[str]] = json.loads((Path(__file__).parent / "naughty_strings.json").read_text())
-STRINGS = [string for strings in CLASSES.values() for string in strings]
 TRIMMED = " \t\n\r\f\v\u0085\u00a0\u1680\u2000\u2028\u2029\u3000"  # what a reason may lose at its ends
 REASON_MAX = 500
 JSON = {"Content-Type": "application/json"}
@@ -100,7 +98,7 @@ def test_no_text_does_harm(functions, each, checksum, function):
     harm = [
         (argument, string, code, answer)
         for argument in texts
-        for string, code, answer in each(function, argument, STRINGS)
+        for string, code, answer in each(function, argument, NAUGHTY)
         if code not in {"answered", "refused", "PGRST"} and not code.startswith("22")
     ]
 
@@ -112,7 +110,7 @@ class TestStoring:
     """Through PostgREST: what is kept, is kept to the letter."""
 
     def test_a_reason_is_kept_to_the_letter(self, callers, seeded, db):
-        for string in STRINGS:
+        for string in NAUGHTY:
             answer = callers[ADMIN].call("create_lockout", {"p_ticker": "ORCL", "p_reason": string})
 
             kept = string.strip(TRIMMED)
@@ -127,7 +125,7 @@ class TestStoring:
             assert recorded.strip(TRIMMED) == kept
 
     def test_state_is_kept_to_the_letter(self, callers, calls):
-        state = {string: [string] for string in STRINGS}
+        state = {string: [string] for string in NAUGHTY}
         held = {name: calls["load_bot_state"][name] for name in ("p_shard", "p_token")}
 
         assert callers[ENGINE].call("save_bot_state", held | {"p_state": state}).is_success
@@ -135,7 +133,7 @@ class TestStoring:
         assert callers[ENGINE].call("load_bot_state", held).json()["state"] == state
 
     def test_a_search_for_any_string_is_a_search_and_no_more(self, callers):
-        for string in STRINGS:
+        for string in NAUGHTY:
             answer = callers[ADMIN].http.get("/orders", params={"select": "id", "symbol": f"eq.{string}"})
 
             assert (answer.status_code, answer.json()) == (200, []), string
