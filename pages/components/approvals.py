@@ -17,6 +17,7 @@ from pages.components.actions import act
 from pages.components.formats import age, clock_time, count, moment, money, quantity, signed_percent, words
 from pages.components.messages import facts_html, page_boundary, plain, show_empty, tell
 from pages.session.guard import Session, require_session
+from pages.session.status import database_time, read_status
 
 TICK_S = 5
 _REASON_KEY = "approvals_reason"
@@ -46,14 +47,18 @@ def waiting_list(session: Session, filters: ApprovalFilters, at: datetime, zone:
 
 @st.fragment(run_every=TICK_S)
 def _news(filters: ApprovalFilters, shown: tuple[str, ...]) -> None:
-    """Offer to show the list anew once it has changed; an empty one is shown anew at once."""
+    """Say what runs out next, and offer to show the list anew once it has changed; an empty one is shown at once."""
     with page_boundary("look for new approvals"):
-        if tuple(waiting_approvals(require_session().client, filters).approvals["id"]) == shown:
-            st.caption("What runs out first comes first. The list is looked at every few seconds.")
-        elif not shown or st.button(
-            "The list has changed: show it", icon=":material/refresh:", key="approvals_changed"
-        ):
-            st.rerun()
+        client = require_session().client
+        waiting = waiting_approvals(client, filters).approvals
+        if tuple(waiting["id"]) != shown:
+            if not shown or st.button(
+                "The list has changed: show it", icon=":material/refresh:", key="approvals_changed"
+            ):
+                st.rerun()
+        elif shown:
+            left = waiting["expires_at"].iloc[0] - database_time(read_status(client))
+            st.caption(f"What runs out first comes first: the next in {age(left)}. Looked at every few seconds.")
 
 
 def _bulk_bar(queue: Queue) -> None:

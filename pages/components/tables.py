@@ -220,7 +220,7 @@ def lockouts_table(lockouts: pd.DataFrame, zone: ZoneInfo) -> None:
     st.dataframe(
         lockouts.assign(
             lockout_type=lockouts["lockout_type"].map(words),
-            side=lockouts["side"].map(words, na_action="ignore").fillna("Both"),
+            side=lockouts["side"].fillna("both").map(words),
             lasted=_ages(lockouts["lasted_s"]),
             ended=removed.map({True: "Removed", False: "Ran out"}),
         ),
