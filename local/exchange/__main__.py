@@ -17,92 +17,84 @@ from local.exchange.server import serve
 from local.exchange.settings import START_DEFAULT, Setup, SetupProblem, account_keys
 from local.exchange.trading.matching import FillProfile
 
-MARKET, ACCOUNT, SERVER = "The market", "The account", "The server"
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+BarsFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="EXCHANGE_BARS",
+        metavar="FILE",
+        help="Your own daily bars, .csv or .parquet, in place of the built-in ones (AAPL, FB, GOOG, IBM and MSFT,"
+        " 2000 to 2013). Columns: symbol,date,open,high,low,close,volume and, if you have them, split,dividend.",
+    ),
+]
+FirstSession = Annotated[
+    datetime | None,
+    typer.Option(
+        envvar="EXCHANGE_START",
+        metavar="DATE",
+        formats=["%Y-%m-%d"],
+        help=f"First session of a new ledger. Without it {START_DEFAULT}, or the second day of your own bars.",
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        envvar="EXCHANGE_SEED", help="Seed of a new ledger's synthetic prices: the same seed, the same market."
+    ),
+]
+Speed = Annotated[
+    float,
+    typer.Option(
+        envvar="SECONDS_PER_SESSION",
+        min=0.1,
+        help="Wall time that a trading day takes while the clock runs (new ledger; later over /_sim/clock).",
+    ),
+]
+Run = Annotated[
+    bool,
+    typer.Option(
+        "--run", help="Let the clock run at once. Otherwise it is as it was, and stands still in a new ledger."
+    ),
+]
+Fills = Annotated[
+    FillProfile, typer.Option(help="How orders fill: as at Alpaca's paper trading, worse than that, or ideally.")
+]
+HomeFolder = Annotated[
+    Path,
+    typer.Option(
+        envvar="LOCAL_HOME", help="The ledger is kept in HOME/exchange and goes on from there at the next start."
+    ),
+]
+ApiKey = Annotated[str | None, typer.Option(envvar="ALPACA_API_KEY", help="Made, printed and kept when absent.")]
+SecretKey = Annotated[str | None, typer.Option(envvar="ALPACA_SECRET_KEY", help="The key's other half.")]
+Port = Annotated[int, typer.Option(envvar="EXCHANGE_PORT", help="0: any free port.")]
+RateLimit = Annotated[int, typer.Option(min=0, help="Requests a minute, as at Alpaca (200); 0: no limit.")]
+AdminToken = Annotated[
+    str | None,
+    typer.Option(
+        envvar="EXCHANGE_ADMIN_TOKEN",
+        help="Opens /_sim (clock, prices, halts, faults, news) to who sends it as X-Sim-Token; without it none of"
+        " it answers.",
+    ),
+]
 
 
 @app.command()
 def main(
-    bars: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="EXCHANGE_BARS",
-            metavar="FILE",
-            help="Your own daily bars, .csv or .parquet, in place of the built-in ones (AAPL, FB, GOOG, IBM and"
-            " MSFT, 2000 to 2013). Columns: symbol,date,open,high,low,close,volume and, if you have them,"
-            " split,dividend.",
-            rich_help_panel=MARKET,
-        ),
-    ] = None,
-    start: Annotated[
-        datetime | None,
-        typer.Option(
-            envvar="EXCHANGE_START",
-            formats=["%Y-%m-%d"],
-            help=f"First session of a new ledger. Without it {START_DEFAULT}, or the second day of your own bars.",
-            rich_help_panel=MARKET,
-        ),
-    ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(
-            envvar="EXCHANGE_SEED",
-            help="Seed of a new ledger's synthetic prices: the same seed, the same market.",
-            rich_help_panel=MARKET,
-        ),
-    ] = 7,
-    seconds_per_session: Annotated[
-        float,
-        typer.Option(
-            envvar="SECONDS_PER_SESSION",
-            min=0.1,
-            help="Wall time that a trading day takes while the clock runs (new ledger; later over /_sim/clock).",
-            rich_help_panel=MARKET,
-        ),
-    ] = 60.0,
-    run: Annotated[
-        bool,
-        typer.Option(
-            "--run",
-            help="Let the clock run at once. Otherwise it is as it was, and stands still in a new ledger.",
-            rich_help_panel=MARKET,
-        ),
-    ] = False,
-    fills: Annotated[
-        FillProfile,
-        typer.Option(
-            help="How orders fill: as at Alpaca's paper trading, worse than that, or ideally.", rich_help_panel=MARKET
-        ),
-    ] = FillProfile.ALPACA_PAPER,
-    home: Annotated[
-        Path,
-        typer.Option(
-            envvar="LOCAL_HOME",
-            help="The ledger is kept in HOME/exchange and goes on from there at the next start.",
-            rich_help_panel=ACCOUNT,
-        ),
-    ] = Path(".local"),
-    api_key: Annotated[
-        str | None,
-        typer.Option(envvar="ALPACA_API_KEY", help="Made, printed and kept when absent.", rich_help_panel=ACCOUNT),
-    ] = None,
-    secret_key: Annotated[
-        str | None, typer.Option(envvar="ALPACA_SECRET_KEY", help="The key's other half.", rich_help_panel=ACCOUNT)
-    ] = None,
-    port: Annotated[int, typer.Option(envvar="EXCHANGE_PORT", help="0: any free port.", rich_help_panel=SERVER)] = 0,
-    rate_limit: Annotated[
-        int,
-        typer.Option(min=0, help="Requests a minute, as at Alpaca (200); 0: no limit.", rich_help_panel=SERVER),
-    ] = 0,
-    admin_token: Annotated[
-        str | None,
-        typer.Option(
-            envvar="EXCHANGE_ADMIN_TOKEN",
-            help="Opens /_sim (clock, prices, halts, faults, news) to who sends it as X-Sim-Token; without it"
-            " none of it answers.",
-            rich_help_panel=SERVER,
-        ),
-    ] = None,
+    bars: BarsFile = None,
+    start: FirstSession = None,
+    seed: Seed = 7,
+    seconds_per_session: Speed = 60.0,
+    run: Run = False,
+    fills: Fills = FillProfile.ALPACA_PAPER,
+    home: HomeFolder = Path(".local"),
+    api_key: ApiKey = None,
+    secret_key: SecretKey = None,
+    port: Port = 0,
+    rate_limit: RateLimit = 0,
+    admin_token: AdminToken = None,
 ) -> None:
     """Simulate Alpaca on this machine: its trading and data API over a replayed market, on 127.0.0.1.
 
