@@ -3,14 +3,16 @@
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event, Lock
+from functools import partial
+from threading import Event
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
 from db import commands
-from tests.races.conftest import SHARDS, SYMBOLS, Floor, rounds
+from tests.races.conftest import SHARDS, SYMBOLS, Floor, at_once, rounds
 
 PAUSE_WITHIN_S = 5
 
@@ -73,10 +75,11 @@ class TestPauseAgainstClaims:
         assert floor.watch.breaches() == []
 
     def test_one_pause_sent_by_eight_admins_at_once_acts_once(self, floor):
-        clients = [floor.client("admin") for _ in range(8)]
-        request, both = "7e1f3c52-6b0a-4a35-9d53-2a4a1c1d5a10", Lock()
-        with both, ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda c: commands.pause_trading(c, reason="Once", request_id=request), clients))
+        clients, request = [floor.client("admin") for _ in range(8)], uuid4()
+
+        answers = at_once(
+            *(partial(commands.pause_trading, client, reason="Once", request_id=request) for client in clients)
+        )
 
         assert all(answer == answers[0] for answer in answers)
         assert floor.watch.breaches() == []

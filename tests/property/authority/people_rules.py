@@ -46,6 +46,9 @@ class PeopleRules(Authority):
                 " or state in ('submitting', 'unknown', 'working', 'partially_filled') and cancel_requested_at is null)"
                 " and private.in_scope(%s, %s, profile_id, symbol)", *target
             ), "what was not sent is cancelled, what rests is marked"  # fmt: skip
+        if not (halt or cancel):
+            for shard in self.world.engines:  # what was left waiting must not be handed out now
+                self.world.engines[shard].claim()
         self.controlled.append((function, {"reason": "Stop"} | arguments, answer))
         self.note(f"{before} to {to} by a person, {scope[0]}")
 
