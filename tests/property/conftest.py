@@ -6,6 +6,10 @@ import pytest
 
 from tests.property.authority.world import World
 
+# So that a rule's failed assertion shows its values, as a test's does.
+for rules in ("machine", "trading_rules", "time_rules", "people_rules", "engine_rules"):
+    pytest.register_assert_rewrite(f"tests.property.authority.{rules}")
+
 
 @pytest.fixture(scope="module")
 def world(env, _baseline) -> Iterator[World]:

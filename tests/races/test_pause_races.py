@@ -166,3 +166,31 @@ class TestPauseAgainstRecords:
             floor.world.rows("update orders set cancel_requested_at = null where state = 'unknown' returning id")
 
         assert failures == [None, None]
+
+
+class TestClaimsThatFindOldDecisions:
+    @pytest.mark.xfail(
+        raises=(AssertionError, psycopg.errors.DeadlockDetected),
+        reason="deadlock: a claim locks the capital of expired approvals, and only then that of old entries",
+    )
+    def test_a_claim_locks_capital_in_the_order_that_all_callers_keep(self, floor):
+        engine = floor.world.engines["main"]
+        first, last = sorted(floor.profiles["main"][:2], key=lambda name: floor.world.profiles[name])
+        engine.ask(floor.entry(engine, first, "S1"))
+        commands.update_approval_config(floor.admin, patch={"auto_approve_paper": False})
+        engine.ask(floor.entry(engine, last, "S2"))
+        floor.world.rows("update operator_approvals set expires_at = clock_timestamp() returning id")
+        floor.world.rows(
+            "update orders set ready_at = clock_timestamp() - interval '2 min' where state = 'ready' returning id"
+        )
+
+        lock = "select 1 from profile_capital where profile_id = %s for update"
+        with psycopg.connect(floor.world.url) as another, ThreadPoolExecutor(1) as pool:
+            another.execute(lock, (floor.world.profiles[first],))  # as a batch for both profiles would, in order
+            claiming = pool.submit(engine.claim)
+            time.sleep(0.2)
+            another.execute(lock, (floor.world.profiles[last],))
+            another.commit()
+            failure = claiming.exception()
+
+        assert failure is None
