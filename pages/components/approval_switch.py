@@ -32,12 +32,12 @@ def approval_switch(session: Session) -> None:
             st.button("Require approval instead" if auto else "Auto-approve instead", icon=":material/swap_horiz:",
                       key="switch_paper", on_click=_ask)  # fmt: skip
         else:
-            st.caption("An admin can change this.")
+            st.caption("An admin can change this.", width="content")
     if st.session_state.get(_ASKED_KEY):
         _confirm(held, auto)
 
 
-@st.dialog("Change how paper orders are treated?", icon=":material/swap_horiz:")
+@st.dialog("Change how paper orders are treated?", icon=":material/swap_horiz:", on_dismiss=lambda: _close())
 def _confirm(held: dict[str, Any], auto: bool) -> None:
     """Ask once more. What the click does is in the callback; the dialog only closes itself after it."""
     if not st.session_state.get(_ASKED_KEY):

@@ -78,9 +78,9 @@ def _bulk_bar(queue: Queue) -> None:
 
 def _card(approval: Mapping[Any, Any], price: pd.Series | None, at: datetime, zone: ZoneInfo) -> None:
     with st.container(border=True, key=f"approval_{approval['id']}"):
+        title = plain(f"{_order_words(approval)}, {money(approval['notional_usd'])}")
         colour = "red" if approval["trading_mode"] == "live" else "blue"
-        st.checkbox(f"**{plain(_order_words(approval))}** :{colour}-badge[{approval['trading_mode'].upper()}]",
-                    key=_pick_key(approval["id"]), help="Tick to decide several at once")  # fmt: skip
+        st.checkbox(f"**{title}** :{colour}-badge[{approval['trading_mode'].upper()}]", key=_pick_key(approval["id"]))
         st.html(_facts(approval, price, at, zone))
         with st.container(horizontal=True):
             st.button("Approve", icon=":material/check:", type="primary", key=f"approve_{approval['id']}",
@@ -95,8 +95,7 @@ def _facts(approval: Mapping[Any, Any], price: pd.Series | None, at: datetime, z
     """Return what a person needs to decide, as a plain table."""
     facts = {
         "Profile": approval["profile_name"],
-        "Size": f"{money(approval['notional_usd'])}, {quantity(approval['qty'])} at {money(approval['limit_price'])} "
-        "or better",
+        "Limit": f"{money(approval['limit_price'])} or better",
         "Price": drift_words(approval, price, zone),
         "Needed because": ", ".join(_BECAUSE.get(reason, words(reason)) for reason in approval["reasons"]),
         "Asked": f"{age(at - approval['requested_at'])} ago, {moment(approval['requested_at'], zone)}",

@@ -47,13 +47,13 @@ def lockout_list(lockouts: pd.DataFrame, at: datetime, zone: ZoneInfo, *, may_re
 
 
 def _facts(lockout: Mapping[Any, Any], at: datetime, zone: ZoneInfo) -> None:
-    kind = "Manual" if lockout["lockout_type"] == "manual" else f"System: {words(lockout['lockout_type']).lower()}"
-    colour = "gray" if lockout["lockout_type"] == "manual" else "violet"
-    st.markdown(f"**{plain(ticker_words(lockout))}** :{colour}-badge[{kind}]")
-    note(f"{lockout['reason']}")
+    by_system = lockout["created_by_email"] == "engine"
+    kind = f"System: {words(lockout['lockout_type']).lower()}" if by_system else words(lockout["lockout_type"])
+    st.markdown(f"**{plain(ticker_words(lockout))}** :{'violet' if by_system else 'gray'}-badge[{kind}]")
     note(
+        lockout["reason"],
         f"{age(lockout['expires_at'] - at)} left, until {moment(lockout['expires_at'], zone)}. "
-        f"Set by {lockout['created_by_email']} {age(at - lockout['starts_at'])} ago."
+        f"Set by {lockout['created_by_email']} {age(at - lockout['starts_at'])} ago.",
     )
 
 

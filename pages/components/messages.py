@@ -60,9 +60,9 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+!|<>$~:])", r"\\\1", text)
 
 
-def note(text: str) -> None:
-    """Show a line of small print as it is, whoever wrote it."""
-    st.html(f'<div class="il-note">{escape(text)}</div>')
+def note(*lines: str) -> None:
+    """Show small print as it is, whoever wrote it."""
+    st.html(f'<div class="il-note">{"<br>".join(map(escape, lines))}</div>')
 
 
 def facts_html(facts: Mapping[str, object]) -> str:

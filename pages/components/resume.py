@@ -20,8 +20,8 @@ _OVERRIDE_KEY = "control_override"
 _REFUSED_KEY = "_resume_refused"
 _ENTRIES_KEY = "control_stage_entries"
 _HOW_KEY = "control_stage_how"
-_FRACTIONS = {"each needs approval": None} | {
-    f"at {percent} % of their size": Decimal(percent) / 100 for percent in (10, 25, 50, 75)
+_FRACTIONS = {"Each needs approval": None} | {
+    f"At {percent} % of their size": Decimal(percent) / 100 for percent in (10, 25, 50, 75)
 }
 
 # What it means when an item is met, and when it is not.
@@ -49,10 +49,10 @@ class _Choice:
 def resume_fields(target: Target, control: ScopeControl | None) -> None:
     """Offer the resume of a scope, all at once or in a stage; to be shown within a form."""
     entries, how = st.columns(2)
-    entries.number_input("Hold back first", min_value=0, max_value=10_000, value=0, step=1, key=_ENTRIES_KEY,
+    entries.number_input("Staged: first entries", min_value=0, max_value=10_000, value=0, step=1, key=_ENTRIES_KEY,
                          help="A staged resume: so many entries are held back before all is as usual.")  # fmt: skip
-    how.selectbox("entries", list(_FRACTIONS), key=_HOW_KEY)
-    st.space("xxsmall")
+    how.selectbox("How they are held back", list(_FRACTIONS), key=_HOW_KEY)
+    st.caption("0: all entries flow again as usual, at once.")
     st.form_submit_button(
         "Resume auto-trading", icon=":material/play_circle:", on_click=_resume, args=(target, control),
         disabled=control is None or control.mode == "RUNNING", key="control_resume",

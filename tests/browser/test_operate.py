@@ -117,6 +117,21 @@ def test_paper_orders_need_approval_once_an_admin_has_confirmed(story: Story, vi
     assert story.ask("Alice trend daily", "AAPL").state == "awaiting_approval"
 
 
+def test_confirmation_that_was_closed_changes_nothing_and_stays_away(story: Story, visit: Visit, admin: Client) -> None:
+    visitor = visit().signed_in("admin", "/approvals", title="Approvals")
+    visitor.button("Require approval instead").click()
+    dialog = visitor.tab.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+
+    visitor.tab.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    visitor.goes_to("Lockouts")
+    visitor.goes_to("Approvals")
+
+    expect(dialog).to_have_count(0)
+    assert approval_config(admin)["auto_approve_paper"] is True
+
+
 def test_approvals_can_be_decided_on_a_phone(waiting: Story, visit: Visit) -> None:
     visitor = visit()
     visitor.tab.set_viewport_size({"width": 390, "height": 844})

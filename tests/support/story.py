@@ -93,6 +93,11 @@ class Story:
         commands.heartbeat(self._client, **self._lease, version="0.1.0", market_at=self._at(), jobs={}, detail=detail,
                            ttl_s=600)  # fmt: skip
 
+    def lock_out(self, ticker: str, reason: str) -> None:
+        """Keep entries out of a symbol for a headline, as the engine does."""
+        commands.engine_lockout(self._client, **self._lease, ticker=ticker, reason=reason, duration_minutes=30,
+                                lockout_type="news_shock")  # fmt: skip
+
     def ask(self, profile: str, symbol: str, *, qty: str = "10") -> Answer:
         """Put one entry to the gate at the present price."""
         return self._request(dict(self._profiles)[profile], symbol, qty)[1]

@@ -130,7 +130,7 @@ class TestResume:
         app = open_page("admin", CONTROL)
         app.text_area(key="control_reason").set_value("Carefully")
         app.number_input(key="control_stage_entries").set_value(3)
-        app.selectbox(key="control_stage_how").set_value("at 25 % of their size")
+        app.selectbox(key="control_stage_how").set_value("At 25 % of their size")
 
         app.button(key="control_resume").click().run()
 
@@ -392,7 +392,17 @@ class TestLockouts:
             ["IBM", "operator@interlock.local", "Denied by IBM", "Removed"]
         ]
 
-    def test_lockout_of_the_system_is_marked(self, story: Story, open_page: OpenPage, sign_in: SignIn) -> None:
-        commands.create_lockout(sign_in("admin"), ticker="IBM", reason="Headline", lockout_type="news_shock")
+    def test_lockout_of_the_system_is_marked(self, story: Story, open_page: OpenPage) -> None:
+        story.lock_out("IBM", "Headline")
 
         assert "violet-badge[System: news shock]" in shown(open_page("alice", LOCKOUTS))
+
+    def test_lockout_that_a_person_set_is_not_the_systems(
+        self, story: Story, open_page: OpenPage, sign_in: SignIn
+    ) -> None:
+        commands.create_lockout(sign_in("operator"), ticker="IBM", reason="Headline", lockout_type="news_shock")
+
+        page = shown(open_page("alice", LOCKOUTS))
+
+        assert "gray-badge[News shock]" in page
+        assert "System" not in page
