@@ -9,9 +9,10 @@ from uuid import uuid4
 
 import streamlit as st
 
-from db.errors import AuthorityError, Conflict, Forbidden, Invalid, NotFound, NotSignedIn, Unreachable
-from db.models import ControlAnswer
+from db.errors import AuthorityError, Conflict, Forbidden, Invalid, NotFound, NotSignedIn, PreflightFailed, Unreachable
+from db.models import ControlAnswer, PreflightItem
 from pages.components.formats import count
+from pages.components.preflight import failing_words
 from pages.session.guard import token_was_refused
 
 _KEY = "_messages"
@@ -52,7 +53,10 @@ def show_messages() -> None:
 def describe(error: AuthorityError) -> str:
     """Return an error as a sentence and what to do about it."""
     advice = error.hint or _WHAT_TO_DO.get(type(error), "Try again; if it stays, tell whoever runs this installation.")
-    return plain(f"{error.message} {advice}")
+    message = error.message
+    if isinstance(error, PreflightFailed) and error.details:
+        message = f"Trading was not resumed. {failing_words([PreflightItem(**item) for item in error.details])}"
+    return plain(f"{message} {advice}")
 
 
 def plain(text: str) -> str:

@@ -11,6 +11,7 @@ from db.models import Preflight, PreflightItem, ScopeControl
 from pages.components.actions import act
 from pages.components.formats import count
 from pages.components.messages import answer_words, note, tell
+from pages.components.preflight import item_detail, item_words
 from pages.components.targets import Target
 from pages.session.guard import Session
 
@@ -23,17 +24,6 @@ _HOW_KEY = "control_stage_how"
 _FRACTIONS = {"Each needs approval": None} | {
     f"At {percent} % of their size": Decimal(percent) / 100 for percent in (10, 25, 50, 75)
 }
-
-# What it means when an item is met, and when it is not.
-_WORDS = {
-    "ENGINE_ALIVE": ("The engine is alive", "The engine gives no sign of life"),
-    "RECONCILED": ("Our books and the broker's agree",
-                   "Our books and the broker's differ, or were not compared lately"),
-    "DATA_FRESH": ("Market data are fresh", "Market data are old"),
-    "BROKER_NOT_BLOCKED": ("The broker lets the account trade", "The broker blocks the account, or has not said"),
-    "NO_UNKNOWN_ORDER": ("The fate of every order is known", "There are orders whose fate at the broker is not known"),
-    "POSITIONS_PROTECTED": ("Every position has its stop", "There are positions without a full stop"),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,12 +65,6 @@ def preflight_panel(session: Session, target: Target, control: ScopeControl | No
         _override_form(target, control)
 
 
-def item_words(item: PreflightItem) -> str:
-    """Return one item of the pre-flight list in plain words."""
-    met, failed = _WORDS.get(item.item, (item.item, f"Not met: {item.item}"))
-    return met if item.ok else failed
-
-
 def _summary(found: Preflight) -> str:
     failing = sum(not item.ok for item in found.items)
     if not failing:
@@ -89,9 +73,11 @@ def _summary(found: Preflight) -> str:
 
 
 def _show(item: PreflightItem) -> None:
-    icon = ":green[:material/check_circle:]" if item.ok else ":red[:material/cancel:]"
-    st.markdown(f"{icon} {'' if item.ok else '**NOT MET:** '}{item_words(item)}")
-    note(item.detail)
+    if item.ok:
+        st.markdown(f":green[:material/check_circle:] {item_words(item)}")
+    else:
+        st.markdown(f":red[:material/cancel:] **NOT MET:** {item_words(item)}")
+        note(item_detail(item))
 
 
 def _override_form(target: Target, control: ScopeControl) -> None:

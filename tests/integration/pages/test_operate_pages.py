@@ -98,7 +98,7 @@ class TestResume:
         app.button(key="control_resume").click().run()
 
         assert "The broker blocks the account" in shown(app)
-        assert "BROKER_NOT_BLOCKED" in told(app)
+        assert "Trading was not resumed. The broker blocks the account" in told(app)
         assert commands.trading_status(sign_in("admin")).mode == "PAUSED"
         app.text_input(key="control_override").set_value("Phoned the broker")
         app.button(key="control_override_resume").click().run()

@@ -11,7 +11,7 @@ from db.models import PreflightItem
 from pages.components.approvals import drift_words
 from pages.components.lockouts import ticker_words
 from pages.components.plan_form import dates_of
-from pages.components.resume import item_words
+from pages.components.preflight import failing_words, item_detail, item_words
 from pages.components.schedules import condition_words, plan_words
 from pages.components.targets import target_name
 
@@ -122,6 +122,21 @@ def test_preflight_item_speaks_of_what_is_met_and_what_is_not() -> None:
     met, failed = (item_words(PreflightItem(item="ENGINE_ALIVE", ok=ok, detail="")) for ok in (True, False))
 
     assert (met, failed) == ("The engine is alive", "The engine gives no sign of life")
+
+
+def test_preflight_detail_is_marked_when_it_says_what_should_be() -> None:
+    books = PreflightItem(item="RECONCILED", ok=False, detail="The books agree.")
+    engine = PreflightItem(item="ENGINE_ALIVE", ok=False, detail="The engine reported never.")
+
+    assert item_detail(books) == "Needed: The books agree."
+    assert item_detail(engine) == "The engine reported never."
+
+
+def test_preflight_list_in_one_sentence_holds_what_fails_once_each() -> None:
+    items = [PreflightItem(item=item, ok=ok, detail="") for item, ok in (
+        ("ENGINE_ALIVE", False), ("ENGINE_ALIVE", False), ("DATA_FRESH", False), ("RECONCILED", True))]  # fmt: skip
+
+    assert failing_words(items) == "Market data are old; The engine gives no sign of life."
 
 
 def test_preflight_item_that_is_new_is_named_as_it_is() -> None:
