@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, run_state_machine_as_test
+from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
 from db import commands
 from tests.property.authority.engine_rules import EngineRules
@@ -40,6 +40,12 @@ class AuthorityMachine(TradingRules, TimeRules, PeopleRules, EngineRules):
                 self.broker_reports(n, "filled", 1)
         if asks:
             commands.update_approval_config(self.world.client("admin"), patch={"auto_approve_paper": False})
+
+    @rule(profile=PROFILE, symbol=st.sampled_from(SYMBOLS), scope=st.sampled_from(["global", "profile", "symbol"]))
+    def pause_leaves_an_entry_waiting(self, profile: str, symbol: str, scope: str) -> None:
+        self.ask([(profile, symbol, "buy", 1, "99")])
+        key = {"global": None, "profile": profile, "symbol": symbol}[scope]
+        self.pause((scope, key), halt=False, cancel=False, ends=False)
 
     # Named twice, drawn twice as often: life goes on more often than anything else happens.
     ask_more = TradingRules.ask
