@@ -119,18 +119,27 @@ class Checksum:
         return {name: sum for name, sum in self._db.execute(self._query).fetchall() if name not in RECORDS}
 
 
-def no_numbers(db: psycopg.Connection) -> set[str]:
-    """Return the columns, as table.column, in which NaN or an infinity stands where a number should."""
-    one = sql.SQL("select {name} where exists (select from {table} where {column} in ('NaN', 'Infinity', '-Infinity'))")
-    parts = [
-        one.format(
-            name=f"{table.name}.{column.name}", table=sql.Identifier(table.name), column=sql.Identifier(column.name)
+class NoNumbers:
+    """Tells in which columns NaN or an infinity stands where a number should."""
+
+    def __init__(self, db: psycopg.Connection) -> None:
+        self._db = db
+        one = sql.SQL(
+            "select {name} where exists (select from {table} where {column} in ('NaN', 'Infinity', '-Infinity'))"
         )
-        for table in tables(db).values()
-        for column in table.columns
-        if column.type == "numeric"
-    ]
-    return {name for (name,) in db.execute(sql.SQL(" union all ").join(parts)).fetchall()}
+        parts = [
+            one.format(
+                name=f"{table.name}.{column.name}", table=sql.Identifier(table.name), column=sql.Identifier(column.name)
+            )
+            for table in tables(db).values()
+            for column in table.columns
+            if column.type == "numeric"
+        ]
+        self._query = sql.SQL(" union all ").join(parts)
+
+    def __call__(self) -> set[str]:
+        """Return the columns as table.column."""
+        return {name for (name,) in self._db.execute(self._query).fetchall()}
 
 
 def rows(db: psycopg.Connection, table: str) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Arguments for any function, good and bad, made from its signature."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -120,3 +121,21 @@ def changed(draw: st.DrawFn, value: Any, ids: list[str]) -> Any:
     if kind == 1:
         return value | {draw(st.sampled_from(NAUGHTY)): draw(junk(ids))}
     return rest | {name: draw(changed(value[name], ids))}
+
+
+def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yield the path of every leaf of a JSON value."""
+    if isinstance(value, dict | list) and value:
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(inner, (*path, name))
+    else:
+        yield path
+
+
+def put_at(value: Any, path: tuple[str | int, ...], put: Any) -> Any:
+    """Return a copy of a JSON value with `put` at this path."""
+    if not path:
+        return put
+    copy = list(value) if isinstance(value, list) else dict(value)
+    copy[path[0]] = put_at(copy[path[0]] if len(path) > 1 else None, path[1:], put)
+    return copy

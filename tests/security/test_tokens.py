@@ -66,14 +66,10 @@ SHOWN: dict[Seen, set[str] | None] = {
     Seen.ANALYST: {"Alice"},
     Seen.ADMIN: {"Alice", "Bob"},
 }
-# Names of cases that open something today; each is expected to fail until the database asks for more.
-OPEN = frozenset({"without an expiry", "without an audience"})
-CLAIMS_UNCHECKED = pytest.mark.xfail(strict=True, reason="neither PostgREST nor the database asks for exp and aud")
-SESSIONS_UNCHECKED = pytest.mark.xfail(strict=True, reason="caller_role() does not ask whether the sign-in still holds")
 
 
 def cases() -> list[Any]:
-    return [pytest.param(case, id=case.name, marks=[CLAIMS_UNCHECKED] if case.name in OPEN else []) for case in CASES]
+    return [pytest.param(case, id=case.name) for case in CASES]
 
 
 def sent(case: Case, mint: Mint) -> Headers:
@@ -184,11 +180,11 @@ class TestEnded:
     @pytest.mark.parametrize(
         "how",
         [
-            pytest.param("signed out", marks=SESSIONS_UNCHECKED),
-            pytest.param("signed out everywhere", marks=SESSIONS_UNCHECKED),
-            pytest.param("found with a refresh token used twice", marks=SESSIONS_UNCHECKED),
-            pytest.param("given a new password", marks=SESSIONS_UNCHECKED),
-            pytest.param("banned", marks=SESSIONS_UNCHECKED),
+            "signed out",
+            "signed out everywhere",
+            "found with a refresh token used twice",
+            "given a new password",
+            "banned",
             "removed from the members",
             "demoted",
             "deleted",
