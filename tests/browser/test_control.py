@@ -89,6 +89,16 @@ def test_control_is_not_offered_when_the_person_is_no_admin(name: str, story: St
     expect(visitor.button("Pause auto-trading")).to_have_count(0)
 
 
+def test_approvals_are_not_offered_to_an_analyst(story: Story, visit: Visit) -> None:
+    visitor = visit().signed_in("alice")
+
+    visitor.open("/approvals")
+    visitor.sees_page("Overview")
+
+    expect(visitor.tab.get_by_role("link", name="Approvals")).to_have_count(0)
+    expect(visitor.tab.get_by_role("link", name="Lockouts")).to_have_count(1)
+
+
 def test_analyst_sees_only_own_profiles(story: Story, visit: Visit) -> None:
     visitor = visit().signed_in("alice", "/orders", title="Orders")
 

@@ -19,6 +19,8 @@ EMPTY = {
     "/orders": ("Orders", "No order matches."),
     "/trades": ("Trades", "No closed trade matches."),
     "/control": ("Control", "Trading has never been paused or resumed here."),
+    "/approvals": ("Approvals", "Nothing waits for a decision."),
+    "/lockouts": ("Lockouts", "No symbol is locked out."),
 }
 
 
