@@ -23,7 +23,7 @@ from local.exchange.trading.exchange import Birth, Exchange, open_exchange
 
 ORDERS, CONNECTIONS, WAITING = 2_000, 8, 100  # at most so many orders wait for a tick
 REAL_RATE = 200 / 60  # orders a second that Alpaca's limit lets through
-RATE_FACTOR_MIN = 30
+RATE_FACTOR_MIN = 20
 LISTED, BATCH, PAGE = 100_000, 1_000, 500
 LISTING_S_MAX = 30
 TICKS, TICK = 1_000_000, timedelta(minutes=5)

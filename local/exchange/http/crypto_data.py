@@ -13,6 +13,7 @@ from local.exchange.http.keys import EXCHANGE
 from local.exchange.http.market_data import bar_rows, timeframe_of
 from local.exchange.http.render import json_response
 from local.exchange.http.series import Row, Window, page, wanted_symbols, window_of
+from local.exchange.market.bars import Bar
 from local.exchange.market.crypto import CENTRAL
 from local.exchange.market.crypto_bars import crypto_bars, crypto_day_bar, latest_crypto_bar
 from local.exchange.market.history import crypto_prints, last_crypto_print
@@ -27,11 +28,12 @@ async def bars(request: web.Request) -> web.Response:
     exchange, timeframe = request.app[EXCHANGE], timeframe_of(request.query)
     now = time_of(exchange)
 
-    def read(symbol: str, window: Window) -> Iterator[Row]:
-        found = crypto_bars(exchange.market, symbol, timeframe, now=now, start=window.start, end=window.end)
-        return bar_rows(found, prices.bar_text, window)
+    def read(symbol: str, start: datetime, end: datetime) -> Iterator[Bar]:
+        return crypto_bars(exchange.market, symbol, timeframe, now=now, start=start, end=end)
 
-    return page(request.query, "bars", _pairs(request), _window(request), read)
+    return page(
+        request.query, "bars", _pairs(request), _window(request), bar_rows(read, prices.bar_text, timeframe, CENTRAL)
+    )
 
 
 async def trades(request: web.Request) -> web.Response:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
 from local.exchange.http import prices
 from local.exchange.http.keys import EXCHANGE
 from local.exchange.http.render import json_response
-from local.exchange.http.series import Row, Window, bad_request, check_source, page, wanted_symbols, window_of
+from local.exchange.http.series import Reader, Row, Window, bad_request, check_source, page, wanted_symbols, window_of
 from local.exchange.market.bars import Bar, Timeframe, bars, daily_bar, latest_bar
 from local.exchange.market.calendar import NEW_YORK
 from local.exchange.market.history import last_share_print, share_prints
 from local.exchange.market.market import Tick
 from local.exchange.trading.exchange import Exchange
+
+# Reads a symbol's bars from a time to another, oldest first.
+ReadBars = Callable[[str, datetime, datetime], Iterable[Bar]]
 
 # What each adjustment takes out of prices: splits, dividends.
 _ADJUSTMENTS = {"raw": (False, False), "split": (True, False), "dividend": (False, True), "all": (True, True)}
@@ -27,20 +32,19 @@ async def stock_bars(request: web.Request) -> web.Response:
     splits, dividends = _adjustment(query)
     text = prices.bar_text if timeframe.is_fine else prices.kept_bar_text
 
-    def read(symbol: str, window: Window) -> Iterator[Row]:
-        found = bars(
+    def read(symbol: str, start: datetime, end: datetime) -> Iterable[Bar]:
+        return bars(
             exchange.market,
             symbol,
             timeframe,
             now=exchange.ledger.moment,
-            start=window.start,
-            end=window.end,
+            start=start,
+            end=end,
             split_adjusted=splits,
             dividend_adjusted=dividends,
         )
-        return bar_rows(found, text, window)
 
-    return page(query, "bars", _listed(request), _window(request), read)
+    return page(query, "bars", _listed(request), _window(request), bar_rows(read, text, timeframe, NEW_YORK))
 
 
 async def stock_trades(request: web.Request) -> web.Response:
@@ -91,10 +95,16 @@ def timeframe_of(query: Mapping[str, str]) -> Timeframe:
         raise bad_request(str(error)) from error
 
 
-def bar_rows(found: Iterable[Bar], text: prices.BarText, window: Window) -> Iterator[Row]:
-    """Yield bars as rows, in the window's order."""
-    ordered = reversed(list(found)) if window.descending else found
-    return (Row(bar.at, text(bar)) for bar in ordered)
+def bar_rows(read: ReadBars, text: prices.BarText, timeframe: Timeframe, zone: ZoneInfo) -> Reader:
+    """Return a reader of bars in the window's order; backwards, it reads a week at a time."""
+
+    def rows(symbol: str, window: Window) -> Iterator[Row]:
+        by_weeks = window.descending and timeframe.is_intraday
+        for piece in window.chunks(zone) if by_weeks else (window,):
+            found = read(symbol, piece.start, piece.end)
+            yield from (Row(bar.at, text(bar)) for bar in (reversed(list(found)) if window.descending else found))
+
+    return rows
 
 
 def _prints(request: web.Request, name: str, text: prices.PrintText) -> web.Response:

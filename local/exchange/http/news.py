@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import dropwhile, islice
 from typing import Any
 
 from aiohttp import web
@@ -36,12 +38,11 @@ async def news(request: web.Request) -> web.Response:
     number, at = _read_token(query.get("page_token"))
     if at:
         window = window.from_row(at)
-    rows = _rows(request, window)
-    begin = next((i for i, row in enumerate(rows) if row["id"] == number), 0) if at else 0
-    page, rest = rows[begin : begin + limit], rows[begin + limit : begin + limit + 1]
+    rows = _from_row(_in_order(request, window), number)
+    page, rest = list(islice(rows, limit)), next(rows, None)
     with_content = params.flag(query, "include_content")
     bodies = [row if with_content else row | {"content": ""} for row in page]
-    return json_response({"news": bodies, "next_page_token": _token(rest[0]) if rest else None})
+    return json_response({"news": bodies, "next_page_token": _token(rest) if rest else None})
 
 
 async def add(request: web.Request) -> web.Response:
@@ -54,6 +55,17 @@ async def add(request: web.Request) -> web.Response:
     kept["symbols"] = _symbols(exchange, body.get("symbols") or [])
     number = request.app[SHELF].add_headline(exchange.ledger.state.ledger_id, at, kept)
     return json_response(_own_row(number, at, kept))
+
+
+def _in_order(request: web.Request, window: Window) -> Iterator[dict[str, Any]]:
+    """Yield headlines in the window's order, made a week at a time: most requests want a few."""
+    for piece in window.chunks(NEW_YORK):
+        yield from _rows(request, piece)
+
+
+def _from_row(rows: Iterator[dict[str, Any]], number: int) -> Iterator[dict[str, Any]]:
+    """Skip the rows of the same time before the one of a page token (0: there is none)."""
+    return dropwhile(lambda row: row["id"] != number, rows) if number else rows
 
 
 def _rows(request: web.Request, window: Window) -> list[dict[str, Any]]:
@@ -112,6 +124,7 @@ def _read_token(token: str | None) -> tuple[int, datetime | None]:
         return 0, None
     try:
         number, _, at = base64.b64decode(token, validate=True).decode().partition("|")
-        return int(number), datetime.fromisoformat(at)
+        when = datetime.fromisoformat(at)
+        return int(number), when if when.tzinfo else when.replace(tzinfo=UTC)
     except (ValueError, binascii.Error) as error:
         raise bad_request("invalid page_token") from error

@@ -11,7 +11,8 @@ import binascii
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, time
+from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
@@ -22,6 +23,9 @@ from local.exchange.trading.listing import Direction
 
 PAGE_LIMIT_DEFAULT = 1_000
 PAGE_LIMIT_MAX = 10_000
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+CHUNK = timedelta(days=7)
+MICROSECOND = timedelta(microseconds=1)
 FEEDS = ("iex", "sip")
 FEEDS_OF_ALPACA = (*FEEDS, "delayed_sip", "otc", "boats", "overnight")
 
@@ -34,8 +38,19 @@ class Window:
     end: datetime
     descending: bool
 
+    def chunks(self, zone: ZoneInfo) -> Iterator[Window]:
+        """Cut the window at every seventh midnight of `zone`; the pieces come in the window's order."""
+        edges = [self.start]
+        midnight = datetime.combine(self.start.astimezone(zone).date(), time(), zone)
+        while (midnight := midnight + CHUNK) < self.end:
+            edges.append(midnight.astimezone(UTC))
+        pieces = [replace(self, start=a, end=b - MICROSECOND) for a, b in pairwise(edges)]
+        pieces.append(replace(self, start=edges[-1]))
+        yield from reversed(pieces) if self.descending else pieces
+
     def from_row(self, at: datetime) -> Window:
         """Return what is left of the window from the row at `at` on, itself included."""
+        at = min(max(at, self.start), self.end)
         return replace(self, end=min(self.end, at)) if self.descending else replace(self, start=max(self.start, at))
 
 
@@ -58,7 +73,9 @@ def window_of(query: Mapping[str, str], now: datetime, zone: ZoneInfo, order: Di
         raise bad_request("end should not be before start")
     today = datetime.combine(now.astimezone(zone).date(), time(), zone)
     descending = params.choice(query, "sort", order) is Direction.DESC
-    return Window(start or today.astimezone(now.tzinfo), min(end or now, now), descending)
+    start = start or today.astimezone(now.tzinfo)
+    # Nothing is older than the tape or newer than now; times far beyond either cannot be reckoned with.
+    return Window(min(max(start, EARLIEST), now + timedelta(days=1)), max(min(end or now, now), EARLIEST), descending)
 
 
 def page(query: Mapping[str, str], name: str, symbols: Iterable[str], window: Window, read: Reader) -> web.Response:
