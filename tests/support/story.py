@@ -33,6 +33,7 @@ class Bracket:
     stop: Decimal
     target: Decimal
     opened_on: int
+    price: Decimal
     broker_id: str = field(default_factory=lambda: str(uuid4()))
     stop_id: str = field(default_factory=lambda: str(uuid4()))
     target_id: str = field(default_factory=lambda: str(uuid4()))
@@ -112,14 +113,13 @@ class Story:
         commands.claim_orders(self._client, **self._lease)
         accepted = {"id": str(bracket.id), "outcome": "accepted", "order": bracket.says("new", self._iso())}
         commands.record_submission(self._client, **self._lease, results=[accepted])
-        price = self._price(symbol, "close")
-        self._update(bracket.says("filled", self._iso(), filled=qty, price=price))
+        self._update(bracket.says("filled", self._iso(), filled=qty, price=bracket.price))
         self._held.append(bracket)
 
     def _request(self, profile_id: UUID, symbol: str, qty: str) -> tuple[Bracket, Answer]:
         price = self._price(symbol, "close")
         bracket = Bracket(uuid4(), symbol, qty, _cents(price * Decimal("0.95")), _cents(price * Decimal("1.08")),
-                          self._session)  # fmt: skip
+                          self._session, price)  # fmt: skip
         request = {
             "id": str(bracket.id), "profile_id": str(profile_id), "symbol": symbol, "side": "buy", "qty": qty,
             "limit_price": str(_cents(price * Decimal("1.002"))), "reference_price": str(price),
@@ -140,7 +140,8 @@ class Story:
                 self._close(held, "limit", self._price(held.symbol, "close"))
 
     def _close(self, held: Bracket, leg: str, price: Decimal) -> None:
-        self._update(held.says("filled", self._iso(), filled=held.qty, leg=leg, leg_price=price))
+        self._update(held.says("filled", self._iso(), filled=held.qty, price=held.price, leg=leg,
+                               leg_price=price))  # fmt: skip
         self._held.remove(held)
 
     def _update(self, order: dict[str, Any]) -> None:
