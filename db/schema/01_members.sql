@@ -12,6 +12,21 @@ create table public.members (
 create unique index members_email_key on public.members (lower(email));
 comment on table public.members is 'Who may use this installation, and in which role.';
 
+-- Whether the caller's token is one that a sign-in makes, and the sign-in still holds: it has an end, is meant for
+-- users, and its session was not ended since. PostgREST has verified signature and times, and asks no more.
+create function private.token_holds()
+    returns boolean
+    language sql
+    stable
+    security definer
+    set search_path = ''
+as $$
+    select c.claims ? 'exp' and c.claims ->> 'aud' = 'authenticated'
+           and (c.claims ->> 'session_id' is null
+                or exists (select 1 from auth.sessions s where s.id = private.as_uuid(c.claims ->> 'session_id')))
+    from (select coalesce(nullif(current_setting('request.jwt.claims', true), ''), '{}')::jsonb as claims) c;
+$$;
+
 -- The role of the signed-in caller; NULL when the caller is no member.
 -- Security definer: policies on members itself would otherwise recurse.
 create function private.caller_role()
@@ -21,9 +36,22 @@ create function private.caller_role()
     security definer
     set search_path = ''
 as $$
-    select m.role from public.members m where m.user_id = auth.uid();
+    select m.role from public.members m where m.user_id = auth.uid() and private.token_holds();
 $$;
 grant execute on function private.caller_role() to authenticated;
+
+-- The id of the signed-in caller; NULL when the caller is no member or its sign-in has ended. Policies compare with
+-- this, so that somebody who was removed, or has signed out, reads nothing with a token that still runs.
+create function private.caller_id()
+    returns uuid
+    language sql
+    stable
+    security definer
+    set search_path = ''
+as $$
+    select m.user_id from public.members m where m.user_id = auth.uid() and private.token_holds();
+$$;
+grant execute on function private.caller_id() to authenticated;
 
 -- True for members who see every tenant's rows.
 create function private.is_staff()
@@ -42,4 +70,4 @@ grant select on public.members to authenticated, service_role;
 
 create policy "a member reads itself, an admin reads all members"
     on public.members for select to authenticated
-    using (user_id = (select auth.uid()) or (select private.caller_role()) = 'admin');
+    using (user_id = (select private.caller_id()) or (select private.caller_role()) = 'admin');

@@ -105,7 +105,8 @@ create table private.control_requests (
     action     text not null,
     actor      uuid,
     response   jsonb not null,
-    created_at timestamptz not null default now()
+    created_at timestamptz not null default now(),
+    target     text not null default ''
 );
 
 -- What was answered to this request before; NULL when it is new. A repeat that is still under way is
@@ -127,7 +128,7 @@ begin
     select r.* into v_seen from private.control_requests r where r.request_id = p_request_id;
     if not found then
         return null;
-    elsif v_seen.action <> p_action or v_seen.actor is distinct from auth.uid() then
+    elsif v_seen.action <> p_action or v_seen.target <> p_target or v_seen.actor is distinct from auth.uid() then
         return private.refuse(409, 'CONFLICT', 'This request id was already used for something else.', p_action, p_target,
                               'Send each new request with a new id.');
     end if;
@@ -136,7 +137,7 @@ end;
 $$;
 
 -- Keep an answer for repeats of the request, and give it.
-create function private.answer(p_request_id uuid, p_action text, p_response jsonb)
+create function private.answer(p_request_id uuid, p_action text, p_target text, p_response jsonb)
     returns jsonb
     language plpgsql
     volatile
@@ -145,8 +146,8 @@ create function private.answer(p_request_id uuid, p_action text, p_response json
 as $$
 begin
     if p_request_id is not null then
-        insert into private.control_requests (request_id, action, actor, response)
-        values (p_request_id, p_action, auth.uid(), p_response);
+        insert into private.control_requests (request_id, action, actor, response, target)
+        values (p_request_id, p_action, auth.uid(), p_response, p_target);
     end if;
     return p_response;
 end;
@@ -207,7 +208,7 @@ revoke all on public.audit_log from anon, authenticated, service_role;
 grant select on public.audit_log to authenticated, service_role;
 create policy "staff read the audit log, a member reads its own acts and what concerns its profiles"
     on public.audit_log for select to authenticated
-    using ((select private.is_staff()) or actor = (select auth.uid()) or tenant = (select auth.uid()));
+    using ((select private.is_staff()) or actor = (select private.caller_id()) or tenant = (select private.caller_id()));
 
 -- Recompute every chain, oldest row first. Called by: admins. Names the first broken row and why.
 create function public.verify_audit_chain()

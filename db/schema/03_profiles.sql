@@ -82,7 +82,7 @@ grant select on public.profiles, public.profile_capital to authenticated, servic
 
 create policy "owners and staff read profiles"
     on public.profiles for select to authenticated
-    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 create policy "owners and staff read capital"
     on public.profile_capital for select to authenticated
-    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));

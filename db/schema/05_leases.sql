@@ -80,6 +80,9 @@ declare
     v_now timestamptz;
     v_ttl interval := make_interval(secs => least(greatest(coalesce(p_ttl_s, 10), 1), 300));
 begin
+    if coalesce(length(p_shard), 0) not between 1 and 60 or coalesce(length(p_holder), 0) not between 1 and 200 then
+        perform private.fail(422, 'INVALID', 'A lease needs the name of a shard (up to 60 characters) and of its holder (up to 200).');
+    end if;
     insert into public.engine_leases (shard, holder, token, acquired_at, expires_at)
     values (p_shard, '', 0, now(), '-infinity') on conflict do nothing;
     select l.* into v_lease from public.engine_leases l where l.shard = p_shard for update;

@@ -22,4 +22,4 @@ revoke all on public.signals from anon, authenticated, service_role;
 grant select on public.signals to authenticated, service_role;
 create policy "owners and staff read signals"
     on public.signals for select to authenticated
-    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));

@@ -66,6 +66,11 @@ create index orders_crossable on public.orders (symbol, side, limit_price)
     where order_type in ('limit', 'market') and state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled');
 -- How many entries a profile has made lately, in market time.
 create index orders_entry_rate on public.orders (profile_id, market_at desc) where purpose = 'entry' and state <> 'denied';
+-- Row-level security keeps a state out of an index's condition, but not out of a partial index's predicate.
+create index orders_open_created on public.orders (created_at desc, id)
+    where state in ('ready', 'awaiting_approval', 'submitting', 'unknown', 'working', 'partially_filled');
+create index orders_failed_created on public.orders (created_at desc, id)
+    where state in ('rejected', 'expired', 'replaced', 'approval_rejected', 'approval_expired');
 create index orders_unknown on public.orders (symbol) where state = 'unknown';
 create index orders_owner_created on public.orders (owner_id, created_at desc, id);
 create index orders_created on public.orders (created_at desc, id);
@@ -83,7 +88,8 @@ insert into private.order_transitions (from_state, to_state)
 select t.from_state::public.order_state, unnest(t.to_states)::public.order_state
 from (values
     ('awaiting_approval', array['ready', 'approval_rejected', 'approval_expired', 'canceled', 'denied']),
-    ('ready',             array['submitting', 'canceled', 'expired', 'denied']),
+    -- An exit that was handed back is ready again; the broker may have got it after all.
+    ('ready',             array['submitting', 'canceled', 'expired', 'denied', 'working', 'partially_filled', 'filled', 'rejected']),
     ('submitting',        array['unknown', 'working', 'partially_filled', 'filled', 'rejected', 'canceled', 'expired', 'ready']),
     ('unknown',           array['working', 'partially_filled', 'filled', 'rejected', 'canceled', 'expired', 'replaced', 'ready']),
     ('working',           array['partially_filled', 'filled', 'canceled', 'expired', 'rejected', 'replaced']),
@@ -101,6 +107,7 @@ create table public.order_events (
     at            timestamptz not null
 );
 create index order_events_order on public.order_events (order_id, id);
+create index order_events_owner on public.order_events (owner_id, id desc);
 create index order_events_at on public.order_events using brin (at);
 comment on table public.order_events is 'Every change of an order''s state, written by trigger, append-only.';
 create trigger order_events_is_append_only
@@ -184,7 +191,7 @@ revoke all on public.orders, public.order_events from anon, authenticated, servi
 grant select on public.orders, public.order_events to authenticated, service_role;
 create policy "owners and staff read orders"
     on public.orders for select to authenticated
-    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 create policy "owners and staff read order events"
     on public.order_events for select to authenticated
-    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));

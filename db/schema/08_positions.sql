@@ -46,7 +46,7 @@ create table public.trades (
     recorded_at        timestamptz not null default now()
 );
 create index trades_owner on public.trades (owner_id, closed_at desc);
-create index trades_profile on public.trades (profile_id, closed_at desc);
+create index trades_profile on public.trades (profile_id, closed_at desc, id);
 create index trades_profile_symbol on public.trades (profile_id, symbol);
 create index trades_closed on public.trades (closed_at desc);
 comment on table public.trades is 'A round trip: what one entry order bought or sold, and how it was closed.';
@@ -90,13 +90,13 @@ revoke all on public.fills, public.trades, public.positions, public.trade_histor
 grant select on public.fills, public.trades, public.positions, public.trade_history to authenticated, service_role;
 create policy "owners and staff read fills"
     on public.fills for select to authenticated
-    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 create policy "owners and staff read trades"
     on public.trades for select to authenticated
-    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 create policy "owners and staff read positions"
     on public.positions for select to authenticated
-    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 
 -- Book what an order was filled with beyond what is known, at the price that the averages imply.
 -- The caller holds the profile's capital row and passes the order as it was before the update.

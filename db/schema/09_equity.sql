@@ -49,10 +49,10 @@ revoke all on public.equity_snapshots, public.equity_daily, public.equity_curve 
 grant select on public.equity_snapshots, public.equity_daily, public.equity_curve to authenticated, service_role;
 create policy "owners and staff read equity"
     on public.equity_snapshots for select to authenticated
-    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 create policy "owners and staff read daily equity"
     on public.equity_daily for select to authenticated
-    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 
 -- What a profile is worth now: capital plus realized profit plus the marks of its positions, in USD.
 create function private.equity_of(c public.profile_capital)
@@ -87,6 +87,12 @@ declare
     v_count int;
 begin
     perform private.check_lease(p_shard, p_token);
+    if exists (select 1 from jsonb_to_recordset(p_marks) as m (trade_id uuid, mark_price numeric, stop_price numeric,
+                                                               take_profit_price numeric, protected_qty numeric)
+               where (m.mark_price between 0 and 1e9 and coalesce(m.stop_price, 1) between 0 and 1e9
+                      and coalesce(m.take_profit_price, 1) between 0 and 1e9 and coalesce(m.protected_qty, 0) between 0 and 1e15) is not true) then
+        perform private.fail(422, 'INVALID', 'A mark needs a trade, a price, and numbers where it names stop, target and protected quantity.');
+    end if;
     perform 1 from public.profile_capital c
       where c.profile_id in (select n.profile_id from jsonb_to_recordset(p_marks) as m (trade_id uuid)
                              join public.positions n on n.trade_id = m.trade_id)
@@ -99,7 +105,8 @@ begin
            protected_qty = coalesce(m.protected_qty, n.protected_qty), marked_at = m.market_at, updated_at = clock_timestamp()
       from jsonb_to_recordset(p_marks) as m (trade_id uuid, mark_price numeric, stop_price numeric,
                                              take_profit_price numeric, protected_qty numeric, market_at timestamptz)
-     where n.trade_id = m.trade_id and m.mark_price > 0;
+     where n.trade_id = m.trade_id and m.mark_price > 0
+       and n.profile_id in (select f.id from public.profiles f where f.shard = p_shard);
     get diagnostics v_count = row_count;
     return v_count;
 end;
@@ -118,6 +125,9 @@ declare
     v_count int;
 begin
     perform private.check_lease(p_shard, p_token);
+    if not coalesce(isfinite(p_market_at) and isfinite(p_session_date), false) then
+        perform private.fail(422, 'INVALID', 'Equity is noted at a market time and for a session''s date.');
+    end if;
     perform 1 from public.profile_capital c
       where c.profile_id in (select f.id from public.profiles f where f.shard = p_shard)
       order by c.profile_id for update;

@@ -13,6 +13,7 @@ create table public.price_bars (
     primary key (symbol, timeframe, bar_at),
     check (low <= least(open, close) and high >= greatest(open, close))
 );
+create index price_bars_newest on public.price_bars (symbol, bar_at desc);
 comment on table public.price_bars is 'Bars as fetched from the broker, by the start of the bar.';
 
 alter table public.price_bars enable row level security;
@@ -35,6 +36,13 @@ declare
     v_count int;
 begin
     perform private.check_lease(p_shard, p_token);
+    if exists (select 1 from jsonb_to_recordset(p_bars) as n (symbol text, timeframe text, bar_at timestamptz, open numeric, high numeric,
+                                                              low numeric, close numeric, volume numeric)
+               where (length(n.symbol) between 1 and 20 and n.timeframe in ('1Min', '5Min', '15Min', '30Min', '1Hour', '1Day')
+                      and isfinite(n.bar_at) and n.low > 0 and n.low <= least(n.open, n.close) and n.high >= greatest(n.open, n.close)
+                      and n.high < 1e9 and n.volume >= 0 and n.volume < 1e15) is not true) then
+        perform private.fail(422, 'INVALID', 'A bar needs symbol, timeframe, bar_at, prices with low <= open, close <= high, and a volume.');
+    end if;
     insert into public.price_bars as b (symbol, timeframe, bar_at, open, high, low, close, volume)
     select distinct on (n.symbol, n.timeframe, n.bar_at) n.symbol, n.timeframe, n.bar_at, n.open, n.high, n.low, n.close, n.volume
     from jsonb_to_recordset(p_bars) as n (symbol text, timeframe text, bar_at timestamptz, open numeric, high numeric,

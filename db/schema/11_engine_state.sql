@@ -20,6 +20,7 @@ create table public.reconciliation_runs (
     positions_checked int not null,
     findings          int not null
 );
+create index reconciliation_runs_shard on public.reconciliation_runs (shard, finished_at desc);
 create index reconciliation_runs_finished on public.reconciliation_runs (finished_at desc);
 comment on table public.reconciliation_runs is 'Each comparison of our books with the broker''s.';
 
@@ -64,6 +65,9 @@ declare
     v_saved timestamptz;
 begin
     perform private.check_lease(p_shard, p_token);
+    if jsonb_typeof(p_state) is distinct from 'object' then
+        perform private.fail(422, 'INVALID', 'p_state must be an object.');
+    end if;
     insert into public.bot_state_snapshots (shard, token, state, saved_at)
     values (p_shard, p_token, p_state, clock_timestamp()) returning saved_at into v_saved;
     delete from public.bot_state_snapshots s
@@ -132,6 +136,14 @@ declare
     v_now timestamptz := clock_timestamp();
 begin
     perform private.check_lease(p_shard, p_token);
+    if coalesce(p_run ->> 'kind', '') not in ('full', 'incremental') then
+        perform private.fail(422, 'INVALID', 'The kind of a run is full or incremental.');
+    elsif jsonb_typeof(p_findings) is distinct from 'array'
+          or exists (select 1 from jsonb_array_elements(p_findings) e
+                     where coalesce(e.value ->> 'key', '') = '' or coalesce(e.value ->> 'kind', '') = ''
+                        or coalesce(e.value ->> 'status', 'open') not in ('open', 'repaired')) then
+        perform private.fail(422, 'INVALID', 'p_findings must be an array of findings with key, kind and, if any, status open or repaired.');
+    end if;
     insert into public.reconciliation_runs (shard, kind, started_at, finished_at, orders_checked, positions_checked, findings)
     values (p_shard, p_run ->> 'kind', coalesce((p_run ->> 'started_at')::timestamptz, v_now), v_now,
             coalesce((p_run ->> 'orders_checked')::int, 0), coalesce((p_run ->> 'positions_checked')::int, 0),

@@ -120,17 +120,24 @@ begin
 end;
 $$;
 
--- Note the moment at which a paused scope has no open permit left. Called by: every function that
--- settles a permit, at its end.
+-- Note the moment at which a paused scope has no open permit left. Called by: every function that settles a permit,
+-- at its end. The rows are locked before they are judged: of two calls that settle the last two permits, the
+-- second one sees what the first has done.
 create function private.settle_quiescence()
     returns void
-    language sql
+    language plpgsql
     volatile
     security definer
     set search_path = ''
 as $$
-    update public.trading_controls c
-       set quiesced_at = clock_timestamp()
-     where c.mode <> 'RUNNING' and c.quiesced_at is null
-       and not exists (select 1 from private.entries_in_flight(c.scope, c.scope_key));
+begin
+    perform 1 from public.trading_controls c where c.mode <> 'RUNNING' and c.quiesced_at is null
+      order by c.scope, c.scope_key for update;
+    if found then
+        update public.trading_controls c
+           set quiesced_at = clock_timestamp()
+         where c.mode <> 'RUNNING' and c.quiesced_at is null
+           and not exists (select 1 from private.entries_in_flight(c.scope, c.scope_key));
+    end if;
+end;
 $$;

@@ -27,9 +27,9 @@ begin
         cross join lateral (values
             (1, private.preflight_item('ENGINE_ALIVE', clock_timestamp() - h.beat_at < interval '15 seconds',
                 format('The engine of shard %s reported %s.', s.shard, coalesce('at ' || h.beat_at, 'never')))),
-            (2, private.preflight_item('RECONCILED', exists (
-                    select 1 from public.reconciliation_runs r where r.shard = s.shard and r.finished_at >= h.started_at
-                       and r.finished_at > clock_timestamp() - interval '10 minutes')
+            (2, private.preflight_item('RECONCILED', (
+                    select r.finished_at >= h.started_at and r.finished_at > clock_timestamp() - interval '10 minutes'
+                    from public.reconciliation_runs r where r.shard = s.shard order by r.finished_at desc limit 1)
                 and not exists (select 1 from public.reconciliation_findings d
                     where d.shard = s.shard and d.status = 'open' and (p_scope <> 'symbol' or coalesce(d.symbol, p_key) = p_key)),
                 format('The books of shard %s were compared with the broker''s in the last 10 minutes and agree.', s.shard))),

@@ -302,7 +302,7 @@ begin
                 'override_reason', case when v_failing <> '[]' then p_override_reason end, 'failing', nullif(v_failing, '[]'),
                 'stage_entries', p_stage_entries, 'stage_fraction', p_stage_fraction)));
     end if;
-    return private.answer(p_request_id, p_action, jsonb_build_object(
+    return private.answer(p_request_id, p_action, v_target, jsonb_build_object(
         'success', true,
         'changed', v_now.mode <> p_to,
         'message', case when v_now.mode = p_to then format('Trading is already %s; nothing was changed.', p_to)

@@ -34,7 +34,8 @@ create table public.control_schedules (
     created_at        timestamptz not null default now(),
     canceled_by_email text,
     canceled_at       timestamptz,
-    cancel_reason     text
+    cancel_reason     text,
+    resumes_to        public.control_mode not null default 'RUNNING'  -- what its end goes back to: a person's pause, if there was one
 );
 create index control_schedules_active on public.control_schedules (next_at) where active;
 comment on table public.control_schedules is 'Planned changes of mode: windows and conditions.';
@@ -237,7 +238,7 @@ begin
             coalesce(p_days_before, 0), coalesce(p_days_after, 0), coalesce(p_start_time, '00:00'), coalesce(p_end_time, '00:00'),
             coalesce(p_inverted, false), p_condition, p_resume_condition, coalesce(p_cancel_entries, true), p_reason_code,
             private.trimmed(p_reason), true, false, 'infinity', null, auth.uid(), private.actor_email(), clock_timestamp(),
-            null, null, null)::public.control_schedules;
+            null, null, null, 'RUNNING')::public.control_schedules;
         v_error := private.schedule_error(s);
     end if;
     if v_error is not null then
@@ -255,7 +256,7 @@ begin
     perform private.audit('schedule_trading_mode', v_target, 'done', s.reason, to_jsonb(s));
     perform private.apply_due();
     select n.* into s from public.control_schedules n where n.id = s.id;
-    return private.answer(p_request_id, 'schedule_trading_mode', jsonb_build_object('success', true, 'schedule', to_jsonb(s)));
+    return private.answer(p_request_id, 'schedule_trading_mode', v_target, jsonb_build_object('success', true, 'schedule', to_jsonb(s)));
 end;
 $$;
 
@@ -294,7 +295,7 @@ begin
     v_holds := exists (select 1 from public.trading_controls c where c.schedule_id = s.id and c.mode <> 'RUNNING');
     update public.trading_controls c set schedule_id = null where c.schedule_id = s.id;
     perform private.audit('cancel_schedule', v_target, 'done', private.trimmed(p_reason), to_jsonb(s));
-    return private.answer(p_request_id, 'cancel_schedule', jsonb_build_object('success', true, 'message',
+    return private.answer(p_request_id, 'cancel_schedule', v_target, jsonb_build_object('success', true, 'message',
         case when v_holds then 'The schedule is withdrawn. The pause that it set stays until someone resumes.'
              else 'The schedule is withdrawn.' end, 'schedule', to_jsonb(s)));
 end;
@@ -330,6 +331,10 @@ begin
             or private.resume_automatically(c, format('Resumed as planned by %s: %s', s.created_by_email, s.reason), s.reason_code);
     end if;
     if coalesce(c.mode, 'RUNNING') < s.mode then
+        update public.control_schedules n
+           set resumes_to = case when c.schedule_id is null then coalesce(c.mode, 'RUNNING')
+                                 else coalesce((select o.resumes_to from public.control_schedules o where o.id = c.schedule_id), 'RUNNING') end
+         where n.id = s.id;
         perform private.change_mode(s.mode, s.scope, s.scope_key, format('As planned by %s: %s', s.created_by_email, s.reason),
                                     s.reason_code, null, s.cancel_entries, s.id);
     end if;
@@ -357,7 +362,13 @@ begin
     end if;
     select o.* into v_other from private.still_scheduled(s.scope, s.scope_key, s.id) o;
     if v_other.holder is not null then
+        update public.control_schedules n set resumes_to = s.resumes_to where n.id = v_other.holder and s.resumes_to > n.resumes_to;
         perform private.change_mode(v_other.mode, s.scope, s.scope_key, 'Another scheduled window goes on.', s.reason_code, null, false, v_other.holder);
+        return true;
+    end if;
+    if s.resumes_to <> 'RUNNING' then
+        perform private.change_mode(s.resumes_to, s.scope, s.scope_key, 'The planned window ended; the pause from before it goes on.',
+                                    s.reason_code);
         return true;
     end if;
     return private.resume_automatically(c, format('The window planned by %s ended: %s', s.created_by_email, s.reason), s.reason_code);

@@ -32,7 +32,7 @@ revoke all on public.symbol_lockouts from anon, authenticated, service_role;
 grant select on public.symbol_lockouts to authenticated, service_role;
 create policy "members read the lockouts that concern them, staff read all"
     on public.symbol_lockouts for select to authenticated
-    using ((select private.is_staff()) or owner_id = (select auth.uid())
+    using ((select private.is_staff()) or owner_id = (select private.caller_id())
            or owner_id is null and (select private.caller_role()) is not null);
 
 -- The lockout that keeps an entry out at a moment: the one that lasts longest; no row when there is none.
@@ -148,8 +148,7 @@ begin
     end if;
     perform private.lock_controls(p_exclusive => true);
     v_answer := private.answered(p_request_id, 'create_lockout', v_target);
-    return coalesce(v_answer, private.answer(p_request_id, 'create_lockout',
-        private.lock_out(p_ticker, p_reason, p_duration_minutes, p_lockout_type, p_side)));
+    return coalesce(v_answer, private.answer(p_request_id, 'create_lockout', v_target, private.lock_out(p_ticker, p_reason, p_duration_minutes, p_lockout_type, p_side)));
 end;
 $$;
 
@@ -222,7 +221,7 @@ begin
                               'It may have run out or been removed meanwhile: look at the list again.');
     end if;
     perform private.audit('remove_lockout', 'symbol:' || l.ticker, 'done', l.removed_reason, to_jsonb(l));
-    return private.answer(p_request_id, 'remove_lockout', jsonb_build_object('success', true, 'lockout', to_jsonb(l)));
+    return private.answer(p_request_id, 'remove_lockout', v_target, jsonb_build_object('success', true, 'lockout', to_jsonb(l)));
 end;
 $$;
 

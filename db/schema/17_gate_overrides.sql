@@ -27,7 +27,7 @@ revoke all on public.gate_overrides from anon, authenticated, service_role;
 grant select on public.gate_overrides to authenticated, service_role;
 create policy "owners and staff read overrides"
     on public.gate_overrides for select to authenticated
-    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 
 -- Let a profile's entries pass one limit for up to a day. Called by: admins.
 -- Errors: FORBIDDEN, INVALID, NOT_FOUND, CONFLICT, each audited as refused.
@@ -72,7 +72,7 @@ begin
             clock_timestamp(), clock_timestamp() + make_interval(mins => p_minutes))
     returning * into v;
     perform private.audit('grant_override', v_target, 'done', v.reason, to_jsonb(v), v_owner);
-    return private.answer(p_request_id, 'grant_override', jsonb_build_object('success', true, 'override', to_jsonb(v)));
+    return private.answer(p_request_id, 'grant_override', v_target, jsonb_build_object('success', true, 'override', to_jsonb(v)));
 end;
 $$;
 
@@ -104,7 +104,7 @@ begin
         return private.refuse(404, 'NOT_FOUND', 'There is no override in force with this id.', 'revoke_override', v_target);
     end if;
     perform private.audit('revoke_override', v_target, 'done', private.trimmed(p_reason), to_jsonb(v), v.owner_id);
-    return private.answer(p_request_id, 'revoke_override', jsonb_build_object('success', true, 'override', to_jsonb(v)));
+    return private.answer(p_request_id, 'revoke_override', v_target, jsonb_build_object('success', true, 'override', to_jsonb(v)));
 end;
 $$;
 
@@ -147,7 +147,7 @@ begin
         perform private.audit('set_profile_active', v_target, 'done', private.trimmed(p_reason),
                               jsonb_build_object('active', p_active, 'name', f.name), f.owner_id);
     end if;
-    return private.answer(p_request_id, 'set_profile_active', jsonb_build_object('success', true, 'changed', v_changed, 'profile', to_jsonb(f)));
+    return private.answer(p_request_id, 'set_profile_active', v_target, jsonb_build_object('success', true, 'changed', v_changed, 'profile', to_jsonb(f)));
 end;
 $$;
 

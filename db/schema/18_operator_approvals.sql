@@ -45,7 +45,7 @@ revoke all on public.operator_approvals from anon, authenticated, service_role;
 grant select on public.operator_approvals to authenticated, service_role;
 create policy "owners and staff read approvals"
     on public.operator_approvals for select to authenticated
-    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 
 -- Binds an approval to what is shown: another order, size, price, direction, mode or account has another hash.
 create function private.approval_hash(p_order_id uuid, p_profile_id uuid, p_symbol text, p_side public.order_side, p_qty numeric,
@@ -71,7 +71,7 @@ begin
        set status = case new.state when 'ready' then 'approved' when 'approval_rejected' then 'rejected'
                                    when 'approval_expired' then 'expired' when 'denied' then 'denied'
                                    else 'canceled' end::public.approval_status,
-           decided_at = clock_timestamp(), release_code = case new.state when 'denied' then new.code end
+           decided_at = coalesce(a.decided_at, clock_timestamp()), release_code = case new.state when 'denied' then new.code end
      where a.order_id = new.id and a.status = 'pending';
     return null;
 end;
@@ -82,8 +82,10 @@ create trigger orders_close_their_approval
     when (old.state = 'awaiting_approval' and new.state <> 'awaiting_approval')
     execute function private.close_approval();
 
--- End the approvals that nobody decided in time, by the database's clock. The caller holds the controls' shared lock.
-create function private.expire_approvals(p_shard text)
+-- End what waited too long, by the database's clock: approvals past their expiry, and entries that have been ready
+-- since before p_ready_since, because decisions have a time to live. All capital is locked at once, in the order
+-- that all callers keep. Answers how many approvals ended. The caller holds the controls' shared lock.
+create function private.expire_waiting(p_shard text, p_ready_since timestamptz default '-infinity')
     returns int
     language plpgsql
     volatile
@@ -91,18 +93,22 @@ create function private.expire_approvals(p_shard text)
     set search_path = ''
 as $$
 declare
-    v_stale uuid[];
+    v_asked uuid[] := array(select a.order_id from public.operator_approvals a join public.orders o on o.id = a.order_id
+                            where a.status = 'pending' and a.expires_at <= clock_timestamp() and o.shard = p_shard);
+    v_ready uuid[] := array(select o.id from public.orders o
+                            where o.shard = p_shard and o.purpose = 'entry' and o.state = 'ready'
+                              and coalesce(o.ready_at, o.created_at) < p_ready_since);
     v_count int;
 begin
-    v_stale := array(select a.order_id from public.operator_approvals a join public.orders o on o.id = a.order_id
-                     where a.status = 'pending' and a.expires_at <= clock_timestamp() and o.shard = p_shard);
-    if cardinality(v_stale) = 0 then
+    if cardinality(v_asked || v_ready) = 0 then
         return 0;
     end if;
     perform 1 from public.profile_capital c
-      where c.profile_id in (select o.profile_id from public.orders o where o.id = any (v_stale)) order by c.profile_id for update;
+      where c.profile_id in (select o.profile_id from public.orders o where o.id = any (v_asked || v_ready)) order by c.profile_id for update;
+    update public.orders o set state = 'expired', reason = 'Not sent in time: the decision is too old.'
+     where o.id = any (v_ready) and o.state = 'ready';
     update public.orders o set state = 'approval_expired', reason = 'Not decided in time.'
-     where o.id = any (v_stale) and o.state = 'awaiting_approval';
+     where o.id = any (v_asked) and o.state = 'awaiting_approval';
     get diagnostics v_count = row_count;
     return v_count;
 end;
@@ -120,7 +126,7 @@ as $$
 begin
     perform private.check_lease(p_shard, p_token);
     perform private.lock_controls(p_exclusive => false);
-    return private.expire_approvals(p_shard);
+    return private.expire_waiting(p_shard);
 end;
 $$;
 
@@ -137,8 +143,10 @@ declare
     v_target text := 'approval:' || coalesce(p_approval_id::text, '');
     a public.operator_approvals;
     o public.orders;
-    v_checks json;
+    v_checks json := '[]';
     v_hash text;
+    v_state public.order_state := 'approval_rejected';
+    v_now timestamptz;
 begin
     select n.* into o from public.orders n
      where n.id = (select m.order_id from public.operator_approvals m where m.id = p_approval_id) for update;
@@ -161,18 +169,22 @@ begin
                               'decide_approval', v_target, 'Look at the approval again and decide afresh, or reject it.');
     end if;
 
-    update public.operator_approvals n
-       set decided_by = auth.uid(), decided_by_email = private.actor_email(), decision_reason = private.trimmed(p_reason)
-     where n.id = a.id;
-    if p_decision = 'reject' then
-        update public.orders n set state = 'approval_rejected', reason = format('Rejected: %s', private.trimmed(p_reason)) where n.id = o.id;
-    else
+    if p_decision = 'approve' then
         v_checks := private.gate_again(o);
-        update public.orders n
-           set state = case when private.gate_code(v_checks) is null then 'ready' else 'denied' end::public.order_state,
-               code = private.gate_code(v_checks), reason = private.gate_reason(v_checks), ready_at = clock_timestamp()
-         where n.id = o.id;
+        v_state := case when private.gate_code(v_checks) is null then 'ready' else 'denied' end;
     end if;
+    v_now := clock_timestamp();
+    if a.expires_at <= v_now then  -- the gate took its time
+        update public.orders n set state = 'approval_expired', reason = 'Not decided in time.' where n.id = o.id;
+        return private.refuse(409, 'APPROVAL_EXPIRED', 'This approval has run out; the entry will not be sent.', 'decide_approval', v_target);
+    end if;
+    update public.operator_approvals n
+       set decided_at = v_now, decided_by = auth.uid(), decided_by_email = private.actor_email(), decision_reason = private.trimmed(p_reason)
+     where n.id = a.id;
+    update public.orders n
+       set state = v_state, code = private.gate_code(v_checks), ready_at = case v_state when 'ready' then v_now end,
+           reason = case p_decision when 'reject' then format('Rejected: %s', private.trimmed(p_reason)) else private.gate_reason(v_checks) end
+     where n.id = o.id;
     select n.* into o from public.orders n where n.id = o.id;
     select n.* into a from public.operator_approvals n where n.id = a.id;
     perform private.audit('decide_approval', v_target, 'done', a.decision_reason, jsonb_build_object(
@@ -240,7 +252,7 @@ begin
         return v_answer;
     end if;
     v_answer := private.decide_one(p_approval_id, p_decision, p_reason, p_shown_hash);
-    return case when v_answer ? 'success' then private.answer(p_request_id, 'decide_approval', v_answer) else v_answer end;
+    return case when v_answer ? 'success' then private.answer(p_request_id, 'decide_approval', v_target, v_answer) else v_answer end;
 end;
 $$;
 
@@ -279,7 +291,7 @@ begin
                                                     || private.decide_one(v_id, p_decision, p_reason, null));
     end loop;
     perform set_config('response.status', '200', true);  -- refusals are told in the answers
-    return private.answer(p_request_id, 'decide_approvals', jsonb_build_object('success', true, 'decisions', v_answers));
+    return private.answer(p_request_id, 'decide_approvals', v_target, jsonb_build_object('success', true, 'decisions', v_answers));
 end;
 $$;
 

@@ -29,7 +29,7 @@ revoke all on public.decision_log from anon, authenticated, service_role;
 grant select on public.decision_log to authenticated, service_role;
 create policy "owners and staff read decisions"
     on public.decision_log for select to authenticated
-    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 
 -- One entry as it is put to the gate. Times are market times.
 create type private.entry_request as (

@@ -273,7 +273,8 @@ $$;
 
 -- The wave in which each request is judged. The n-th requests of all profiles go together, so that a batch is a
 -- few statements and requests of one profile still see each other's orders. One owner's requests go one by one
--- when together they could pass a limit on its exposure, and all of them while a staged resume counts entries.
+-- when together they could pass a limit on its exposure; all of them while a staged resume counts entries, and
+-- when some buy what others sell.
 create function private.waves_of(p_requests private.entry_request[], p_config jsonb)
     returns table (n int, wave bigint)
     language plpgsql
@@ -295,7 +296,8 @@ begin
                     <= (p_config #>> '{sector_exposure,max_pct}')::numeric * g.owner_capital_usd, false)
         )
         select a.position, row_number() over (
-            partition by case when exists (select 1 from public.trading_controls t where t.stage_entries > 0) then null
+            partition by case when exists (select 1 from public.trading_controls t where t.stage_entries > 0)
+                                or exists (select 1 from unnest(p_requests) x join unnest(p_requests) y on y.symbol = x.symbol and y.side > x.side) then null
                               when a.owner_id in (select t.owner_id from tight t) then a.owner_id
                               else a.profile_id end
             order by a.position)

@@ -1,30 +1,5 @@
 -- Permits: the right to send one order until a deadline, and the broker's answers.
 
--- End what was decided too long ago to be sent: decisions have a time to live.
-create function private.expire_ready(p_shard text, p_config jsonb)
-    returns void
-    language plpgsql
-    volatile
-    security definer
-    set search_path = ''
-as $$
-declare
-    v_since timestamptz := clock_timestamp()
-        - make_interval(secs => coalesce((p_config #>> '{order_limits,entry_ttl_s}')::numeric, 60)::float8);
-    v_stale uuid[];
-begin
-    v_stale := array(select o.id from public.orders o
-                     where o.shard = p_shard and o.purpose = 'entry' and o.state = 'ready' and coalesce(o.ready_at, o.created_at) < v_since);
-    if cardinality(v_stale) = 0 then
-        return;
-    end if;
-    perform 1 from public.profile_capital c
-      where c.profile_id in (select o.profile_id from public.orders o where o.id = any (v_stale)) order by c.profile_id for update;
-    update public.orders o set state = 'expired', reason = 'Not sent in time: the decision is too old.'
-     where o.id = any (v_stale) and o.state = 'ready';
-end;
-$$;
-
 -- Issue permits: exits first, entries only while nothing in their scope is paused or halted.
 -- Called by: the engine. Errors: LEASE_LOST.
 create function public.claim_orders(p_shard text, p_token bigint, p_limit int default 50, p_purpose text default null)
@@ -46,8 +21,8 @@ begin
     v_holder := (select l.holder from public.engine_leases l where l.shard = p_shard);
     perform private.apply_due();
     perform private.lock_controls(p_exclusive => false);
-    perform private.expire_approvals(p_shard);
-    perform private.expire_ready(p_shard, v_config);
+    perform private.expire_waiting(p_shard, clock_timestamp()
+        - make_interval(secs => coalesce((v_config #>> '{order_limits,entry_ttl_s}')::numeric, 60)::float8));
     return query
         update public.orders o
            set state = 'submitting', claimed_by = v_holder, permit_token = p_token, submitted_at = clock_timestamp(),
@@ -94,7 +69,15 @@ declare
     v_state public.order_state;
     v_changed boolean;
 begin
+    if not coalesce(v_filled >= 0 and v_filled < 1e15 and (v_filled = 0 or (b ->> 'filled_avg_price')::numeric between 1e-9 and 1e9)
+                    and length(b ->> 'status') between 1 and 60, false) then
+        perform private.fail(422, 'INVALID', format('The broker''s word on order %s has no status, or a filled quantity or price that is no number.', p_order_id));
+    end if;
     select * into o from public.orders where id = p_order_id for update;
+    if (b ->> 'updated_at')::timestamptz < o.broker_updated_at and v_filled <= o.filled_qty
+       and not private.is_terminal(private.state_of(b ->> 'status', v_filled)) then
+        return false;  -- an older word than the one we have, and nothing new in it
+    end if;
     if v_filled > o.filled_qty then
         perform private.book_fill(o, v_filled, (b ->> 'filled_avg_price')::numeric,
                                   coalesce((b ->> 'updated_at')::timestamptz, clock_timestamp()));
@@ -179,7 +162,7 @@ as $$
      order by c.profile_id for update;
 $$;
 
-create function private.apply_submission(p jsonb)
+create function private.apply_submission(p jsonb, p_shard text)
     returns jsonb
     language plpgsql
     volatile
@@ -189,9 +172,9 @@ as $$
 declare
     o public.orders;
 begin
-    select * into o from public.orders where id = private.as_uuid(p ->> 'id') for update;
+    select * into o from public.orders where id = private.as_uuid(p ->> 'id') and shard = p_shard for update;
     if not found then
-        perform private.fail(404, 'NOT_FOUND', format('Order %s does not exist.', p ->> 'id'));
+        perform private.fail(404, 'NOT_FOUND', format('Order %s does not exist in shard %s.', left(p ->> 'id', 60), p_shard));
     elsif coalesce(p ->> 'outcome', '') not in ('accepted', 'rejected', 'unknown', 'not_sent') then
         perform private.fail(422, 'INVALID', format('Outcome %L of order %s is not known.', p ->> 'outcome', o.id));
     elsif p ->> 'outcome' = 'accepted' then
@@ -224,17 +207,18 @@ declare
     v_answers jsonb := '[]';
 begin
     perform private.check_lease(p_shard, p_token);
+    perform private.lock_controls(p_exclusive => false);  -- a pause waits for this, or sees what it settles
     perform private.lock_capital_of(
         (select array_agg(private.as_uuid(e.value ->> 'id')) from jsonb_array_elements(p_results) e), '{}');
     for v_result in select e.value from jsonb_array_elements(p_results) e loop
-        v_answers := v_answers || private.apply_submission(v_result);
+        v_answers := v_answers || private.apply_submission(v_result, p_shard);
     end loop;
     perform private.settle_quiescence();
     return v_answers;
 end;
 $$;
 
-create function private.apply_update(b jsonb)
+create function private.apply_update(b jsonb, p_shard text)
     returns jsonb
     language plpgsql
     volatile
@@ -250,6 +234,10 @@ begin
      order by (o.broker_order_id = b ->> 'broker_order_id') is true desc limit 1;
     if v_id is null then
         return jsonb_build_object('id', null, 'client_order_id', b ->> 'client_order_id', 'state', null, 'changed', false);
+    end if;
+    if (select o.shard from public.orders o where o.id = v_id) <> p_shard then
+        -- Another engine's order in the same account: known, and that engine's to record.
+        return (select jsonb_build_object('id', o.id, 'state', o.state, 'changed', false, 'late', false) from public.orders o where o.id = v_id);
     end if;
     v_changed := private.apply_broker_order(v_id, b);
     v_changed := private.apply_legs(v_id, b -> 'legs') or v_changed;
@@ -275,11 +263,12 @@ declare
     v_answers jsonb := '[]';
 begin
     perform private.check_lease(p_shard, p_token);
+    perform private.lock_controls(p_exclusive => false);  -- a pause waits for this, or sees what it settles
     perform private.lock_capital_of(
         (select array_agg(private.as_uuid(e.value ->> 'client_order_id')) from jsonb_array_elements(p_updates) e),
         (select array_agg(e.value ->> 'broker_order_id') from jsonb_array_elements(p_updates) e));
     for v_update in select e.value from jsonb_array_elements(p_updates) e loop
-        v_answers := v_answers || private.apply_update(v_update);
+        v_answers := v_answers || private.apply_update(v_update, p_shard);
     end loop;
     perform private.settle_quiescence();
     return v_answers;

@@ -38,7 +38,7 @@ begin
         perform private.audit('set_member_role', v_target, 'done', private.trimmed(p_reason),
                               jsonb_build_object('email', m.email, 'from', m.role, 'to', p_role));
     end if;
-    return private.answer(p_request_id, 'set_member_role', jsonb_build_object('success', true, 'changed', m.role::text <> p_role,
+    return private.answer(p_request_id, 'set_member_role', v_target, jsonb_build_object('success', true, 'changed', m.role::text <> p_role,
         'user_id', m.user_id, 'email', m.email, 'role', p_role));
 end;
 $$;

@@ -122,7 +122,7 @@ class TestSubmission:
 
 LEGAL = {
     "awaiting_approval": {"ready", "approval_rejected", "approval_expired", "canceled", "denied"},
-    "ready": {"submitting", "canceled", "expired", "denied"},
+    "ready": {"submitting", "canceled", "expired", "denied", "working", "partially_filled", "filled", "rejected"},
     "submitting": {"unknown", "working", "partially_filled", "filled", "rejected", "canceled", "expired", "ready"},
     "unknown": {"working", "partially_filled", "filled", "rejected", "canceled", "expired", "replaced", "ready"},
     "working": {"partially_filled", "filled", "canceled", "expired", "rejected", "replaced"},

@@ -1,8 +1,4 @@
-"""Single cases beside the state machine: what the authority does not hold yet, and that the checks can fail.
-
-Each case that is expected to fail names the constant in `authority/known.py` by which the machine keeps clear
-of it. Who mends one removes its mark and sets the constant.
-"""
+"""Single cases beside the state machine: orders of events that were once not held, and that the checks can fail."""
 
 import time
 from collections.abc import Iterator
@@ -13,7 +9,7 @@ import psycopg
 import pytest
 
 from db import commands
-from db.errors import AuthorityError, Conflict
+from db.errors import AuthorityError
 from local import postgres
 from tests.property.authority.invariants import CHECKS, Watch
 from tests.property.authority.world import World, attempt, release_leases, said
@@ -26,11 +22,7 @@ def fresh(world) -> Iterator[World]:
     release_leases(world)
 
 
-class TestNotHeldYet:
-    @pytest.mark.xfail(
-        raises=AssertionError,
-        reason="PERSONS_PAUSE_OUTLIVES_WINDOWS: the end of a planned halt resumes over a person's pause",
-    )
+class TestOrdersOfEvents:
     def test_a_persons_pause_stands_when_a_planned_halt_over_it_ends(self, fresh):
         admin, now = fresh.client("admin"), datetime.now(UTC)
         commands.pause_trading(admin, reason="Something is wrong")
@@ -44,10 +36,6 @@ class TestNotHeldYet:
 
         assert commands.trading_status(admin).mode == "PAUSED"
 
-    @pytest.mark.xfail(
-        raises=AssertionError,
-        reason="WASH_TRADES_ARE_SEEN_WITHIN_A_BATCH: entries of two profiles are judged in one wave",
-    )
     def test_two_entries_of_one_batch_that_could_trade_with_each_other_are_not_both_let_through(self, fresh):
         engine = fresh.engines["main"]
 
@@ -58,9 +46,6 @@ class TestNotHeldYet:
 
         assert [answer.code for answer in answers] == [None, "WASH_TRADE"]
 
-    @pytest.mark.xfail(
-        raises=AssertionError, reason="an id is bound to its function and caller, not to what it was sent for"
-    )
     def test_a_request_id_used_for_another_scope_is_refused_and_not_answered_with_success(self, fresh):
         admin, request = fresh.client("admin"), uuid4()
         commands.pause_trading(admin, reason="One symbol", scope="symbol", scope_key="AAPL", request_id=request)
@@ -69,9 +54,6 @@ class TestNotHeldYet:
 
         assert isinstance(answer, AuthorityError) or commands.trading_status(admin).mode == "PAUSED"
 
-    @pytest.mark.xfail(
-        raises=AssertionError, reason="a lease is checked for the shard that the caller names, not for the order's"
-    )
     def test_the_engine_of_one_shard_cannot_record_for_an_order_of_another(self, fresh):
         main, east = fresh.engines["main"], fresh.engines["east"]
         asked = main.ask_one("Alice trend daily")
@@ -81,10 +63,6 @@ class TestNotHeldYet:
 
         assert fresh.rows("select state::text from orders where id = %s", asked.id) == [("submitting",)]
 
-    @pytest.mark.xfail(
-        raises=Conflict,
-        reason="news of an exit that was handed back cannot go from ready to working, and fails the batch",
-    )
     def test_news_of_an_exit_that_was_handed_back_does_not_fail_the_batch_it_comes_in(self, fresh):
         engine = fresh.engines["main"]
         held, other = engine.held("Alice trend daily"), engine.working("Alice trend daily", symbol="IBM")
@@ -98,9 +76,6 @@ class TestNotHeldYet:
 
         assert fresh.rows("select state::text from orders where id = %s", other.id) == [("canceled",)]
 
-    @pytest.mark.xfail(
-        raises=AssertionError, reason="a late report puts the broker's older word back in place of the newer one"
-    )
     def test_an_older_word_of_the_broker_does_not_replace_a_newer_one(self, fresh):
         engine = fresh.engines["main"]
         broker = engine.working("Alice trend daily")

@@ -10,7 +10,6 @@ import psycopg
 import pytest
 
 from db import commands
-from tests.property.authority import known
 from tests.property.authority.world import attempt
 from tests.races.conftest import Floor, at_once, rounds
 
@@ -75,15 +74,8 @@ class TestOneApproval:
 
         print(f"{ROUNDS} rounds: {dict(ends)}")
         assert len(ends) > 2, "more than one of them wins now and then"
-        breaches = {name for name, _ in floor.watch.breaches()}
-        if not known.DECISIONS_KEEP_TO_THE_EXPIRY:
-            breaches -= {"I6 nothing is decided after its expiry or by nobody"}
-        assert breaches == set()
+        assert floor.watch.breaches() == []
 
-    @pytest.mark.xfail(
-        raises=AssertionError,
-        reason="DECISIONS_KEEP_TO_THE_EXPIRY: judged before the gate judges again, however long that takes",
-    )
     def test_it_is_not_released_after_its_expiry_when_the_gate_takes_its_time(self, floor):
         commands.update_approval_config(floor.admin, patch={"auto_approve_paper": False})
         order, approval, shown = waiting(floor, 0)

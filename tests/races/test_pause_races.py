@@ -102,10 +102,6 @@ def recording(floor: Floor) -> psycopg.Connection:
 
 
 class TestPauseAgainstRecords:
-    @pytest.mark.xfail(
-        raises=AssertionError,
-        reason="quiesced_at stays empty: each of the two calls sees the other's permit still open",
-    )
     def test_the_drain_ends_when_the_last_two_permits_are_settled_at_once(self, floor):
         first, second = floor.profiles["main"][:2]
         orders = in_flight(floor, first, second)
@@ -124,10 +120,6 @@ class TestPauseAgainstRecords:
         status = commands.trading_status(floor.admin)
         assert (status.entries_in_flight, status.phase) == ([], "quiesced")
 
-    @pytest.mark.xfail(
-        raises=AssertionError,
-        reason="quiesced_at stays empty: the pause counts a permit whose settling commits just before it",
-    )
     def test_the_drain_ends_when_the_last_permit_is_settled_while_the_pause_commits(self, floor):
         (order,) = in_flight(floor, floor.profiles["main"][0])
         call = recording(floor)
@@ -143,10 +135,6 @@ class TestPauseAgainstRecords:
         status = commands.trading_status(floor.admin)
         assert (status.entries_in_flight, status.phase) == ([], "quiesced")
 
-    @pytest.mark.xfail(
-        raises=(AssertionError, psycopg.errors.DeadlockDetected),
-        reason="deadlock: a pause marks resting entries without the capital rows that a record holds",
-    )
     def test_a_pause_succeeds_while_a_batch_is_being_recorded(self, floor):
         profile = floor.profiles["main"][0]
         orders = in_flight(floor, profile, profile)
@@ -169,10 +157,6 @@ class TestPauseAgainstRecords:
 
 
 class TestClaimsThatFindOldDecisions:
-    @pytest.mark.xfail(
-        raises=(AssertionError, psycopg.errors.DeadlockDetected),
-        reason="deadlock: a claim locks the capital of expired approvals, and only then that of old entries",
-    )
     def test_a_claim_locks_capital_in_the_order_that_all_callers_keep(self, floor):
         engine = floor.world.engines["main"]
         first, last = sorted(floor.profiles["main"][:2], key=lambda name: floor.world.profiles[name])

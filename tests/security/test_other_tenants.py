@@ -51,17 +51,12 @@ def test_the_token_of_one_shard_is_none_for_another(seeded, callers):
     assert (answer.status_code, answer.json()["code"]) == (409, "LEASE_LOST")
 
 
-UNFENCED = pytest.mark.xfail(
-    strict=True, reason="the lease is checked, but not that order or trade belong to its shard"
-)
-
-
 @pytest.mark.parametrize(
     "function",
     [
-        pytest.param("record_marks", marks=UNFENCED),
-        pytest.param("record_order_updates", marks=UNFENCED),
-        pytest.param("record_submission", marks=UNFENCED),
+        "record_marks",
+        "record_order_updates",
+        "record_submission",
         "request_exits",
     ],
 )

@@ -68,8 +68,13 @@ SHOWN: dict[Seen, set[str] | None] = {
 }
 
 
+# Cases that open something today, and why.
+OPEN = {"another user's session": "token_holds() asks for a session, but not whose it is"}
+
+
 def cases() -> list[Any]:
-    return [pytest.param(case, id=case.name) for case in CASES]
+    marks = {name: [pytest.mark.xfail(strict=True, reason=why)] for name, why in OPEN.items()}
+    return [pytest.param(case, id=case.name, marks=marks.get(case.name, [])) for case in CASES]
 
 
 def sent(case: Case, mint: Mint) -> Headers:

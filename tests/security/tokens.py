@@ -148,6 +148,8 @@ CASES = (
     Case("a subject that is no id", lambda m: m.changed(sub="1 or 1=1"), Seen.REFUSED),
     Case("without a subject", lambda m: m.changed(sub=None), Seen.NOBODY),
     Case("a subject that is nobody", lambda m: m.changed(sub=str(uuid4())), Seen.NOBODY),
+    Case("another user's session", lambda m: m.changed(session_id=m.analyst["session_id"]), Seen.NOBODY),
+    Case("a session that is none", lambda m: m.changed(session_id=str(uuid4())), Seen.NOBODY),
     Case("user_metadata says admin", lambda m: _boasting(m, "user_metadata"), Seen.ANALYST, "roles come from a table"),
     Case("app_metadata says admin", lambda m: _boasting(m, "app_metadata"), Seen.ANALYST, "roles come from a table"),
     Case("an unknown kid", lambda m: m.signed(header={"kid": "unknown"}, secret="y" * 64), Seen.REFUSED),

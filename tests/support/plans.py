@@ -71,7 +71,8 @@ def explained(connection: psycopg.Connection, statement: str, arguments: Sequenc
 @contextlib.contextmanager
 def acting_as(connection: psycopg.Connection, user: UUID | None) -> Iterator[None]:
     """Act as a signed-in person, or as the engine; what was done is rolled back."""
-    claims = json.dumps({"sub": str(user), "role": "authenticated"} if user else {"role": "service_role"})
+    signed_in = {"sub": str(user), "role": "authenticated", "aud": "authenticated", "exp": 4_102_444_800}
+    claims = json.dumps(signed_in if user else {"role": "service_role"})
     with connection.transaction(force_rollback=True):
         connection.execute("select set_config('request.jwt.claims', %s, true)", (claims,))
         connection.execute(f"set local role {'authenticated' if user else 'service_role'}")

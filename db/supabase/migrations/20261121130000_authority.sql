@@ -19,8 +19,23 @@ drop function private.entry_requests_error(jsonb, text);
 drop function private.gate_checks(private.gate_snapshot);
 drop function private.gate_code(jsonb);
 drop function private.gate_reason(jsonb);
+drop function private.apply_submission(jsonb);
+drop function private.apply_update(jsonb);
 drop type private.gate_snapshot;
+drop policy "a member reads itself, an admin reads all members" on public.members;
 drop policy "staff read the audit log, a member reads its own acts" on public.audit_log;
+drop policy "owners and staff read profiles" on public.profiles;
+drop policy "owners and staff read capital" on public.profile_capital;
+drop policy "owners and staff read signals" on public.signals;
+drop policy "owners and staff read orders" on public.orders;
+drop policy "owners and staff read order events" on public.order_events;
+drop policy "owners and staff read fills" on public.fills;
+drop policy "owners and staff read trades" on public.trades;
+drop policy "owners and staff read positions" on public.positions;
+drop policy "owners and staff read decisions" on public.decision_log;
+drop policy "owners and staff read equity" on public.equity_snapshots;
+drop policy "owners and staff read daily equity" on public.equity_daily;
+drop index public.trades_profile;
 
 alter table public.profiles add column disabled_reason text;
 alter table public.profile_capital add column peak_equity_usd numeric(24, 9);
@@ -35,6 +50,10 @@ alter table public.trading_control_events add column schedule_id uuid;
 -- Written once and read as a whole: json, not jsonb, which costs as much again to build.
 alter table public.decision_log alter column checks type json using checks::json, alter column inputs type json using inputs::json;
 
+alter table private.control_requests add column target text not null default '';
+insert into private.order_transitions (from_state, to_state)
+select 'ready', s::public.order_state from unnest(array['working', 'partially_filled', 'filled', 'rejected']) s;
+
 
 -- Whether text is a point in time such as 2026-01-05T15:00:00+00:00; NULL for NULL.
 create function private.is_time(p_text text)
@@ -44,6 +63,51 @@ create function private.is_time(p_text text)
 as $$
     select p_text ~ '^[12][0-9]{3}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?(Z|[+-][01][0-9](:?[0-5][0-9])?)$';
 $$;
+
+-- Whether the caller's token is one that a sign-in makes, and the sign-in still holds: it has an end, is meant for
+-- users, and its session was not ended since. PostgREST has verified signature and times, and asks no more.
+create function private.token_holds()
+    returns boolean
+    language sql
+    stable
+    security definer
+    set search_path = ''
+as $$
+    select c.claims ? 'exp' and c.claims ->> 'aud' = 'authenticated'
+           and (c.claims ->> 'session_id' is null
+                or exists (select 1 from auth.sessions s where s.id = private.as_uuid(c.claims ->> 'session_id')))
+    from (select coalesce(nullif(current_setting('request.jwt.claims', true), ''), '{}')::jsonb as claims) c;
+$$;
+
+-- The role of the signed-in caller; NULL when the caller is no member.
+-- Security definer: policies on members itself would otherwise recurse.
+create or replace function private.caller_role()
+    returns public.member_role
+    language sql
+    stable
+    security definer
+    set search_path = ''
+as $$
+    select m.role from public.members m where m.user_id = auth.uid() and private.token_holds();
+$$;
+
+-- The id of the signed-in caller; NULL when the caller is no member or its sign-in has ended. Policies compare with
+-- this, so that somebody who was removed, or has signed out, reads nothing with a token that still runs.
+create function private.caller_id()
+    returns uuid
+    language sql
+    stable
+    security definer
+    set search_path = ''
+as $$
+    select m.user_id from public.members m where m.user_id = auth.uid() and private.token_holds();
+$$;
+
+grant execute on function private.caller_id() to authenticated;
+
+create policy "a member reads itself, an admin reads all members"
+    on public.members for select to authenticated
+    using (user_id = (select private.caller_id()) or (select private.caller_role()) = 'admin');
 
 create index audit_log_actor on public.audit_log (actor, id desc);
 
@@ -84,7 +148,7 @@ begin
     select r.* into v_seen from private.control_requests r where r.request_id = p_request_id;
     if not found then
         return null;
-    elsif v_seen.action <> p_action or v_seen.actor is distinct from auth.uid() then
+    elsif v_seen.action <> p_action or v_seen.target <> p_target or v_seen.actor is distinct from auth.uid() then
         return private.refuse(409, 'CONFLICT', 'This request id was already used for something else.', p_action, p_target,
                               'Send each new request with a new id.');
     end if;
@@ -93,7 +157,7 @@ end;
 $$;
 
 -- Keep an answer for repeats of the request, and give it.
-create function private.answer(p_request_id uuid, p_action text, p_response jsonb)
+create function private.answer(p_request_id uuid, p_action text, p_target text, p_response jsonb)
     returns jsonb
     language plpgsql
     volatile
@@ -102,8 +166,8 @@ create function private.answer(p_request_id uuid, p_action text, p_response json
 as $$
 begin
     if p_request_id is not null then
-        insert into private.control_requests (request_id, action, actor, response)
-        values (p_request_id, p_action, auth.uid(), p_response);
+        insert into private.control_requests (request_id, action, actor, response, target)
+        values (p_request_id, p_action, auth.uid(), p_response, p_target);
     end if;
     return p_response;
 end;
@@ -158,7 +222,7 @@ $$;
 
 create policy "staff read the audit log, a member reads its own acts and what concerns its profiles"
     on public.audit_log for select to authenticated
-    using ((select private.is_staff()) or actor = (select auth.uid()) or tenant = (select auth.uid()));
+    using ((select private.is_staff()) or actor = (select private.caller_id()) or tenant = (select private.caller_id()));
 
 -- Recompute every chain, oldest row first. Called by: admins. Names the first broken row and why.
 create or replace function public.verify_audit_chain()
@@ -223,6 +287,14 @@ create trigger profiles_note_when_the_system_switches_them_off
     for each row
     when (old.active and not new.active and new.disabled_reason is not null and private.is_engine())
     execute function private.note_switched_off();
+
+create policy "owners and staff read profiles"
+    on public.profiles for select to authenticated
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
+
+create policy "owners and staff read capital"
+    on public.profile_capital for select to authenticated
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 
 -- The shipped default sets every limit that the gate checks.
 create function private.default_risk_config()
@@ -452,12 +524,12 @@ begin
                               'Ask an admin. Your attempt was recorded.');
     end if;
     perform private.lock_controls(p_exclusive => true);
-    v_answer := private.answered(p_request_id, 'update_risk_config', 'risk_config');
+    v_answer := private.answered(p_request_id, 'update_risk_config', 'risk_config:' || md5(coalesce(p_config::text, '')));
     if v_answer is not null then
         return v_answer;
     end if;
     v_answer := private.activate_risk_config('update_risk_config', p_config, p_expected_version, p_reason);
-    return case when v_answer ? 'success' then private.answer(p_request_id, 'update_risk_config', v_answer) else v_answer end;
+    return case when v_answer ? 'success' then private.answer(p_request_id, 'update_risk_config', 'risk_config:' || md5(coalesce(p_config::text, '')), v_answer) else v_answer end;
 end;
 $$;
 
@@ -480,12 +552,12 @@ begin
         return private.refuse(404, 'NOT_FOUND', format('There is no version %s.', p_version), 'revert_risk_config', 'risk_config');
     end if;
     perform private.lock_controls(p_exclusive => true);
-    v_answer := private.answered(p_request_id, 'revert_risk_config', 'risk_config');
+    v_answer := private.answered(p_request_id, 'revert_risk_config', 'risk_config:' || coalesce(p_version::text, ''));
     if v_answer is not null then
         return v_answer;
     end if;
     v_answer := private.activate_risk_config('revert_risk_config', v_config, p_expected_version, p_reason);
-    return case when v_answer ? 'success' then private.answer(p_request_id, 'revert_risk_config', v_answer) else v_answer end;
+    return case when v_answer ? 'success' then private.answer(p_request_id, 'revert_risk_config', 'risk_config:' || coalesce(p_version::text, ''), v_answer) else v_answer end;
 end;
 $$;
 
@@ -537,7 +609,7 @@ begin
              where b.path like 'operator_approval.%'));
     end if;
     perform private.lock_controls(p_exclusive => true);
-    v_answer := private.answered(p_request_id, 'update_approval_config', 'risk_config');
+    v_answer := private.answered(p_request_id, 'update_approval_config', 'risk_config:' || md5(p_patch::text));
     if v_answer is not null then
         return v_answer;
     end if;
@@ -548,7 +620,7 @@ begin
     if not v_answer ? 'success' then
         return v_answer;
     end if;
-    return private.answer(p_request_id, 'update_approval_config', v_answer || jsonb_build_object('approval', public.approval_config()));
+    return private.answer(p_request_id, 'update_approval_config', 'risk_config:' || md5(p_patch::text), v_answer || jsonb_build_object('approval', public.approval_config()));
 end;
 $$;
 
@@ -584,6 +656,44 @@ comment on function public.approval_config() is 'When a person has to approve an
 comment on function public.update_approval_config(jsonb, text, int, uuid) is
     'Change approval settings and leave the rest of the configuration alone. Admins only.';
 
+-- Take the shard's lease when it is free, run out, or already this holder's.
+-- Called by: an engine at its start. A holder's name is unique to the process.
+create or replace function public.acquire_lease(p_shard text, p_holder text, p_ttl_s int default 10)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_lease public.engine_leases;
+    v_now timestamptz;
+    v_ttl interval := make_interval(secs => least(greatest(coalesce(p_ttl_s, 10), 1), 300));
+begin
+    if coalesce(length(p_shard), 0) not between 1 and 60 or coalesce(length(p_holder), 0) not between 1 and 200 then
+        perform private.fail(422, 'INVALID', 'A lease needs the name of a shard (up to 60 characters) and of its holder (up to 200).');
+    end if;
+    insert into public.engine_leases (shard, holder, token, acquired_at, expires_at)
+    values (p_shard, '', 0, now(), '-infinity') on conflict do nothing;
+    select l.* into v_lease from public.engine_leases l where l.shard = p_shard for update;
+    v_now := clock_timestamp();
+    if v_lease.expires_at > v_now and v_lease.holder <> p_holder then
+        return jsonb_build_object('acquired', false, 'token', null, 'holder', v_lease.holder,
+                                  'expires_at', v_lease.expires_at);
+    end if;
+    update public.engine_leases l
+       set holder = p_holder, token = l.token + 1, acquired_at = v_now, expires_at = v_now + v_ttl
+     where l.shard = p_shard returning l.* into v_lease;
+    insert into public.engine_heartbeats as h (shard, holder, token, started_at, beat_at)
+    values (p_shard, p_holder, v_lease.token, v_now, v_now)
+    on conflict (shard) do update
+        set holder = excluded.holder, token = excluded.token, started_at = excluded.started_at,
+            beat_at = excluded.beat_at;
+    return jsonb_build_object('acquired', true, 'token', v_lease.token, 'holder', p_holder,
+                              'expires_at', v_lease.expires_at);
+end;
+$$;
+
 -- Renew the lease, note the sign of life, apply the changes of mode that are due. Answers trading_status.
 create or replace function public.heartbeat(p_shard text, p_token bigint, p_version text default '', p_market_at timestamptz default null,
                                  p_jobs jsonb default '{}', p_detail jsonb default '{}', p_ttl_s int default 10)
@@ -609,6 +719,10 @@ begin
 end;
 $$;
 
+create policy "owners and staff read signals"
+    on public.signals for select to authenticated
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
+
 -- What could trade with an order of ours on the other side.
 create index orders_crossable on public.orders (symbol, side, limit_price)
     where order_type in ('limit', 'market') and state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled');
@@ -616,7 +730,38 @@ create index orders_crossable on public.orders (symbol, side, limit_price)
 -- How many entries a profile has made lately, in market time.
 create index orders_entry_rate on public.orders (profile_id, market_at desc) where purpose = 'entry' and state <> 'denied';
 
+-- Row-level security keeps a state out of an index's condition, but not out of a partial index's predicate.
+create index orders_open_created on public.orders (created_at desc, id)
+    where state in ('ready', 'awaiting_approval', 'submitting', 'unknown', 'working', 'partially_filled');
+
+create index orders_failed_created on public.orders (created_at desc, id)
+    where state in ('rejected', 'expired', 'replaced', 'approval_rejected', 'approval_expired');
+
+create index order_events_owner on public.order_events (owner_id, id desc);
+
+create policy "owners and staff read orders"
+    on public.orders for select to authenticated
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
+
+create policy "owners and staff read order events"
+    on public.order_events for select to authenticated
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
+
+create index trades_profile on public.trades (profile_id, closed_at desc, id);
+
 create index trades_profile_symbol on public.trades (profile_id, symbol);
+
+create policy "owners and staff read fills"
+    on public.fills for select to authenticated
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
+
+create policy "owners and staff read trades"
+    on public.trades for select to authenticated
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
+
+create policy "owners and staff read positions"
+    on public.positions for select to authenticated
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 
 -- How many of the profile's last trades in a row lost money, counted up to p_max among those closed after
 -- p_since (market time).
@@ -633,6 +778,14 @@ as $$
                 order by n.closed_at desc, n.id limit p_max) t) s
     where s.losing;
 $$;
+
+create policy "owners and staff read equity"
+    on public.equity_snapshots for select to authenticated
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
+
+create policy "owners and staff read daily equity"
+    on public.equity_daily for select to authenticated
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 
 -- What a profile is worth now: capital plus realized profit plus the marks of its positions, in USD.
 create function private.equity_of(c public.profile_capital)
@@ -655,6 +808,43 @@ as $$
     select greatest(0, round(1 - private.equity_of(c) / nullif(greatest(coalesce(c.peak_equity_usd, c.capital_usd), 0), 0), 6));
 $$;
 
+-- Note the marks of open positions and what protects them. Called by: the engine's position monitor.
+create or replace function public.record_marks(p_shard text, p_token bigint, p_marks jsonb)
+    returns int
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_count int;
+begin
+    perform private.check_lease(p_shard, p_token);
+    if exists (select 1 from jsonb_to_recordset(p_marks) as m (trade_id uuid, mark_price numeric, stop_price numeric,
+                                                               take_profit_price numeric, protected_qty numeric)
+               where (m.mark_price between 0 and 1e9 and coalesce(m.stop_price, 1) between 0 and 1e9
+                      and coalesce(m.take_profit_price, 1) between 0 and 1e9 and coalesce(m.protected_qty, 0) between 0 and 1e15) is not true) then
+        perform private.fail(422, 'INVALID', 'A mark needs a trade, a price, and numbers where it names stop, target and protected quantity.');
+    end if;
+    perform 1 from public.profile_capital c
+      where c.profile_id in (select n.profile_id from jsonb_to_recordset(p_marks) as m (trade_id uuid)
+                             join public.positions n on n.trade_id = m.trade_id)
+      order by c.profile_id for update;
+    update public.positions n
+       set mark_price = m.mark_price,
+           unrealized_pnl_usd = (m.mark_price - n.avg_entry_price) * n.qty * case n.side when 'long' then 1 else -1 end,
+           stop_price = coalesce(m.stop_price, n.stop_price),
+           take_profit_price = coalesce(m.take_profit_price, n.take_profit_price),
+           protected_qty = coalesce(m.protected_qty, n.protected_qty), marked_at = m.market_at, updated_at = clock_timestamp()
+      from jsonb_to_recordset(p_marks) as m (trade_id uuid, mark_price numeric, stop_price numeric,
+                                             take_profit_price numeric, protected_qty numeric, market_at timestamptz)
+     where n.trade_id = m.trade_id and m.mark_price > 0
+       and n.profile_id in (select f.id from public.profiles f where f.shard = p_shard);
+    get diagnostics v_count = row_count;
+    return v_count;
+end;
+$$;
+
 -- Note the equity of every profile of the shard from its capital and its positions' marks.
 -- Called by: the engine. Errors: LEASE_LOST.
 create or replace function public.record_equity(p_shard text, p_token bigint, p_market_at timestamptz, p_session_date date)
@@ -668,6 +858,9 @@ declare
     v_count int;
 begin
     perform private.check_lease(p_shard, p_token);
+    if not coalesce(isfinite(p_market_at) and isfinite(p_session_date), false) then
+        perform private.fail(422, 'INVALID', 'Equity is noted at a market time and for a session''s date.');
+    end if;
     perform 1 from public.profile_capital c
       where c.profile_id in (select f.id from public.profiles f where f.shard = p_shard)
       order by c.profile_id for update;
@@ -713,6 +906,8 @@ begin
 end;
 $$;
 
+create index price_bars_newest on public.price_bars (symbol, bar_at desc);
+
 -- Keep bars; the same bar again replaces the earlier one. Called by: the engine.
 -- Errors: LEASE_LOST.
 create function public.record_bars(p_shard text, p_token bigint, p_bars jsonb)
@@ -726,6 +921,13 @@ declare
     v_count int;
 begin
     perform private.check_lease(p_shard, p_token);
+    if exists (select 1 from jsonb_to_recordset(p_bars) as n (symbol text, timeframe text, bar_at timestamptz, open numeric, high numeric,
+                                                              low numeric, close numeric, volume numeric)
+               where (length(n.symbol) between 1 and 20 and n.timeframe in ('1Min', '5Min', '15Min', '30Min', '1Hour', '1Day')
+                      and isfinite(n.bar_at) and n.low > 0 and n.low <= least(n.open, n.close) and n.high >= greatest(n.open, n.close)
+                      and n.high < 1e9 and n.volume >= 0 and n.volume < 1e15) is not true) then
+        perform private.fail(422, 'INVALID', 'A bar needs symbol, timeframe, bar_at, prices with low <= open, close <= high, and a volume.');
+    end if;
     insert into public.price_bars as b (symbol, timeframe, bar_at, open, high, low, close, volume)
     select distinct on (n.symbol, n.timeframe, n.bar_at) n.symbol, n.timeframe, n.bar_at, n.open, n.high, n.low, n.close, n.volume
     from jsonb_to_recordset(p_bars) as n (symbol text, timeframe text, bar_at timestamptz, open numeric, high numeric,
@@ -745,6 +947,32 @@ grant execute on function public.record_bars(text, bigint, jsonb) to service_rol
 
 comment on function public.record_bars(text, bigint, jsonb) is 'Keep fetched bars. Engine only.';
 
+create index reconciliation_runs_shard on public.reconciliation_runs (shard, finished_at desc);
+
+-- Keep a snapshot; the last hundred of a shard stay. Called by: the engine. Errors: LEASE_LOST.
+create or replace function public.save_bot_state(p_shard text, p_token bigint, p_state jsonb)
+    returns timestamptz
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_saved timestamptz;
+begin
+    perform private.check_lease(p_shard, p_token);
+    if jsonb_typeof(p_state) is distinct from 'object' then
+        perform private.fail(422, 'INVALID', 'p_state must be an object.');
+    end if;
+    insert into public.bot_state_snapshots (shard, token, state, saved_at)
+    values (p_shard, p_token, p_state, clock_timestamp()) returning saved_at into v_saved;
+    delete from public.bot_state_snapshots s
+     where s.shard = p_shard
+       and s.id <= (select n.id from public.bot_state_snapshots n where n.shard = p_shard order by n.id desc offset 100 limit 1);
+    return v_saved;
+end;
+$$;
+
 -- The newest snapshot of a shard; NULL when there is none. Called by: the engine. Errors: LEASE_LOST.
 create function public.load_bot_state(p_shard text, p_token bigint)
     returns jsonb
@@ -757,6 +985,48 @@ begin
     perform private.require_lease(p_shard, p_token);
     return (select jsonb_build_object('state', s.state, 'saved_at', s.saved_at)
             from public.bot_state_snapshots s where s.shard = p_shard order by s.id desc limit 1);
+end;
+$$;
+
+-- Note one reconciliation: new differences open a finding, known ones are seen again, and open ones
+-- that a full sweep no longer sees are repaired. Called by: the engine. Errors: LEASE_LOST.
+create or replace function public.reconcile_apply(p_shard text, p_token bigint, p_run jsonb, p_findings jsonb)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_run uuid;
+    v_now timestamptz := clock_timestamp();
+begin
+    perform private.check_lease(p_shard, p_token);
+    if coalesce(p_run ->> 'kind', '') not in ('full', 'incremental') then
+        perform private.fail(422, 'INVALID', 'The kind of a run is full or incremental.');
+    elsif jsonb_typeof(p_findings) is distinct from 'array'
+          or exists (select 1 from jsonb_array_elements(p_findings) e
+                     where coalesce(e.value ->> 'key', '') = '' or coalesce(e.value ->> 'kind', '') = ''
+                        or coalesce(e.value ->> 'status', 'open') not in ('open', 'repaired')) then
+        perform private.fail(422, 'INVALID', 'p_findings must be an array of findings with key, kind and, if any, status open or repaired.');
+    end if;
+    insert into public.reconciliation_runs (shard, kind, started_at, finished_at, orders_checked, positions_checked, findings)
+    values (p_shard, p_run ->> 'kind', coalesce((p_run ->> 'started_at')::timestamptz, v_now), v_now,
+            coalesce((p_run ->> 'orders_checked')::int, 0), coalesce((p_run ->> 'positions_checked')::int, 0),
+            jsonb_array_length(p_findings))
+    returning id into v_run;
+    insert into public.reconciliation_findings as f (run_id, shard, key, kind, symbol, detail, status, first_seen_at, last_seen_at)
+    select distinct on (n.key) v_run, p_shard, n.key, n.kind, n.symbol, coalesce(n.detail, '{}'), coalesce(n.status, 'open'), v_now, v_now
+    from jsonb_to_recordset(p_findings) as n (key text, kind text, symbol text, detail jsonb, status text)
+    on conflict (shard, key) where status = 'open' do update
+        set last_seen_at = v_now, detail = excluded.detail, run_id = excluded.run_id;
+    update public.reconciliation_findings f
+       set status = 'repaired', last_seen_at = v_now
+     where f.shard = p_shard and f.status = 'open'
+       and (p_run ->> 'kind' = 'full' and f.last_seen_at < v_now
+            or exists (select 1 from jsonb_to_recordset(p_findings) as n (key text, status text)
+                       where n.key = f.key and n.status = 'repaired'));
+    return jsonb_build_object('run_id', v_run, 'findings', jsonb_array_length(p_findings));
 end;
 $$;
 
@@ -779,6 +1049,28 @@ revoke all on public.trading_controls, public.trading_control_events, public.tra
     from anon, authenticated, service_role;
 
 grant select on public.trading_controls, public.trading_control_events, public.trading_control_history to authenticated, service_role;
+
+-- Note the moment at which a paused scope has no open permit left. Called by: every function that settles a permit,
+-- at its end. The rows are locked before they are judged: of two calls that settle the last two permits, the
+-- second one sees what the first has done.
+create or replace function private.settle_quiescence()
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+begin
+    perform 1 from public.trading_controls c where c.mode <> 'RUNNING' and c.quiesced_at is null
+      order by c.scope, c.scope_key for update;
+    if found then
+        update public.trading_controls c
+           set quiesced_at = clock_timestamp()
+         where c.mode <> 'RUNNING' and c.quiesced_at is null
+           and not exists (select 1 from private.entries_in_flight(c.scope, c.scope_key));
+    end if;
+end;
+$$;
 
 -- The pre-flight list: what has to hold before trading resumes.
 
@@ -809,9 +1101,9 @@ begin
         cross join lateral (values
             (1, private.preflight_item('ENGINE_ALIVE', clock_timestamp() - h.beat_at < interval '15 seconds',
                 format('The engine of shard %s reported %s.', s.shard, coalesce('at ' || h.beat_at, 'never')))),
-            (2, private.preflight_item('RECONCILED', exists (
-                    select 1 from public.reconciliation_runs r where r.shard = s.shard and r.finished_at >= h.started_at
-                       and r.finished_at > clock_timestamp() - interval '10 minutes')
+            (2, private.preflight_item('RECONCILED', (
+                    select r.finished_at >= h.started_at and r.finished_at > clock_timestamp() - interval '10 minutes'
+                    from public.reconciliation_runs r where r.shard = s.shard order by r.finished_at desc limit 1)
                 and not exists (select 1 from public.reconciliation_findings d
                     where d.shard = s.shard and d.status = 'open' and (p_scope <> 'symbol' or coalesce(d.symbol, p_key) = p_key)),
                 format('The books of shard %s were compared with the broker''s in the last 10 minutes and agree.', s.shard))),
@@ -1104,7 +1396,7 @@ begin
                 'override_reason', case when v_failing <> '[]' then p_override_reason end, 'failing', nullif(v_failing, '[]'),
                 'stage_entries', p_stage_entries, 'stage_fraction', p_stage_fraction)));
     end if;
-    return private.answer(p_request_id, p_action, jsonb_build_object(
+    return private.answer(p_request_id, p_action, v_target, jsonb_build_object(
         'success', true,
         'changed', v_now.mode <> p_to,
         'message', case when v_now.mode = p_to then format('Trading is already %s; nothing was changed.', p_to)
@@ -1223,7 +1515,8 @@ create table public.control_schedules (
     created_at        timestamptz not null default now(),
     canceled_by_email text,
     canceled_at       timestamptz,
-    cancel_reason     text
+    cancel_reason     text,
+    resumes_to        public.control_mode not null default 'RUNNING'  -- what its end goes back to: a person's pause, if there was one
 );
 
 create index control_schedules_active on public.control_schedules (next_at) where active;
@@ -1431,7 +1724,7 @@ begin
             coalesce(p_days_before, 0), coalesce(p_days_after, 0), coalesce(p_start_time, '00:00'), coalesce(p_end_time, '00:00'),
             coalesce(p_inverted, false), p_condition, p_resume_condition, coalesce(p_cancel_entries, true), p_reason_code,
             private.trimmed(p_reason), true, false, 'infinity', null, auth.uid(), private.actor_email(), clock_timestamp(),
-            null, null, null)::public.control_schedules;
+            null, null, null, 'RUNNING')::public.control_schedules;
         v_error := private.schedule_error(s);
     end if;
     if v_error is not null then
@@ -1449,7 +1742,7 @@ begin
     perform private.audit('schedule_trading_mode', v_target, 'done', s.reason, to_jsonb(s));
     perform private.apply_due();
     select n.* into s from public.control_schedules n where n.id = s.id;
-    return private.answer(p_request_id, 'schedule_trading_mode', jsonb_build_object('success', true, 'schedule', to_jsonb(s)));
+    return private.answer(p_request_id, 'schedule_trading_mode', v_target, jsonb_build_object('success', true, 'schedule', to_jsonb(s)));
 end;
 $$;
 
@@ -1488,7 +1781,7 @@ begin
     v_holds := exists (select 1 from public.trading_controls c where c.schedule_id = s.id and c.mode <> 'RUNNING');
     update public.trading_controls c set schedule_id = null where c.schedule_id = s.id;
     perform private.audit('cancel_schedule', v_target, 'done', private.trimmed(p_reason), to_jsonb(s));
-    return private.answer(p_request_id, 'cancel_schedule', jsonb_build_object('success', true, 'message',
+    return private.answer(p_request_id, 'cancel_schedule', v_target, jsonb_build_object('success', true, 'message',
         case when v_holds then 'The schedule is withdrawn. The pause that it set stays until someone resumes.'
              else 'The schedule is withdrawn.' end, 'schedule', to_jsonb(s)));
 end;
@@ -1524,6 +1817,10 @@ begin
             or private.resume_automatically(c, format('Resumed as planned by %s: %s', s.created_by_email, s.reason), s.reason_code);
     end if;
     if coalesce(c.mode, 'RUNNING') < s.mode then
+        update public.control_schedules n
+           set resumes_to = case when c.schedule_id is null then coalesce(c.mode, 'RUNNING')
+                                 else coalesce((select o.resumes_to from public.control_schedules o where o.id = c.schedule_id), 'RUNNING') end
+         where n.id = s.id;
         perform private.change_mode(s.mode, s.scope, s.scope_key, format('As planned by %s: %s', s.created_by_email, s.reason),
                                     s.reason_code, null, s.cancel_entries, s.id);
     end if;
@@ -1551,7 +1848,13 @@ begin
     end if;
     select o.* into v_other from private.still_scheduled(s.scope, s.scope_key, s.id) o;
     if v_other.holder is not null then
+        update public.control_schedules n set resumes_to = s.resumes_to where n.id = v_other.holder and s.resumes_to > n.resumes_to;
         perform private.change_mode(v_other.mode, s.scope, s.scope_key, 'Another scheduled window goes on.', s.reason_code, null, false, v_other.holder);
+        return true;
+    end if;
+    if s.resumes_to <> 'RUNNING' then
+        perform private.change_mode(s.resumes_to, s.scope, s.scope_key, 'The planned window ended; the pause from before it goes on.',
+                                    s.reason_code);
         return true;
     end if;
     return private.resume_automatically(c, format('The window planned by %s ended: %s', s.created_by_email, s.reason), s.reason_code);
@@ -1680,7 +1983,7 @@ grant select on public.symbol_lockouts to authenticated, service_role;
 
 create policy "members read the lockouts that concern them, staff read all"
     on public.symbol_lockouts for select to authenticated
-    using ((select private.is_staff()) or owner_id = (select auth.uid())
+    using ((select private.is_staff()) or owner_id = (select private.caller_id())
            or owner_id is null and (select private.caller_role()) is not null);
 
 -- The lockout that keeps an entry out at a moment: the one that lasts longest; no row when there is none.
@@ -1796,8 +2099,7 @@ begin
     end if;
     perform private.lock_controls(p_exclusive => true);
     v_answer := private.answered(p_request_id, 'create_lockout', v_target);
-    return coalesce(v_answer, private.answer(p_request_id, 'create_lockout',
-        private.lock_out(p_ticker, p_reason, p_duration_minutes, p_lockout_type, p_side)));
+    return coalesce(v_answer, private.answer(p_request_id, 'create_lockout', v_target, private.lock_out(p_ticker, p_reason, p_duration_minutes, p_lockout_type, p_side)));
 end;
 $$;
 
@@ -1870,7 +2172,7 @@ begin
                               'It may have run out or been removed meanwhile: look at the list again.');
     end if;
     perform private.audit('remove_lockout', 'symbol:' || l.ticker, 'done', l.removed_reason, to_jsonb(l));
-    return private.answer(p_request_id, 'remove_lockout', jsonb_build_object('success', true, 'lockout', to_jsonb(l)));
+    return private.answer(p_request_id, 'remove_lockout', v_target, jsonb_build_object('success', true, 'lockout', to_jsonb(l)));
 end;
 $$;
 
@@ -1930,7 +2232,7 @@ grant select on public.gate_overrides to authenticated, service_role;
 
 create policy "owners and staff read overrides"
     on public.gate_overrides for select to authenticated
-    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 
 -- Let a profile's entries pass one limit for up to a day. Called by: admins.
 -- Errors: FORBIDDEN, INVALID, NOT_FOUND, CONFLICT, each audited as refused.
@@ -1975,7 +2277,7 @@ begin
             clock_timestamp(), clock_timestamp() + make_interval(mins => p_minutes))
     returning * into v;
     perform private.audit('grant_override', v_target, 'done', v.reason, to_jsonb(v), v_owner);
-    return private.answer(p_request_id, 'grant_override', jsonb_build_object('success', true, 'override', to_jsonb(v)));
+    return private.answer(p_request_id, 'grant_override', v_target, jsonb_build_object('success', true, 'override', to_jsonb(v)));
 end;
 $$;
 
@@ -2007,7 +2309,7 @@ begin
         return private.refuse(404, 'NOT_FOUND', 'There is no override in force with this id.', 'revoke_override', v_target);
     end if;
     perform private.audit('revoke_override', v_target, 'done', private.trimmed(p_reason), to_jsonb(v), v.owner_id);
-    return private.answer(p_request_id, 'revoke_override', jsonb_build_object('success', true, 'override', to_jsonb(v)));
+    return private.answer(p_request_id, 'revoke_override', v_target, jsonb_build_object('success', true, 'override', to_jsonb(v)));
 end;
 $$;
 
@@ -2050,7 +2352,7 @@ begin
         perform private.audit('set_profile_active', v_target, 'done', private.trimmed(p_reason),
                               jsonb_build_object('active', p_active, 'name', f.name), f.owner_id);
     end if;
-    return private.answer(p_request_id, 'set_profile_active', jsonb_build_object('success', true, 'changed', v_changed, 'profile', to_jsonb(f)));
+    return private.answer(p_request_id, 'set_profile_active', v_target, jsonb_build_object('success', true, 'changed', v_changed, 'profile', to_jsonb(f)));
 end;
 $$;
 
@@ -2129,7 +2431,7 @@ grant select on public.operator_approvals to authenticated, service_role;
 
 create policy "owners and staff read approvals"
     on public.operator_approvals for select to authenticated
-    using (owner_id = (select auth.uid()) or (select private.is_staff()));
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 
 -- Binds an approval to what is shown: another order, size, price, direction, mode or account has another hash.
 create function private.approval_hash(p_order_id uuid, p_profile_id uuid, p_symbol text, p_side public.order_side, p_qty numeric,
@@ -2155,7 +2457,7 @@ begin
        set status = case new.state when 'ready' then 'approved' when 'approval_rejected' then 'rejected'
                                    when 'approval_expired' then 'expired' when 'denied' then 'denied'
                                    else 'canceled' end::public.approval_status,
-           decided_at = clock_timestamp(), release_code = case new.state when 'denied' then new.code end
+           decided_at = coalesce(a.decided_at, clock_timestamp()), release_code = case new.state when 'denied' then new.code end
      where a.order_id = new.id and a.status = 'pending';
     return null;
 end;
@@ -2167,8 +2469,10 @@ create trigger orders_close_their_approval
     when (old.state = 'awaiting_approval' and new.state <> 'awaiting_approval')
     execute function private.close_approval();
 
--- End the approvals that nobody decided in time, by the database's clock. The caller holds the controls' shared lock.
-create function private.expire_approvals(p_shard text)
+-- End what waited too long, by the database's clock: approvals past their expiry, and entries that have been ready
+-- since before p_ready_since, because decisions have a time to live. All capital is locked at once, in the order
+-- that all callers keep. Answers how many approvals ended. The caller holds the controls' shared lock.
+create function private.expire_waiting(p_shard text, p_ready_since timestamptz default '-infinity')
     returns int
     language plpgsql
     volatile
@@ -2176,18 +2480,22 @@ create function private.expire_approvals(p_shard text)
     set search_path = ''
 as $$
 declare
-    v_stale uuid[];
+    v_asked uuid[] := array(select a.order_id from public.operator_approvals a join public.orders o on o.id = a.order_id
+                            where a.status = 'pending' and a.expires_at <= clock_timestamp() and o.shard = p_shard);
+    v_ready uuid[] := array(select o.id from public.orders o
+                            where o.shard = p_shard and o.purpose = 'entry' and o.state = 'ready'
+                              and coalesce(o.ready_at, o.created_at) < p_ready_since);
     v_count int;
 begin
-    v_stale := array(select a.order_id from public.operator_approvals a join public.orders o on o.id = a.order_id
-                     where a.status = 'pending' and a.expires_at <= clock_timestamp() and o.shard = p_shard);
-    if cardinality(v_stale) = 0 then
+    if cardinality(v_asked || v_ready) = 0 then
         return 0;
     end if;
     perform 1 from public.profile_capital c
-      where c.profile_id in (select o.profile_id from public.orders o where o.id = any (v_stale)) order by c.profile_id for update;
+      where c.profile_id in (select o.profile_id from public.orders o where o.id = any (v_asked || v_ready)) order by c.profile_id for update;
+    update public.orders o set state = 'expired', reason = 'Not sent in time: the decision is too old.'
+     where o.id = any (v_ready) and o.state = 'ready';
     update public.orders o set state = 'approval_expired', reason = 'Not decided in time.'
-     where o.id = any (v_stale) and o.state = 'awaiting_approval';
+     where o.id = any (v_asked) and o.state = 'awaiting_approval';
     get diagnostics v_count = row_count;
     return v_count;
 end;
@@ -2205,7 +2513,7 @@ as $$
 begin
     perform private.check_lease(p_shard, p_token);
     perform private.lock_controls(p_exclusive => false);
-    return private.expire_approvals(p_shard);
+    return private.expire_waiting(p_shard);
 end;
 $$;
 
@@ -2222,8 +2530,10 @@ declare
     v_target text := 'approval:' || coalesce(p_approval_id::text, '');
     a public.operator_approvals;
     o public.orders;
-    v_checks json;
+    v_checks json := '[]';
     v_hash text;
+    v_state public.order_state := 'approval_rejected';
+    v_now timestamptz;
 begin
     select n.* into o from public.orders n
      where n.id = (select m.order_id from public.operator_approvals m where m.id = p_approval_id) for update;
@@ -2246,18 +2556,22 @@ begin
                               'decide_approval', v_target, 'Look at the approval again and decide afresh, or reject it.');
     end if;
 
-    update public.operator_approvals n
-       set decided_by = auth.uid(), decided_by_email = private.actor_email(), decision_reason = private.trimmed(p_reason)
-     where n.id = a.id;
-    if p_decision = 'reject' then
-        update public.orders n set state = 'approval_rejected', reason = format('Rejected: %s', private.trimmed(p_reason)) where n.id = o.id;
-    else
+    if p_decision = 'approve' then
         v_checks := private.gate_again(o);
-        update public.orders n
-           set state = case when private.gate_code(v_checks) is null then 'ready' else 'denied' end::public.order_state,
-               code = private.gate_code(v_checks), reason = private.gate_reason(v_checks), ready_at = clock_timestamp()
-         where n.id = o.id;
+        v_state := case when private.gate_code(v_checks) is null then 'ready' else 'denied' end;
     end if;
+    v_now := clock_timestamp();
+    if a.expires_at <= v_now then  -- the gate took its time
+        update public.orders n set state = 'approval_expired', reason = 'Not decided in time.' where n.id = o.id;
+        return private.refuse(409, 'APPROVAL_EXPIRED', 'This approval has run out; the entry will not be sent.', 'decide_approval', v_target);
+    end if;
+    update public.operator_approvals n
+       set decided_at = v_now, decided_by = auth.uid(), decided_by_email = private.actor_email(), decision_reason = private.trimmed(p_reason)
+     where n.id = a.id;
+    update public.orders n
+       set state = v_state, code = private.gate_code(v_checks), ready_at = case v_state when 'ready' then v_now end,
+           reason = case p_decision when 'reject' then format('Rejected: %s', private.trimmed(p_reason)) else private.gate_reason(v_checks) end
+     where n.id = o.id;
     select n.* into o from public.orders n where n.id = o.id;
     select n.* into a from public.operator_approvals n where n.id = a.id;
     perform private.audit('decide_approval', v_target, 'done', a.decision_reason, jsonb_build_object(
@@ -2325,7 +2639,7 @@ begin
         return v_answer;
     end if;
     v_answer := private.decide_one(p_approval_id, p_decision, p_reason, p_shown_hash);
-    return case when v_answer ? 'success' then private.answer(p_request_id, 'decide_approval', v_answer) else v_answer end;
+    return case when v_answer ? 'success' then private.answer(p_request_id, 'decide_approval', v_target, v_answer) else v_answer end;
 end;
 $$;
 
@@ -2364,7 +2678,7 @@ begin
                                                     || private.decide_one(v_id, p_decision, p_reason, null));
     end loop;
     perform set_config('response.status', '200', true);  -- refusals are told in the answers
-    return private.answer(p_request_id, 'decide_approvals', jsonb_build_object('success', true, 'decisions', v_answers));
+    return private.answer(p_request_id, 'decide_approvals', v_target, jsonb_build_object('success', true, 'decisions', v_answers));
 end;
 $$;
 
@@ -2386,6 +2700,10 @@ comment on function public.decide_approval(uuid, text, text, text, uuid) is
     'Approve or reject an entry, once; the gate judges again at the release. Operators and admins.';
 
 comment on function public.decide_approvals(uuid[], text, text, uuid) is 'Decide several approvals at once. Operators and admins.';
+
+create policy "owners and staff read decisions"
+    on public.decision_log for select to authenticated
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 
 -- One entry as it is put to the gate. Times are market times.
 create type private.entry_request as (
@@ -2960,7 +3278,8 @@ $$;
 
 -- The wave in which each request is judged. The n-th requests of all profiles go together, so that a batch is a
 -- few statements and requests of one profile still see each other's orders. One owner's requests go one by one
--- when together they could pass a limit on its exposure, and all of them while a staged resume counts entries.
+-- when together they could pass a limit on its exposure; all of them while a staged resume counts entries, and
+-- when some buy what others sell.
 create function private.waves_of(p_requests private.entry_request[], p_config jsonb)
     returns table (n int, wave bigint)
     language plpgsql
@@ -2982,7 +3301,8 @@ begin
                     <= (p_config #>> '{sector_exposure,max_pct}')::numeric * g.owner_capital_usd, false)
         )
         select a.position, row_number() over (
-            partition by case when exists (select 1 from public.trading_controls t where t.stage_entries > 0) then null
+            partition by case when exists (select 1 from public.trading_controls t where t.stage_entries > 0)
+                                or exists (select 1 from unnest(p_requests) x join unnest(p_requests) y on y.symbol = x.symbol and y.side > x.side) then null
                               when a.owner_id in (select t.owner_id from tight t) then a.owner_id
                               else a.profile_id end
             order by a.position)
@@ -3152,31 +3472,6 @@ $$;
 
 -- Permits: the right to send one order until a deadline, and the broker's answers.
 
--- End what was decided too long ago to be sent: decisions have a time to live.
-create function private.expire_ready(p_shard text, p_config jsonb)
-    returns void
-    language plpgsql
-    volatile
-    security definer
-    set search_path = ''
-as $$
-declare
-    v_since timestamptz := clock_timestamp()
-        - make_interval(secs => coalesce((p_config #>> '{order_limits,entry_ttl_s}')::numeric, 60)::float8);
-    v_stale uuid[];
-begin
-    v_stale := array(select o.id from public.orders o
-                     where o.shard = p_shard and o.purpose = 'entry' and o.state = 'ready' and coalesce(o.ready_at, o.created_at) < v_since);
-    if cardinality(v_stale) = 0 then
-        return;
-    end if;
-    perform 1 from public.profile_capital c
-      where c.profile_id in (select o.profile_id from public.orders o where o.id = any (v_stale)) order by c.profile_id for update;
-    update public.orders o set state = 'expired', reason = 'Not sent in time: the decision is too old.'
-     where o.id = any (v_stale) and o.state = 'ready';
-end;
-$$;
-
 -- Issue permits: exits first, entries only while nothing in their scope is paused or halted.
 -- Called by: the engine. Errors: LEASE_LOST.
 create or replace function public.claim_orders(p_shard text, p_token bigint, p_limit int default 50, p_purpose text default null)
@@ -3198,8 +3493,8 @@ begin
     v_holder := (select l.holder from public.engine_leases l where l.shard = p_shard);
     perform private.apply_due();
     perform private.lock_controls(p_exclusive => false);
-    perform private.expire_approvals(p_shard);
-    perform private.expire_ready(p_shard, v_config);
+    perform private.expire_waiting(p_shard, clock_timestamp()
+        - make_interval(secs => coalesce((v_config #>> '{order_limits,entry_ttl_s}')::numeric, 60)::float8));
     return query
         update public.orders o
            set state = 'submitting', claimed_by = v_holder, permit_token = p_token, submitted_at = clock_timestamp(),
@@ -3215,6 +3510,176 @@ begin
              limit least(greatest(coalesce(p_limit, 50), 1), 500)
              for update skip locked)
         returning o.*;
+end;
+$$;
+
+-- Take over what the broker says about one order: fills first, then the state; never backwards.
+-- Answers whether anything changed. The caller holds the profile's capital row.
+create or replace function private.apply_broker_order(p_order_id uuid, b jsonb)
+    returns boolean
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    o public.orders;
+    v_filled numeric := coalesce((b ->> 'filled_qty')::numeric, 0);
+    v_release numeric := 0;
+    v_state public.order_state;
+    v_changed boolean;
+begin
+    if not coalesce(v_filled >= 0 and v_filled < 1e15 and (v_filled = 0 or (b ->> 'filled_avg_price')::numeric between 1e-9 and 1e9)
+                    and length(b ->> 'status') between 1 and 60, false) then
+        perform private.fail(422, 'INVALID', format('The broker''s word on order %s has no status, or a filled quantity or price that is no number.', p_order_id));
+    end if;
+    select * into o from public.orders where id = p_order_id for update;
+    if (b ->> 'updated_at')::timestamptz < o.broker_updated_at and v_filled <= o.filled_qty
+       and not private.is_terminal(private.state_of(b ->> 'status', v_filled)) then
+        return false;  -- an older word than the one we have, and nothing new in it
+    end if;
+    if v_filled > o.filled_qty then
+        perform private.book_fill(o, v_filled, (b ->> 'filled_avg_price')::numeric,
+                                  coalesce((b ->> 'updated_at')::timestamptz, clock_timestamp()));
+        v_release := case when v_filled >= o.qty then o.reserved_usd
+                          else round(o.reserved_usd * (v_filled - o.filled_qty) / (o.qty - o.filled_qty), 9) end;
+        if v_release > 0 then
+            update public.profile_capital c set reserved_usd = c.reserved_usd - v_release where c.profile_id = o.profile_id;
+        end if;
+    end if;
+    v_state := case when private.is_terminal(o.state) then o.state
+                    else private.state_of(b ->> 'status', greatest(v_filled, o.filled_qty)) end;
+    v_changed := v_state <> o.state or v_filled > o.filled_qty or o.broker_status is distinct from b ->> 'status';
+    if v_changed and not (private.is_terminal(o.state) and v_filled <= o.filled_qty) then
+        update public.orders u
+           set state = v_state,
+               broker_order_id = coalesce(u.broker_order_id, b ->> 'broker_order_id'),
+               broker_status = b ->> 'status',
+               broker_updated_at = greatest(u.broker_updated_at, (b ->> 'updated_at')::timestamptz),
+               accepted_at = coalesce(u.accepted_at, clock_timestamp()),
+               filled_qty = greatest(u.filled_qty, v_filled),
+               filled_avg_price = case when v_filled >= u.filled_qty then coalesce((b ->> 'filled_avg_price')::numeric, u.filled_avg_price)
+                                       else u.filled_avg_price end,
+               reserved_usd = u.reserved_usd - v_release,
+               reason = coalesce(b ->> 'reason', u.reason)
+         where u.id = p_order_id;
+    else
+        v_changed := false;
+    end if;
+    return v_changed;
+end;
+$$;
+
+create function private.apply_submission(p jsonb, p_shard text)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    o public.orders;
+begin
+    select * into o from public.orders where id = private.as_uuid(p ->> 'id') and shard = p_shard for update;
+    if not found then
+        perform private.fail(404, 'NOT_FOUND', format('Order %s does not exist in shard %s.', left(p ->> 'id', 60), p_shard));
+    elsif coalesce(p ->> 'outcome', '') not in ('accepted', 'rejected', 'unknown', 'not_sent') then
+        perform private.fail(422, 'INVALID', format('Outcome %L of order %s is not known.', p ->> 'outcome', o.id));
+    elsif p ->> 'outcome' = 'accepted' then
+        update public.orders u set broker_request_id = coalesce(p ->> 'request_id', u.broker_request_id) where u.id = o.id;
+        perform private.apply_broker_order(o.id, p -> 'order');
+        perform private.apply_legs(o.id, p #> '{order,legs}');
+    elsif o.state in ('submitting', 'unknown') then
+        update public.orders u
+           set state = case p ->> 'outcome' when 'rejected' then 'rejected' when 'unknown' then 'unknown'
+                            else case u.purpose when 'entry' then 'canceled' else 'ready' end end::public.order_state,
+               code = coalesce(p ->> 'code', u.code), reason = coalesce(left(p ->> 'reason', 500), u.reason),
+               broker_request_id = coalesce(p ->> 'request_id', u.broker_request_id)
+         where u.id = o.id;
+    end if;
+    return (select jsonb_build_object('id', u.id, 'state', u.state) from public.orders u where u.id = o.id);
+end;
+$$;
+
+-- Record what came of sending. accepted: the broker's order; rejected: its definitive no; unknown: ambiguous;
+-- not_sent: the permit is handed back. Called by: the engine. Errors: LEASE_LOST, NOT_FOUND, INVALID.
+create or replace function public.record_submission(p_shard text, p_token bigint, p_results jsonb)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_result jsonb;
+    v_answers jsonb := '[]';
+begin
+    perform private.check_lease(p_shard, p_token);
+    perform private.lock_controls(p_exclusive => false);  -- a pause waits for this, or sees what it settles
+    perform private.lock_capital_of(
+        (select array_agg(private.as_uuid(e.value ->> 'id')) from jsonb_array_elements(p_results) e), '{}');
+    for v_result in select e.value from jsonb_array_elements(p_results) e loop
+        v_answers := v_answers || private.apply_submission(v_result, p_shard);
+    end loop;
+    perform private.settle_quiescence();
+    return v_answers;
+end;
+$$;
+
+create function private.apply_update(b jsonb, p_shard text)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_id uuid;
+    v_changed boolean;
+begin
+    select o.id into v_id from public.orders o
+     where o.id = private.as_uuid(b ->> 'client_order_id') or o.broker_order_id = b ->> 'broker_order_id'
+     order by (o.broker_order_id = b ->> 'broker_order_id') is true desc limit 1;
+    if v_id is null then
+        return jsonb_build_object('id', null, 'client_order_id', b ->> 'client_order_id', 'state', null, 'changed', false);
+    end if;
+    if (select o.shard from public.orders o where o.id = v_id) <> p_shard then
+        -- Another engine's order in the same account: known, and that engine's to record.
+        return (select jsonb_build_object('id', o.id, 'state', o.state, 'changed', false, 'late', false) from public.orders o where o.id = v_id);
+    end if;
+    v_changed := private.apply_broker_order(v_id, b);
+    v_changed := private.apply_legs(v_id, b -> 'legs') or v_changed;
+    return (select jsonb_build_object('id', o.id, 'state', o.state, 'changed', v_changed,
+                -- Ended on our side, alive at the broker: the engine has to cancel it.
+                'late', private.is_terminal(o.state) and o.state not in ('filled', 'replaced')
+                        and not private.is_terminal(private.state_of(b ->> 'status', 0)))
+            from public.orders o where o.id = v_id);
+end;
+$$;
+
+-- Take over the broker's view of orders; sent twice or out of order it changes nothing more.
+-- Called by: the engine. Errors: LEASE_LOST.
+create or replace function public.record_order_updates(p_shard text, p_token bigint, p_updates jsonb)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_update jsonb;
+    v_answers jsonb := '[]';
+begin
+    perform private.check_lease(p_shard, p_token);
+    perform private.lock_controls(p_exclusive => false);  -- a pause waits for this, or sees what it settles
+    perform private.lock_capital_of(
+        (select array_agg(private.as_uuid(e.value ->> 'client_order_id')) from jsonb_array_elements(p_updates) e),
+        (select array_agg(e.value ->> 'broker_order_id') from jsonb_array_elements(p_updates) e));
+    for v_update in select e.value from jsonb_array_elements(p_updates) e loop
+        v_answers := v_answers || private.apply_update(v_update, p_shard);
+    end loop;
+    perform private.settle_quiescence();
+    return v_answers;
 end;
 $$;
 
@@ -3258,7 +3723,7 @@ begin
         perform private.audit('set_member_role', v_target, 'done', private.trimmed(p_reason),
                               jsonb_build_object('email', m.email, 'from', m.role, 'to', p_role));
     end if;
-    return private.answer(p_request_id, 'set_member_role', jsonb_build_object('success', true, 'changed', m.role::text <> p_role,
+    return private.answer(p_request_id, 'set_member_role', v_target, jsonb_build_object('success', true, 'changed', m.role::text <> p_role,
         'user_id', m.user_id, 'email', m.email, 'role', p_role));
 end;
 $$;

@@ -22,7 +22,8 @@ class DirectClient:
 
     def __init__(self, url: str, user_id: UUID | None = None) -> None:
         role = "authenticated" if user_id else "service_role"
-        claims = {"role": role} | ({"sub": str(user_id)} if user_id else {})
+        claims = {"role": role, "aud": "authenticated", "exp": 4_102_444_800}
+        claims |= {"sub": str(user_id)} if user_id else {}
         self.connection = psycopg.connect(url, autocommit=True, prepare_threshold=2)
         set_json_loads(lambda text: json.loads(text, parse_float=Decimal), self.connection)
         self.connection.execute("set synchronous_commit = off")  # nothing here outlives the server

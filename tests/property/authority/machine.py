@@ -12,7 +12,6 @@ from hypothesis.strategies._internal.featureflags import FeatureFlags
 from db import commands
 from db.errors import AuthorityError, Forbidden
 from tests.db.conftest import Engine
-from tests.property.authority import known
 from tests.property.authority.invariants import Watch
 from tests.property.authority.world import SHARDS, World, attempt, release_leases
 
@@ -43,7 +42,7 @@ class Authority(RuleBasedStateMachine):
     def begin(self) -> None:
         """Start over, with nothing said and nothing asked."""
         self.world.fresh()
-        self.watch = Watch(self.world.db, wash=known.WASH_TRADES_ARE_SEEN_WITHIN_A_BATCH)
+        self.watch = Watch(self.world.db)
         self.stale: list[Engine] = []
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.reported: list[tuple[str, dict[str, Any]]] = []

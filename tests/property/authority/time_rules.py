@@ -7,7 +7,6 @@ from hypothesis.stateful import precondition, rule
 
 from db import commands
 from db.errors import Conflict
-from tests.property.authority import known
 from tests.property.authority.machine import ANY, RANK, SCOPE, SHARD, Authority
 from tests.property.authority.world import attempt
 
@@ -73,8 +72,6 @@ class TimeRules(Authority):
     def window_begins(self, scope: tuple[str, str | None], mode: str) -> None:
         target = self.target(scope)
         if any(window[1] == target for window in self.windows):
-            return
-        if target in self.held and not known.PERSONS_PAUSE_OUTLIVES_WINDOWS:
             return
         now = datetime.now(UTC)
         schedule = commands.schedule_trading_mode(
