@@ -13,7 +13,7 @@ create unique index members_email_key on public.members (lower(email));
 comment on table public.members is 'Who may use this installation, and in which role.';
 
 -- Whether the caller's token is one that a sign-in makes, and the sign-in still holds: it has an end, is meant for
--- users, and its session was not ended since. PostgREST has verified signature and times, and asks no more.
+-- users, and neither was its session ended since nor its user banned. PostgREST has verified signature and times, and asks no more.
 create function private.token_holds()
     returns boolean
     language sql
@@ -23,7 +23,9 @@ create function private.token_holds()
 as $$
     select c.claims ? 'exp' and c.claims ->> 'aud' = 'authenticated'
            and (c.claims ->> 'session_id' is null
-                or exists (select 1 from auth.sessions s where s.id = private.as_uuid(c.claims ->> 'session_id')))
+                or exists (select 1 from auth.sessions s
+                           where s.id = private.as_uuid(c.claims ->> 'session_id') and s.user_id = auth.uid()))
+           and not exists (select 1 from auth.users u where u.id = auth.uid() and u.banned_until > clock_timestamp())
     from (select coalesce(nullif(current_setting('request.jwt.claims', true), ''), '{}')::jsonb as claims) c;
 $$;
 

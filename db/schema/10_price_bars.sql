@@ -38,7 +38,7 @@ begin
     perform private.check_lease(p_shard, p_token);
     if exists (select 1 from jsonb_to_recordset(p_bars) as n (symbol text, timeframe text, bar_at timestamptz, open numeric, high numeric,
                                                               low numeric, close numeric, volume numeric)
-               where (length(n.symbol) between 1 and 20 and n.timeframe in ('1Min', '5Min', '15Min', '30Min', '1Hour', '1Day')
+               where (num_nulls(n.open, n.high, n.low, n.close, n.volume) = 0 and length(n.symbol) between 1 and 20 and n.timeframe in ('1Min', '5Min', '15Min', '30Min', '1Hour', '1Day')
                       and isfinite(n.bar_at) and n.low > 0 and n.low <= least(n.open, n.close) and n.high >= greatest(n.open, n.close)
                       and n.high < 1e9 and n.volume >= 0 and n.volume < 1e15) is not true) then
         perform private.fail(422, 'INVALID', 'A bar needs symbol, timeframe, bar_at, prices with low <= open, close <= high, and a volume.');

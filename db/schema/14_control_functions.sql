@@ -264,6 +264,7 @@ declare
     v_key text;
     v_now public.trading_controls;
     v_canceled int := 0;
+    v_changes boolean;
     v_failing jsonb := '[]';
 begin
     if private.caller_role() is distinct from 'admin' then
@@ -295,7 +296,9 @@ begin
         end if;
     end if;
 
-    if v_now.mode <> p_to then
+    -- What a schedule has paused, and a person pauses too, is the person's from then on.
+    v_changes := v_now.mode <> p_to or p_to <> 'RUNNING' and v_now.schedule_id is not null;
+    if v_changes then
         v_canceled := private.change_mode(p_to, p_scope::public.control_scope, v_key, private.trimmed(p_reason), p_reason_code,
             p_resume_at, p_cancel_entries, p_stage_entries => p_stage_entries, p_stage_fraction => p_stage_fraction,
             p_detail => jsonb_strip_nulls(jsonb_build_object(
@@ -304,8 +307,8 @@ begin
     end if;
     return private.answer(p_request_id, p_action, v_target, jsonb_build_object(
         'success', true,
-        'changed', v_now.mode <> p_to,
-        'message', case when v_now.mode = p_to then format('Trading is already %s; nothing was changed.', p_to)
+        'changed', v_changes,
+        'message', case when not v_changes then format('Trading is already %s; nothing was changed.', p_to)
                         else format('Trading is %s.', p_to) end,
         'entries_canceled', v_canceled,
         'status', public.trading_status()));

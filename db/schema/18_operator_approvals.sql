@@ -217,9 +217,9 @@ create function private.lock_for_decision(p_ids uuid[])
     set search_path = ''
 as $$
 begin
+    perform private.lock_gate(array(select a.profile_id from public.operator_approvals a where a.id = any (p_ids)));
     perform private.apply_due();
     perform private.lock_controls(p_exclusive => false);
-    perform private.lock_owners(array(select a.owner_id from public.operator_approvals a where a.id = any (p_ids)));
     perform 1 from public.profile_capital c
       where c.profile_id in (select a.profile_id from public.operator_approvals a where a.id = any (p_ids))
       order by c.profile_id for update;

@@ -1,14 +1,17 @@
 -- Entries: how a request becomes a snapshot, is judged, and becomes an order.
 
--- The entries of one owner are judged one call at a time, whichever engines ask: their exposures add up.
-create function private.lock_owners(p_owners uuid[])
+-- The entries of one owner, and those of one broker account, are judged one call at a time, whichever engines ask:
+-- exposures add up, and orders may not meet. Taken before the controls' lock, so that no pause waits for the queue.
+create function private.lock_gate(p_profiles uuid[])
     returns void
     language sql
     volatile
     set search_path = ''
 as $$
     select pg_advisory_xact_lock(7203, o.key)
-    from (select distinct hashtext(u.id::text) as key from unnest(p_owners) u (id) order by 1) o;
+    from (select hashtext(f.owner_id::text) as key from public.profiles f where f.id = any (p_profiles)
+          union select hashtext('account ' || f.broker_account) from public.profiles f where f.id = any (p_profiles)
+          order by 1) o;
 $$;
 
 create function private.timeframe_s(p_timeframe text)
@@ -406,9 +409,9 @@ begin
         perform private.fail(422, 'INVALID', private.entries_error(p_requests, p_shard));
     end if;
 
+    perform private.lock_gate(array(select r.profile_id from unnest(v_read) r));
     perform private.apply_due();
     perform private.lock_controls(p_exclusive => false);
-    perform private.lock_owners(array(select f.owner_id from unnest(v_read) r join public.profiles f on f.id = r.profile_id));
     perform 1 from public.profile_capital c
       where c.profile_id in (select r.profile_id from unnest(v_read) r) order by c.profile_id for update;
     v_risk := private.active_risk_config();

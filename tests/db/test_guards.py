@@ -25,7 +25,8 @@ BOB = "Bob dips daily"
 def transaction_of(env: dict[str, str], **claims: str) -> Iterator[psycopg.Connection]:
     """A transaction of its own that acts with a token's claims; it commits at the end."""
     with psycopg.connect(env["DATABASE_URL"]) as connection:
-        connection.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps({"aud": "authenticated", "exp": 4_102_444_800} | claims),))
+        signed_in = {"aud": "authenticated", "exp": 4_102_444_800} | claims
+        connection.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps(signed_in),))
         yield connection
 
 

@@ -108,11 +108,19 @@ class TestPauseAgainstRecords:
         commands.pause_trading(floor.admin, reason="Drain")
 
         calls = [recording(floor) for _ in orders]
-        for call, order in zip(calls, orders, strict=True):
+
+        def settle(call: psycopg.Connection, order: str) -> None:
             call.execute(
                 "select public.record_submission('main', %s, %s)",
                 (floor.world.engines["main"].token, Jsonb([{"id": order, "outcome": "not_sent"}])),
             )
+
+        settle(calls[0], orders[0])
+        with ThreadPoolExecutor(1) as pool:
+            second = pool.submit(settle, calls[1], orders[1])  # judged while the first one is not committed
+            time.sleep(0.2)
+            calls[0].commit()
+            second.result()
         for call in calls:
             call.commit()
             call.close()
@@ -128,8 +136,11 @@ class TestPauseAgainstRecords:
             (floor.world.engines["main"].token, Jsonb([{"id": order, "outcome": "not_sent"}])),
         )
 
-        commands.pause_trading(floor.admin, reason="Drain", cancel_entries=False)
-        call.commit()
+        with ThreadPoolExecutor(1) as pool:
+            pausing = pool.submit(commands.pause_trading, floor.admin, reason="Drain", cancel_entries=False)
+            time.sleep(0.2)
+            call.commit()
+            pausing.result()
         call.close()
 
         status = commands.trading_status(floor.admin)
@@ -141,12 +152,13 @@ class TestPauseAgainstRecords:
         failures = []
         for batch in (orders, orders[::-1]):
             call = recording(floor)
-            call.execute("select private.lock_capital_of(%s::uuid[], '{}')", (orders,))
-            call.execute("select private.apply_submission(%s)", (Jsonb({"id": batch[0], "outcome": "unknown"}),))
+            call.execute("select private.lock_controls(false), private.lock_capital_of(%s::uuid[], '{}')", (orders,))
+            first, second = (Jsonb({"id": order, "outcome": "unknown"}) for order in batch)
+            call.execute("select private.apply_submission(%s, 'main')", (first,))
             with ThreadPoolExecutor(1) as pool:
                 pausing = pool.submit(commands.pause_trading, floor.admin, reason="Stop")
                 time.sleep(0.2)  # the pause waits for the order that is being recorded
-                call.execute("select private.apply_submission(%s)", (Jsonb({"id": batch[1], "outcome": "unknown"}),))
+                call.execute("select private.apply_submission(%s, 'main')", (second,))
                 call.commit()
                 call.close()
                 failures += [pausing.exception()]

@@ -42,19 +42,6 @@ ONCE_ACCEPTED: dict[tuple[str, str], list[Any]] = {
 }
 
 
-# What slips through today, and why.
-OPEN = {
-    ("record_bars", None): "least() and greatest() leave NULL out, so a bar without open or close passes the check",
-    ("record_bars", "p_bars.0.open", None): "the same",
-}
-
-
-def slips(*case: Any) -> Any:
-    """Return a test's parameters, marked when the case is one of `OPEN`."""
-    why = next((why for known, why in OPEN.items() if list(known) == list(case)), None)
-    return pytest.param(*case, marks=[pytest.mark.xfail(strict=True, reason=why)] if why else [])
-
-
 def problem(answer: httpx.Response) -> str | None:
     """Return what is wrong with an answer; None when nothing is."""
     if answer.status_code >= 500:
@@ -111,7 +98,7 @@ def no_numbers(seeded, db) -> catalogue.NoNumbers:
 
 
 @pytest.mark.parametrize(
-    ("function", "put"), [slips(function, put) for function in FUNCTIONS for put in ("NaN", None, [], "x' --")]
+    ("function", "put"), [pytest.param(function, put) for function in FUNCTIONS for put in ("NaN", None, [], "x' --")]
 )
 def test_every_leaf_of_a_document_is_judged(lease, callers, functions, calls, checksum, no_numbers, function, put):
     caller = callers[caller_of(function)]
@@ -131,7 +118,8 @@ def test_every_leaf_of_a_document_is_judged(lease, callers, functions, calls, ch
 
 
 @pytest.mark.parametrize(
-    ("function", "where", "put"), [slips(*where, put) for where, values in ONCE_ACCEPTED.items() for put in values]
+    ("function", "where", "put"),
+    [pytest.param(*where, put) for where, values in ONCE_ACCEPTED.items() for put in values],
 )
 def test_what_was_found_is_refused_by_the_function(lease, callers, calls, no_numbers, function, where, put):
     path = tuple(int(part) if part.isdecimal() else part for part in where.split("."))

@@ -68,13 +68,8 @@ SHOWN: dict[Seen, set[str] | None] = {
 }
 
 
-# Cases that open something today, and why.
-OPEN = {"another user's session": "token_holds() asks for a session, but not whose it is"}
-
-
 def cases() -> list[Any]:
-    marks = {name: [pytest.mark.xfail(strict=True, reason=why)] for name, why in OPEN.items()}
-    return [pytest.param(case, id=case.name, marks=marks.get(case.name, [])) for case in CASES]
+    return [pytest.param(case, id=case.name) for case in CASES]
 
 
 def sent(case: Case, mint: Mint) -> Headers:
@@ -189,7 +184,7 @@ class TestEnded:
             "signed out everywhere",
             "found with a refresh token used twice",
             "given a new password",
-            pytest.param("banned", marks=pytest.mark.xfail(strict=True, reason="token_holds() does not ask for a ban")),
+            "banned",
             "removed from the members",
             "demoted",
             "deleted",

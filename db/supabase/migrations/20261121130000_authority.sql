@@ -65,7 +65,7 @@ as $$
 $$;
 
 -- Whether the caller's token is one that a sign-in makes, and the sign-in still holds: it has an end, is meant for
--- users, and its session was not ended since. PostgREST has verified signature and times, and asks no more.
+-- users, and neither was its session ended since nor its user banned. PostgREST has verified signature and times, and asks no more.
 create function private.token_holds()
     returns boolean
     language sql
@@ -75,7 +75,9 @@ create function private.token_holds()
 as $$
     select c.claims ? 'exp' and c.claims ->> 'aud' = 'authenticated'
            and (c.claims ->> 'session_id' is null
-                or exists (select 1 from auth.sessions s where s.id = private.as_uuid(c.claims ->> 'session_id')))
+                or exists (select 1 from auth.sessions s
+                           where s.id = private.as_uuid(c.claims ->> 'session_id') and s.user_id = auth.uid()))
+           and not exists (select 1 from auth.users u where u.id = auth.uid() and u.banned_until > clock_timestamp())
     from (select coalesce(nullif(current_setting('request.jwt.claims', true), ''), '{}')::jsonb as claims) c;
 $$;
 
@@ -923,7 +925,7 @@ begin
     perform private.check_lease(p_shard, p_token);
     if exists (select 1 from jsonb_to_recordset(p_bars) as n (symbol text, timeframe text, bar_at timestamptz, open numeric, high numeric,
                                                               low numeric, close numeric, volume numeric)
-               where (length(n.symbol) between 1 and 20 and n.timeframe in ('1Min', '5Min', '15Min', '30Min', '1Hour', '1Day')
+               where (num_nulls(n.open, n.high, n.low, n.close, n.volume) = 0 and length(n.symbol) between 1 and 20 and n.timeframe in ('1Min', '5Min', '15Min', '30Min', '1Hour', '1Day')
                       and isfinite(n.bar_at) and n.low > 0 and n.low <= least(n.open, n.close) and n.high >= greatest(n.open, n.close)
                       and n.high < 1e9 and n.volume >= 0 and n.volume < 1e15) is not true) then
         perform private.fail(422, 'INVALID', 'A bar needs symbol, timeframe, bar_at, prices with low <= open, close <= high, and a volume.');
@@ -1358,6 +1360,7 @@ declare
     v_key text;
     v_now public.trading_controls;
     v_canceled int := 0;
+    v_changes boolean;
     v_failing jsonb := '[]';
 begin
     if private.caller_role() is distinct from 'admin' then
@@ -1389,7 +1392,9 @@ begin
         end if;
     end if;
 
-    if v_now.mode <> p_to then
+    -- What a schedule has paused, and a person pauses too, is the person's from then on.
+    v_changes := v_now.mode <> p_to or p_to <> 'RUNNING' and v_now.schedule_id is not null;
+    if v_changes then
         v_canceled := private.change_mode(p_to, p_scope::public.control_scope, v_key, private.trimmed(p_reason), p_reason_code,
             p_resume_at, p_cancel_entries, p_stage_entries => p_stage_entries, p_stage_fraction => p_stage_fraction,
             p_detail => jsonb_strip_nulls(jsonb_build_object(
@@ -1398,8 +1403,8 @@ begin
     end if;
     return private.answer(p_request_id, p_action, v_target, jsonb_build_object(
         'success', true,
-        'changed', v_now.mode <> p_to,
-        'message', case when v_now.mode = p_to then format('Trading is already %s; nothing was changed.', p_to)
+        'changed', v_changes,
+        'message', case when not v_changes then format('Trading is already %s; nothing was changed.', p_to)
                         else format('Trading is %s.', p_to) end,
         'entries_canceled', v_canceled,
         'status', public.trading_status()));
@@ -1651,6 +1656,22 @@ as $$
             then 'A condition''s for_s is a number of seconds up to 86,400.' end;
 $$;
 
+-- Whether a time zone is known by this name. Tried, not looked up: the list of all names takes 50 ms to read.
+create function private.is_time_zone(p_name text)
+    returns boolean
+    language plpgsql
+    stable
+    set search_path = ''
+as $$
+begin
+    perform now() at time zone p_name;
+    return p_name ~ '^[A-Z][A-Za-z0-9_+/-]{1,60}$';
+exception
+    when data_exception then
+        return false;
+end;
+$$;
+
 -- Why a schedule cannot be accepted as it is written; NULL when it can.
 create function private.schedule_error(s public.control_schedules)
     returns text
@@ -1659,7 +1680,7 @@ create function private.schedule_error(s public.control_schedules)
     set search_path = ''
 as $$
 begin
-    if not exists (select 1 from pg_catalog.pg_timezone_names z where z.name = s.time_zone) then
+    if not private.is_time_zone(s.time_zone) then
         return format('Time zone %L is unknown: use a name such as America/New_York or UTC.', left(s.time_zone, 60));
     elsif s.mode = 'HALTED' and s.kind = 'condition' and s.resume_condition is not null then
         return 'A halt is ended by a person: leave the resume condition empty.';
@@ -2604,9 +2625,9 @@ create function private.lock_for_decision(p_ids uuid[])
     set search_path = ''
 as $$
 begin
+    perform private.lock_gate(array(select a.profile_id from public.operator_approvals a where a.id = any (p_ids)));
     perform private.apply_due();
     perform private.lock_controls(p_exclusive => false);
-    perform private.lock_owners(array(select a.owner_id from public.operator_approvals a where a.id = any (p_ids)));
     perform 1 from public.profile_capital c
       where c.profile_id in (select a.profile_id from public.operator_approvals a where a.id = any (p_ids))
       order by c.profile_id for update;
@@ -3005,15 +3026,18 @@ $$;
 
 -- Entries: how a request becomes a snapshot, is judged, and becomes an order.
 
--- The entries of one owner are judged one call at a time, whichever engines ask: their exposures add up.
-create function private.lock_owners(p_owners uuid[])
+-- The entries of one owner, and those of one broker account, are judged one call at a time, whichever engines ask:
+-- exposures add up, and orders may not meet. Taken before the controls' lock, so that no pause waits for the queue.
+create function private.lock_gate(p_profiles uuid[])
     returns void
     language sql
     volatile
     set search_path = ''
 as $$
     select pg_advisory_xact_lock(7203, o.key)
-    from (select distinct hashtext(u.id::text) as key from unnest(p_owners) u (id) order by 1) o;
+    from (select hashtext(f.owner_id::text) as key from public.profiles f where f.id = any (p_profiles)
+          union select hashtext('account ' || f.broker_account) from public.profiles f where f.id = any (p_profiles)
+          order by 1) o;
 $$;
 
 create function private.timeframe_s(p_timeframe text)
@@ -3411,9 +3435,9 @@ begin
         perform private.fail(422, 'INVALID', private.entries_error(p_requests, p_shard));
     end if;
 
+    perform private.lock_gate(array(select r.profile_id from unnest(v_read) r));
     perform private.apply_due();
     perform private.lock_controls(p_exclusive => false);
-    perform private.lock_owners(array(select f.owner_id from unnest(v_read) r join public.profiles f on f.id = r.profile_id));
     perform 1 from public.profile_capital c
       where c.profile_id in (select r.profile_id from unnest(v_read) r) order by c.profile_id for update;
     v_risk := private.active_risk_config();

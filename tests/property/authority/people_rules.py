@@ -32,12 +32,17 @@ class PeopleRules(Authority):
         target = self.target(scope)
         to, function = ("HALTED", commands.halt_trading) if halt else ("PAUSED", commands.pause_trading)
         before = self.mode(*target)
+        # What a window has stopped becomes the person's own.
+        taken_over = bool(self.world.rows(
+            "select 1 from trading_controls where scope::text = %s and scope_key = %s and schedule_id is not null"
+            " and mode <> 'RUNNING'", target[0], target[1] or "*"
+        ))  # fmt: skip
         arguments: dict[str, Any] = {"scope": scope[0], "scope_key": target[1], "request_id": self.next_id()}
         if not halt:
             arguments |= {"cancel_entries": cancel}
             arguments |= {"resume_at": datetime.now(UTC) + timedelta(hours=1)} if ends else {}
         answer = function(self.world.client("admin"), reason="Stop", **arguments)
-        assert answer.changed == (before != to) and self.mode(*target) == to
+        assert answer.changed == (before != to or taken_over) and self.mode(*target) == to
         if answer.changed:
             self.held[target] = to
         if answer.changed and (halt or cancel):
