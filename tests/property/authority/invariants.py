@@ -156,10 +156,12 @@ CHECKS = {
     "I8 the events of a control lead to its state": """
         select w.scope || ':' || w.scope_key || ' ' || w.version from (
             select e.*, lag(e.to_mode, 1, 'RUNNING') over p as before, lag(e.version) over p as version_before,
-                   lead(e.id) over p as next
+                   lag(e.schedule_id) over p as schedule_before, lead(e.id) over p as next
             from trading_control_events e window p as (partition by e.scope, e.scope_key order by e.id)) w
         left join trading_controls c on c.scope = w.scope and c.scope_key = w.scope_key
-        where w.from_mode <> w.before or w.to_mode = w.from_mode
+        where w.from_mode <> w.before
+            -- The same mode again only where a schedule hands over, to a person or to another schedule.
+            or w.to_mode = w.from_mode and w.schedule_before is null
             or w.version <> coalesce(w.version_before + 1, w.version)
            or w.next is null and (c.mode, c.version, c.changed_at) is distinct from (w.to_mode, w.version, w.changed_at)
         union all
