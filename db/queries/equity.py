@@ -8,6 +8,7 @@ import pandas as pd
 from supabase import Client
 
 from db.queries._frames import Columns, all_rows, frame, rows
+from db.queries._scope import owners_rows
 
 EQUITY_COLUMNS: Columns = {
     "session_date": "date",
@@ -45,12 +46,8 @@ def equity_by_profile(client: Client, since: date | None = None) -> pd.DataFrame
     before the first snapshot.
     """
     columns = ",".join(name for name in PROFILE_EQUITY_COLUMNS if name != "profile_name")
-    request = (
-        client.table("equity_daily")
-        .select(f"{columns},profile:profiles(name)")
-        .order("session_date")
-        .order("profile_id")
-    )
+    request = owners_rows(client, client.table("equity_daily").select(f"{columns},profile:profiles(name)"))
+    request = request.order("session_date").order("profile_id")
     if since:
         request = request.gte("session_date", since.isoformat())
     return frame(all_rows(request), PROFILE_EQUITY_COLUMNS)

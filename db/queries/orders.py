@@ -8,6 +8,7 @@ import pandas as pd
 from supabase import Client
 
 from db.queries._frames import Columns, Request, all_rows, frame, rows
+from db.queries._scope import owners_rows
 from db.queries.paging import Cursor, Page, all_pages, rows_by_key
 
 ORDER_COLUMNS: Columns = {
@@ -127,7 +128,7 @@ def latest_denials(client: Client, limit: int = 8) -> pd.DataFrame:
 
 
 def _filtered(client: Client, filters: OrderFilters) -> Request:
-    request = client.table("orders").select(_SELECTED)
+    request = owners_rows(client, client.table("orders").select(_SELECTED))
     wanted = {"state": filters.states, "profile_id": filters.profile_ids, "symbol": filters.symbols,
               "purpose": filters.purposes}  # fmt: skip
     for column, values in wanted.items():

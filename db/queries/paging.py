@@ -36,6 +36,8 @@ def rows_by_key(
     request = request.order(column, desc=True).order("id")
     if after:
         at = after.at.isoformat()
+        # The `or` alone bounds no index; that nothing is later than the cursor follows from it, and does.
+        request = request.lte(column, at)
         request = request.or_(f'{column}.lt."{at}",and({column}.eq."{at}",id.gt.{after.id})')
     found = rows(request.limit(size + 1))
     if len(found) <= size:
@@ -44,11 +46,11 @@ def rows_by_key(
     return found[:size], Cursor(datetime.fromisoformat(last[column]), str(last["id"]))
 
 
-def all_pages(page: Callable[[Cursor | None, int], Page]) -> pd.DataFrame:
-    """Return every row of a list, at most EXPORT_ROWS_MAX; `page` gives the one behind a cursor, of a size."""
+def all_pages(page: Callable[[Cursor | None, int], Page], *, rows_max: int | None = EXPORT_ROWS_MAX) -> pd.DataFrame:
+    """Return every row of a list, about `rows_max` at most; `page` gives the one behind a cursor, of a size."""
     read = page(None, _EXPORT_PAGE_ROWS)
     pages = [read.found]
-    while read.next and len(pages) * _EXPORT_PAGE_ROWS < EXPORT_ROWS_MAX:
+    while read.next and (rows_max is None or len(pages) * _EXPORT_PAGE_ROWS < rows_max):
         read = page(read.next, _EXPORT_PAGE_ROWS)
         pages.append(read.found)
     return pd.concat(pages, ignore_index=True)

@@ -1,11 +1,14 @@
 """Closed trades, and what happened within one."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 from supabase import Client
 
-from db.queries._frames import Columns, Request, all_rows, frame, rows
+from db.queries._frames import Columns, Request, frame, rows
+from db.queries._scope import owners_rows
+from db.queries.paging import Cursor, Page, all_pages, rows_by_key
 
 TRADE_COLUMNS: Columns = {
     "id": "text",
@@ -52,12 +55,7 @@ def closed_trades(client: Client, filters: TradeFilters) -> pd.DataFrame:
     DataFrame; columns TRADE_COLUMNS; prices and amounts in USD, `return_pct` a fraction of the entry
     notional (0.02: 2 %), times are market times; empty when nothing matches.
     """
-    request = client.table("trade_history").select(",".join(TRADE_COLUMNS))
-    wanted = {"profile_id": filters.profile_ids, "symbol": filters.symbols, "exit_reason": filters.exit_reasons}
-    for column, values in wanted.items():
-        if values:
-            request = request.in_(column, list(values))
-    return frame(all_rows(request.order("closed_at", desc=True).order("id")), TRADE_COLUMNS)
+    return all_pages(partial(_trades_page, client, filters), rows_max=None)
 
 
 def trade_fills(client: Client, trade_id: str) -> pd.DataFrame:
@@ -73,3 +71,13 @@ def planned_exits(client: Client, trade_id: str) -> tuple[float | None, float | 
     if not found:
         return None, None
     return found[0]["stop_loss_price"], found[0]["take_profit_price"]
+
+
+def _trades_page(client: Client, filters: TradeFilters, after: Cursor | None, size: int) -> Page:
+    request = owners_rows(client, client.table("trade_history").select(",".join(TRADE_COLUMNS)))
+    wanted = {"profile_id": filters.profile_ids, "symbol": filters.symbols, "exit_reason": filters.exit_reasons}
+    for column, values in wanted.items():
+        if values:
+            request = request.in_(column, list(values))
+    found, following = rows_by_key(request, "closed_at", after, size)
+    return Page(frame(found, TRADE_COLUMNS), following)
