@@ -30,6 +30,19 @@ def all_rows(request: Request) -> list[dict[str, Any]]:
     return [row for page in _pages(request) for row in page]
 
 
+def narrowed(request: Request, wanted: Mapping[str, Sequence[str]]) -> Request:
+    """Return a request narrowed to the values that are wanted of each column; no values want all.
+
+    A single value is asked for as equal: rows that match any of a list come out of no index in order.
+    """
+    for column, values in wanted.items():
+        if len(values) == 1:
+            request = request.eq(column, values[0])
+        elif values:
+            request = request.in_(column, list(values))
+    return request
+
+
 def frame(found: Sequence[Mapping[str, Any]], columns: Columns) -> pd.DataFrame:
     """Return rows as a frame with exactly these columns, in this order, with their types.
 

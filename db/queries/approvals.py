@@ -8,7 +8,7 @@ import pandas as pd
 from supabase import Client
 
 from db.errors import translated
-from db.queries._frames import Columns, Request, frame
+from db.queries._frames import Columns, Request, frame, narrowed
 from db.queries.paging import Cursor, Page, all_pages, rows_by_key
 
 APPROVAL_COLUMNS: Columns = {
@@ -104,7 +104,4 @@ def approval_rows(
 
 def _filtered(request: Request, filters: ApprovalFilters) -> Request:
     wanted = {"status": filters.statuses, "profile_id": filters.profile_ids, "symbol": filters.symbols}
-    for column, values in wanted.items():
-        if values:
-            request = request.in_(column, list(values))
-    return request
+    return narrowed(request, wanted)

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from supabase import Client
 
-from db.queries._frames import Columns, Request, all_rows, frame
+from db.queries._frames import Columns, Request, all_rows, frame, narrowed
 from db.queries.paging import Cursor, Page, all_pages, rows_by_key
 
 LOCKOUT_COLUMNS: Columns = {
@@ -84,7 +84,4 @@ def _in_force(request: Request) -> Request:
 
 
 def _filtered(request: Request, filters: LockoutFilters) -> Request:
-    for column, values in {"lockout_type": filters.types, "ticker": filters.tickers}.items():
-        if values:
-            request = request.in_(column, list(values))
-    return request
+    return narrowed(request, {"lockout_type": filters.types, "ticker": filters.tickers})

@@ -46,11 +46,13 @@ def rows_by_key(
     return found[:size], Cursor(datetime.fromisoformat(last[column]), str(last["id"]))
 
 
-def all_pages(page: Callable[[Cursor | None, int], Page], *, rows_max: int | None = EXPORT_ROWS_MAX) -> pd.DataFrame:
+def all_pages(
+    page: Callable[[Cursor | None, int], Page], *, rows_max: int | None = EXPORT_ROWS_MAX, size: int = _EXPORT_PAGE_ROWS
+) -> pd.DataFrame:
     """Return every row of a list, about `rows_max` at most; `page` gives the one behind a cursor, of a size."""
-    read = page(None, _EXPORT_PAGE_ROWS)
+    read = page(None, size)
     pages = [read.found]
-    while read.next and (rows_max is None or len(pages) * _EXPORT_PAGE_ROWS < rows_max):
-        read = page(read.next, _EXPORT_PAGE_ROWS)
+    while read.next and (rows_max is None or len(pages) * size < rows_max):
+        read = page(read.next, size)
         pages.append(read.found)
     return pd.concat(pages, ignore_index=True)
