@@ -46,7 +46,7 @@ def equity_by_profile(client: Client, since: date | None = None) -> pd.DataFrame
     before the first snapshot.
     """
     columns = ",".join(name for name in PROFILE_EQUITY_COLUMNS if name != "profile_name")
-    request = owners_rows(client, client.table("equity_daily").select(f"{columns},profile:profiles(name)"))
+    request = owners_rows(client.table("equity_daily").select(f"{columns},profile:profiles(name)"), client)
     request = request.order("session_date").order("profile_id")
     if since:
         request = request.gte("session_date", since.isoformat())

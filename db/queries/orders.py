@@ -132,7 +132,7 @@ def _filtered(client: Client, filters: OrderFilters) -> Request:
     wanted = {"state": filters.states, "profile_id": filters.profile_ids, "symbol": filters.symbols,
               "purpose": filters.purposes}  # fmt: skip
     # Profiles have an owner already; naming it as well makes the planner combine two indexes and sort.
-    return narrowed(request if filters.profile_ids else owners_rows(client, request), wanted)
+    return narrowed(request if filters.profile_ids else owners_rows(request, client), wanted)
 
 
 def _as_text(value: object) -> str:

@@ -80,6 +80,6 @@ def _trades_page(client: Client, filters: TradeFilters, after: Cursor | None, si
     request = client.table("trade_history").select(",".join(TRADE_COLUMNS))
     wanted = {"profile_id": filters.profile_ids, "symbol": filters.symbols, "exit_reason": filters.exit_reasons}
     # Profiles have an owner already; naming it as well makes the planner combine two indexes and sort.
-    request = narrowed(request if filters.profile_ids else owners_rows(client, request), wanted)
+    request = narrowed(request if filters.profile_ids else owners_rows(request, client), wanted)
     found, following = rows_by_key(request, "closed_at", after, size)
     return Page(frame(found, TRADE_COLUMNS), following)
