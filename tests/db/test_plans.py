@@ -198,7 +198,7 @@ def asked_as(stack: Any, rest: str, role: str) -> tuple[Client, Explained]:
     user = {"id": ROLES[role], "role": "authenticated", "email": f"{role}@example.org", "raw_app_meta_data": {},
             "raw_user_meta_data": {}}  # fmt: skip
     now = datetime.now(UTC)
-    token = AccessTokens(stack.keys.jwt_secret, issuer="tests").for_user(user, UUID(int=7), signed_in_at=now, now=now)
+    token = AccessTokens(stack.keys.jwt_secret, issuer="tests").for_user(user, ROLES[role], signed_in_at=now, now=now)
     options = ClientOptions(
         auto_refresh_token=False, persist_session=False, httpx_client=httpx.Client(transport=listening)
     )
@@ -381,12 +381,6 @@ def test_every_foreign_key_is_led_by_an_index(analysed):
     assert missing == []
 
 
-POLICIES_UNSEEN = pytest.mark.xfail(
-    reason="policies compare with private.caller_id() now, and POLICY_COLUMNS looks for auth.uid()", strict=True
-)
-
-
-@POLICIES_UNSEEN
 def test_every_column_that_a_policy_compares_with_the_caller_is_led_by_an_index(analysed):
     pairs = {(table, column) for table, column in analysed.execute(POLICY_COLUMNS).fetchall()}
     led = set(
@@ -402,12 +396,11 @@ def test_every_column_that_a_policy_compares_with_the_caller_is_led_by_an_index(
 
 POLICY_COLUMNS = """
     select distinct p.tablename, m[1]
-    from pg_policies p cross join regexp_matches(p.qual, '(\\w+) = \\( SELECT auth\\.uid', 'g') m
+    from pg_policies p cross join regexp_matches(p.qual, '(\\w+) = \\( SELECT private\\.caller_id', 'g') m
     where p.schemaname = 'public'
 """
 
 
-@POLICIES_UNSEEN
 def test_a_callers_own_rows_of_every_big_table_are_found_by_index(analysed, big_tables):
     own = [(t, c) for t, c in analysed.execute(POLICY_COLUMNS).fetchall() if t in big_tables]
     found = {}

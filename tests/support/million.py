@@ -72,7 +72,8 @@ def _fill(connection: psycopg.Connection) -> None:
     for name, _ in indexes:
         connection.execute(sql.SQL("drop index public.{}").format(sql.Identifier(name)))
     connection.execute(_rows())
-    connection.execute("insert into auth.sessions (id, user_id) values (%s, %s)", (UUID(int=7), ADMIN))  # a sign-in
+    for user in (ADMIN, BUSY, SMALL):  # each is signed in
+        connection.execute("insert into auth.sessions (id, user_id) values (%s, %s)", (user, user))
     for _, definition in indexes:
         connection.execute(definition)
     connection.execute("vacuum (analyze, parallel 2)")
