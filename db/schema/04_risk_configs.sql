@@ -103,7 +103,7 @@ as $$
         ('order_limits.notional_max_usd', 'number', 0, 1e12, true),
         ('order_limits.price_collar_pct', 'number', 0, 1, true),
         ('order_limits.signal_bars_max', 'number', 0, 1e4, true),
-        ('order_limits.quote_age_max_s', 'number', 0, 86400, true),
+        ('order_limits.quote_age_max_s', 'number', 0, 2592000, true),
         ('order_limits.entry_ttl_s', 'number', 0, 86400, false),
         ('order_limits.permit_ttl_s', 'number', 0, 300, false),
         ('position_limits.positions_max', 'count', 0, 1e5, true),

@@ -62,7 +62,7 @@ class OrderLimits(_Section):
     notional_max_usd: Usd | None = None
     price_collar_pct: Fraction | None = None
     signal_bars_max: Annotated[Number, Field(le=10_000)] | None = None
-    quote_age_max_s: Seconds | None = None
+    quote_age_max_s: Annotated[Number, Field(le=2_592_000)] | None = None
     entry_ttl_s: Seconds = Decimal(60)
     permit_ttl_s: Annotated[Number, Field(le=300)] = Decimal(10)
 
