@@ -49,11 +49,13 @@ def test_the_symbol_is_locked_when_an_order_is_unknown(stepped: SteppedEngine, c
 def test_the_order_is_rejected_when_the_broker_says_a_definitive_no(
     stepped: SteppedEngine, clean_db: psycopg.Connection
 ) -> None:
-    no_limits = {
-        "order_limits": {"qty_max": "100000000", "notional_max_usd": "9000000", "price_collar_pct": "0.05"},
-        "position_limits": {"positions_max": 9, "open_orders_max": 9, "position_notional_max_usd": "9000000"},
-    }
-    clean_db.execute("update risk_configs set config = %s", [Jsonb(no_limits)])
+    row = clean_db.execute("select private.default_risk_config()").fetchone()
+    assert row is not None
+    wide = row[0]
+    wide["order_limits"] |= {"qty_max": "100000000", "notional_max_usd": "9000000"}
+    wide["position_limits"] |= {"position_notional_max_usd": "9000000"}
+    wide["sector_exposure"]["max_pct"] = "10"
+    clean_db.execute("update risk_configs set config = %s", [Jsonb(wide)])
     clean_db.execute('update profiles set capital_usd = 9000000, params = params || \'{"position_pct": "1"}\'')
 
     stepped.act()
