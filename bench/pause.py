@@ -26,7 +26,7 @@ def under_load(bench: Bench) -> list[Row]:
         taken = durations_ms(
             lambda: commands.pause_trading(admin, reason="Bench", request_id=uuid4()),
             PAUSES,
-            before=lambda: commands.resume_trading(admin, reason="Bench", request_id=uuid4()),
+            before=lambda: commands.resume_trading(admin, reason="Bench", request_id=uuid4(), override_reason="Bench"),
         )
         stop.set()
         sent = sum(future.result() for future in sending)
