@@ -25,7 +25,7 @@ ORDERS, CONNECTIONS, WAITING = 2_000, 8, 100  # at most so many orders wait for 
 REAL_RATE = 200 / 60  # orders a second that Alpaca's limit lets through
 RATE_FACTOR_MIN = 20
 LISTED, BATCH, PAGE = 100_000, 1_000, 500
-LISTING_S_MAX = 30
+LISTING_S_MAX = 10
 TICKS, TICK = 1_000_000, timedelta(minutes=5)
 MEMORY_MB_MAX = 300
 SYMBOLS = ("AAPL", "GOOG", "IBM", "MSFT")

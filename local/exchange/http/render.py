@@ -27,12 +27,13 @@ def json_response(body: object, status: int = 200) -> web.Response:
 
 def order_body(order: Order, legs: Iterable[Order] | None = None) -> dict[str, Any]:
     """Return an order; `legs` is None where they were not asked for."""
+    submitted_at = utc(order.submitted_at)
     return {
         "id": order.id,
         "client_order_id": order.client_order_id,
-        "created_at": utc(order.submitted_at),
+        "created_at": submitted_at,
         "updated_at": utc(order.updated_at),
-        "submitted_at": utc(order.submitted_at),
+        "submitted_at": submitted_at,
         "filled_at": utc(order.filled_at),
         "expired_at": utc(order.expired_at),
         "expires_at": utc(order.expires_at),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 # Asset ids are the same on every installation, as they are at Alpaca.
@@ -18,10 +18,10 @@ class Asset:
     exchange: str
     cusip: str = ""
     namespace: UUID = _NAMESPACE
+    id: str = field(init=False)
 
-    @property
-    def id(self) -> str:
-        return str(uuid5(self.namespace, self.symbol))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", str(uuid5(self.namespace, self.symbol)))
 
     @property
     def is_crypto(self) -> bool:

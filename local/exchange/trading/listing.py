@@ -49,8 +49,8 @@ class _Where:
         self.terms.append(term)
         self.args += args
 
-    def ordered(self, direction: Direction, limit: int) -> str:
-        return f"{' and '.join(self.terms) or 'true'} order by seq {direction} limit {limit}"
+    def ordered(self, direction: Direction, limit: int, *, key: str = "seq") -> str:
+        return f"{' and '.join(self.terms) or 'true'} order by {key} {direction} limit {limit}"
 
 
 # Held legs are open, but Alpaca's open list does not show them.
@@ -83,7 +83,11 @@ def list_orders(store: Store, wanted: OrderFilter) -> list[Order]:
         where.add("side = ?", wanted.side)
     if wanted.symbols:
         where.add(f"symbol in ({', '.join('?' * len(wanted.symbols))})", *wanted.symbols)
-    return list(store.orders(where.ordered(wanted.direction, wanted.limit), where.args))
+    # By time or by number, orders come in one sequence. Sorted by what bounds the page, an index
+    # leads to its first row; by the other, every page would read all those before it.
+    by_time = wanted.after is not None or wanted.until is not None
+    key = "submitted_at" if by_time else "seq"
+    return list(store.orders(where.ordered(wanted.direction, wanted.limit, key=key), where.args))
 
 
 def list_fills(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from types import NoneType
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_type_hints
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast, get_args, get_type_hints
 
 
 class _Dataclass(Protocol):
@@ -25,7 +25,8 @@ class Table(Generic[Row]):
         self._type = row_type
         self._names = [field.name for field in fields(row_type)]
         hints = get_type_hints(row_type)
-        self._decoders = [_decoder(hints[column]) for column in self._names]
+        decoders = [(position, _decoder(hints[column])) for position, column in enumerate(self._names)]
+        self._decoders = [(position, decode) for position, decode in decoders if decode]
         columns, marks = ", ".join(self._names), ", ".join("?" * len(self._names))
         updates = ", ".join(f"{column} = excluded.{column}" for column in self._names[1:])
         self.select = f"select {columns} from {name}"
@@ -37,11 +38,11 @@ class Table(Generic[Row]):
         return [encode(getattr(value, name)) for name in self._names]
 
     def from_row(self, row: tuple[Any, ...]) -> Row:
-        values = {
-            name: None if raw is None else decode(raw)
-            for name, decode, raw in zip(self._names, self._decoders, row, strict=True)
-        }
-        return self._type(**values)
+        values = list(row)
+        for position, decode in self._decoders:
+            if (raw := values[position]) is not None:
+                values[position] = decode(raw)
+        return self._type(**dict(zip(self._names, values, strict=True)))
 
 
 def encode(value: Any) -> Any:
@@ -53,10 +54,11 @@ def encode(value: Any) -> Any:
     return value
 
 
-def _decoder(hint: Any) -> Callable[[Any], Any]:
+def _decoder(hint: Any) -> Callable[[Any], Any] | None:
+    """Return what makes a field's value of a column's; None where they are the same."""
     kind = next((arg for arg in get_args(hint) if arg is not NoneType), hint)
     if kind is datetime:
         return datetime.fromisoformat
-    if kind is Decimal or kind is bool or issubclass(kind, StrEnum):
-        return lambda raw: kind(raw)
-    return lambda raw: raw
+    if kind is Decimal or kind is bool:
+        return cast("Callable[[Any], Any]", kind)
+    return {member.value: member for member in kind}.__getitem__ if issubclass(kind, StrEnum) else None

@@ -329,6 +329,12 @@ class LedgerMachine(RuleBasedStateMachine):
             assert {each for each in self.accepted if each[0] == who} <= seen
 
     @invariant()
+    def orders_by_number_are_orders_by_time(self) -> None:
+        for exchange in self.both:
+            times = [order.submitted_at for order in exchange.ledger.store.orders("true order by seq", [])]
+            assert times == sorted(times)
+
+    @invariant()
     def open_orders_in_memory_are_those_on_disk(self) -> None:
         for exchange in self.both:
             assert list(exchange.ledger.book) == list(exchange.ledger.store.open_orders())

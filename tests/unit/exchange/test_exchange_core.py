@@ -16,6 +16,7 @@ from local.exchange.trading import lifecycle
 from local.exchange.trading.audit import check_ledger
 from local.exchange.trading.exchange import Birth, Exchange, open_exchange
 from local.exchange.trading.ledger import InvariantBroken
+from local.exchange.trading.listing import OrderFilter, Wanted
 from local.exchange.trading.matching import FillProfile
 from local.exchange.trading.order import NEXT_STATES, IllegalTransition, Order, Status
 
@@ -294,3 +295,20 @@ def _scripted_run(exchange: Exchange) -> list[object]:
         exchange.submit(body | {"time_in_force": "day", "client_order_id": f"order-{number}"})
         exchange.step(3)
     return list(exchange.ledger.store.fills())
+
+
+class TestLongLists:
+    @pytest.mark.parametrize("bound", ["after", "until", "after_seq", "before_seq"])
+    def test_page_is_found_by_an_index_wherever_it_begins(self, found: Callable[..., Exchange], bound: str) -> None:
+        """A page that reads the rows before it makes listing a long ledger quadratic."""
+        exchange = found()
+        order = submit(exchange, type="limit", limit_price="1")
+        asked: list[str] = []
+        exchange.ledger.store._db.set_trace_callback(asked.append)
+
+        exchange.orders(OrderFilter(status=Wanted.ALL, **{bound: order.seq if "seq" in bound else order.submitted_at}))
+
+        exchange.ledger.store._db.set_trace_callback(None)
+        plan = exchange.ledger.store._db.execute(f"explain query plan {asked[-1]}").fetchall()
+        assert len(plan) == 1  # no sorting either
+        assert plan[0][3].startswith("SEARCH orders USING INDEX")
