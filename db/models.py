@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 ControlMode = Literal["RUNNING", "PAUSED", "HALTED"]
 Scope = Literal["global", "profile", "symbol"]
@@ -368,6 +368,13 @@ class EngineSnapshot(Row):
     orders: list[Order]
     controls: list[ScopeControl]
     risk_config: RiskConfigVersion
+
+
+class SchemaVersion(Row):
+    """The version of the newest migration, and the oldest engine that gets permits for entries."""
+
+    schema_: str = Field(alias="schema")
+    oldest_engine: str
 
 
 class SavedState(Row):

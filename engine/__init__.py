@@ -1,3 +1,3 @@
 """The engine: loops around pure decisions. It acts; the database decides."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -8,7 +8,7 @@ from uuid import UUID
 from supabase import Client
 
 from db.commands._call import Payload, call
-from db.models import Answer, EngineSnapshot, Lease, Lockout, Order, Recorded, SavedState, TradingStatus
+from db.models import Answer, EngineSnapshot, Lease, Lockout, Order, Recorded, SavedState, SchemaVersion, TradingStatus
 
 
 def acquire_lease(client: Client, *, shard: str, holder: str, ttl_s: int) -> Lease:
@@ -80,6 +80,17 @@ def record_order_updates(client: Client, *, shard: str, token: int, updates: Pay
     """Hand over the broker's view of orders; repeats and reordering change nothing more."""
     data = call(client, "record_order_updates", p_shard=shard, p_token=token, p_updates=list(updates))
     return [Recorded.model_validate(row) for row in data]
+
+
+def record_offline_exits(client: Client, *, shard: str, token: int, exits: Payload) -> list[Recorded]:
+    """Tell of exits that were sent while the database could not be reached; told again, nothing changes."""
+    data = call(client, "record_offline_exits", p_shard=shard, p_token=token, p_exits=list(exits))
+    return [Recorded.model_validate(row) for row in data]
+
+
+def schema_version(client: Client) -> SchemaVersion:
+    """Return what the database's schema is called and which engines it serves."""
+    return SchemaVersion.model_validate(call(client, "schema_version"))
 
 
 def expire_stale_approvals(client: Client, *, shard: str, token: int) -> int:

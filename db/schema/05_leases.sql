@@ -32,6 +32,57 @@ create policy "staff read the leases"
 create policy "members read the heartbeats"
     on public.engine_heartbeats for select to authenticated using ((select private.caller_role()) is not null);
 
+-- What this schema is called and the oldest engine that may open positions on it. `schema` is the version of
+-- the newest migration; raise `oldest_engine` where an older one would decide or record something wrongly.
+-- Called by: an engine at its start.
+create function public.schema_version()
+    returns jsonb
+    language sql
+    immutable
+    set search_path = ''
+as $$
+    select jsonb_build_object('schema', '20261122090000', 'oldest_engine', '0.2.0');
+$$;
+revoke execute on function public.schema_version() from public, anon, authenticated;
+grant execute on function public.schema_version() to service_role;
+comment on function public.schema_version() is 'The schema''s version and the oldest engine that it serves. Engine only.';
+
+-- Whether the shard's engine is at least as new as the schema asks for. Every engine tells its version before
+-- it asks for permits; what is no version, such as a tool's name, is not held to one.
+create function private.engine_is_current(p_shard text)
+    returns boolean
+    language sql
+    stable
+    security definer
+    set search_path = ''
+as $$
+    select not exists (
+        select 1 from public.engine_heartbeats h
+         where h.shard = p_shard and h.version ~ '^\d{1,6}(\.\d{1,6}){1,3}'
+           and string_to_array(substring(h.version from '^\d{1,6}(?:\.\d{1,6}){1,3}'), '.')::int[]
+               < string_to_array(public.schema_version() ->> 'oldest_engine', '.')::int[]);
+$$;
+
+-- Raise ENGINE_OUTDATED when entries wait for an engine that is older than the schema. Exits are never held back.
+create function private.refuse_outdated_engine(p_shard text)
+    returns void
+    language plpgsql
+    stable
+    security definer
+    set search_path = ''
+as $$
+begin
+    if exists (select 1 from public.orders o where o.shard = p_shard and o.state = 'ready' and o.purpose = 'entry')
+       and not private.engine_is_current(p_shard) then
+        perform private.fail(409, 'ENGINE_OUTDATED',
+            format('The engine of shard %s has version %s; this database gives permits for entries to %s and newer.', p_shard,
+                   (select h.version from public.engine_heartbeats h where h.shard = p_shard),
+                   public.schema_version() ->> 'oldest_engine'),
+            'Stop the engine, install the current version, and start it again. Exits go on meanwhile.');
+    end if;
+end;
+$$;
+
 -- Raise LEASE_LOST unless the token is the shard's current one. Called first by every engine function
 -- that only reads.
 create function private.require_lease(p_shard text, p_token bigint)
@@ -98,7 +149,7 @@ begin
     values (p_shard, p_holder, v_lease.token, v_now, v_now)
     on conflict (shard) do update
         set holder = excluded.holder, token = excluded.token, started_at = excluded.started_at,
-            beat_at = excluded.beat_at;
+            beat_at = excluded.beat_at, version = excluded.version;
     return jsonb_build_object('acquired', true, 'token', v_lease.token, 'holder', p_holder,
                               'expires_at', v_lease.expires_at);
 end;

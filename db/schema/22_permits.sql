@@ -1,7 +1,7 @@
 -- Permits: the right to send one order until a deadline, and the broker's answers.
 
--- Issue permits: exits first, entries only while nothing in their scope is paused or halted.
--- Called by: the engine. Errors: LEASE_LOST.
+-- Issue permits: exits first, entries only while nothing in their scope is paused or halted, and to no engine
+-- that is older than the schema. Called by: the engine. Errors: LEASE_LOST, ENGINE_OUTDATED.
 create function public.claim_orders(p_shard text, p_token bigint, p_limit int default 50, p_purpose text default null)
     returns setof public.orders
     language plpgsql
@@ -12,6 +12,7 @@ as $$
 declare
     v_config jsonb;
     v_holder text;
+    v_is_current boolean := private.engine_is_current(p_shard);
 begin
     perform private.check_lease(p_shard, p_token);
     if not exists (select 1 from public.orders o where o.shard = p_shard and o.state in ('ready', 'awaiting_approval')) then
@@ -34,10 +35,14 @@ begin
                and (p_purpose is null or r.purpose::text = p_purpose)
                and private.effective_mode(r.profile_id, r.symbol)
                    < case r.purpose when 'entry' then 'PAUSED' else 'HALTED' end::public.control_mode
+               and (r.purpose <> 'entry' or v_is_current)
              order by (r.purpose = 'entry'), r.created_at, r.id
              limit least(greatest(coalesce(p_limit, 50), 1), 500)
              for update skip locked)
         returning o.*;
+    if not found and not v_is_current then
+        perform private.refuse_outdated_engine(p_shard);
+    end if;
 end;
 $$;
 

@@ -84,6 +84,11 @@ def _engine(engine: Engine, db: psycopg.Connection) -> dict[str, Arguments]:
            "close": "2", "volume": "10"}  # fmt: skip
     finding = {"key": "order:1", "kind": "UNKNOWN_ORDER", "symbol": "AAPL", "detail": {"qty": "1"}, "status": "open"}
     submitted = {"id": str(order.id), "outcome": "accepted", "request_id": "r-1", "order": order.says("new")}
+    exit_id = str(uuid4())
+    offline = {"id": exit_id, "trade_id": row[0], "purpose": "exit", "qty": "1", "order_type": "market",
+               "exit_reason": "stop_loss", "reason": "Through the stop", "market_at": MARKET_AT, "outcome": "accepted",
+               "request_id": "r-2", "order": order.says("new") | {
+                   "client_order_id": exit_id, "broker_order_id": str(uuid4()), "legs": []}}  # fmt: skip
     run = {"kind": "incremental", "started_at": MARKET_AT, "orders_checked": 1, "positions_checked": 1}
     return {
         "acquire_lease": {"p_shard": "elsewhere", "p_holder": "another engine", "p_ttl_s": 10},
@@ -100,12 +105,14 @@ def _engine(engine: Engine, db: psycopg.Connection) -> dict[str, Arguments]:
         "record_bars": held | {"p_bars": [bar]},
         "record_equity": held | {"p_market_at": MARKET_AT, "p_session_date": "2007-01-03"},
         "record_marks": held | {"p_marks": [mark]},
+        "record_offline_exits": held | {"p_exits": [offline]},
         "record_order_updates": held | {"p_updates": [order.says("partially_filled", filled="4", price="100")]},
         "record_submission": held | {"p_results": [submitted]},
         "release_lease": held,
         "request_entries": held | {"p_requests": [engine.entry("Alice trend daily", symbol="IBM")]},
         "request_exits": held | {"p_requests": [{"id": str(uuid4()), "trade_id": row[0], "exit_reason": "manual"}]},
         "save_bot_state": held | {"p_state": {"positions": [{"symbol": "AAPL", "qty": "10"}]}},
+        "schema_version": {},
     }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from supabase import Client
 
 from db import commands
 from db.models import Answer
+from engine import __version__
 
 SYMBOLS = {"AAPL": stocks.AAPL, "IBM": stocks.IBM, "GOOG": stocks.GOOG}  # what every demo profile trades
 FIRST_SESSION = "2007-01-03"
@@ -91,8 +92,9 @@ class Story:
 
     def report(self, **detail: Any) -> None:
         """Leave a sign of life with these details, such as a broker account that is blocked."""
-        commands.heartbeat(self._client, **self._lease, version="0.1.0", market_at=self._at(), jobs={}, detail=detail,
-                           ttl_s=600)  # fmt: skip
+        commands.heartbeat(
+            self._client, **self._lease, version=__version__, market_at=self._at(), jobs={}, detail=detail, ttl_s=600
+        )
 
     def lock_out(self, ticker: str, reason: str) -> None:
         """Keep entries out of a symbol for a headline, as the engine does."""

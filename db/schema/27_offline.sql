@@ -1,0 +1,106 @@
+-- Exits that an engine sent while it could not reach this database: facts, told afterwards from its journal.
+
+-- What is wrong with one such exit; NULL when it is well formed.
+create function private.offline_exit_error(p jsonb, p_shard text)
+    returns text
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select case
+        when private.positive(p ->> 'qty') is null then 'qty must be a number above 0'
+        when p ->> 'order_type' is null then 'order_type must be market, limit or stop'
+        when coalesce(p ->> 'outcome', '') not in ('accepted', 'rejected', 'unknown') then 'outcome must be accepted, rejected or unknown'
+        when private.exit_request_error(p, p_shard) is not null then private.exit_request_error(p, p_shard)
+        when exists (select 1 from public.orders o where o.id = (p ->> 'id')::uuid
+                     and (o.shard <> p_shard or o.trade_id is distinct from (p ->> 'trade_id')::uuid))
+            then 'its id is another order''s'
+    end;
+$$;
+
+-- Have the order of one such exit: as it was asked for already, or new. It was sent, so it is under way. Where
+-- another exit of the trade has been sent meanwhile, it counts as over: still alive at the broker, it is cancelled
+-- there as a late one, and what it filled is booked all the same.
+create function private.have_offline_exit(p jsonb, p_shard text, p_token bigint)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_id uuid := (p ->> 'id')::uuid;
+    v_purpose public.order_purpose := coalesce(p ->> 'purpose', 'exit');
+    v_now timestamptz := clock_timestamp();
+begin
+    if v_purpose = 'exit' then  -- what nobody has sent yet gives way to what was sent
+        update public.orders o
+           set state = 'canceled', code = 'SUPERSEDED', reason = 'Another exit of the trade was sent without the database.'
+         where o.trade_id = (p ->> 'trade_id')::uuid and o.purpose = 'exit' and o.state = 'ready' and o.id <> v_id;
+    end if;
+    update public.orders o
+       set state = 'submitting', permit_token = p_token, permit_deadline = v_now, submitted_at = v_now
+     where o.id = v_id and o.state = 'ready';
+    insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
+        time_in_force, limit_price, stop_price, state, code, reason, exit_reason, trade_id, market_at, permit_token,
+        permit_deadline, created_at, updated_at, submitted_at, ended_at)
+    select v_id, f.owner_id, f.id, f.shard, t.symbol,
+           case t.position_side when 'long' then 'sell' else 'buy' end::public.order_side, t.position_side, v_purpose,
+           private.positive(p ->> 'qty'), p ->> 'order_type',
+           case p ->> 'order_type' when 'market' then 'day' else 'gtc' end,
+           private.positive(p ->> 'limit_price'), private.positive(p ->> 'stop_price'),
+           case when d.is_second then 'canceled' else 'submitting' end::public.order_state,
+           case when d.is_second then 'DUPLICATE_ORDER' end,
+           left(p ->> 'reason', 500), coalesce(p ->> 'exit_reason', v_purpose::text), t.id,
+           (p ->> 'market_at')::timestamptz, p_token, v_now, v_now, v_now, v_now, case when d.is_second then v_now end
+    from public.trades t
+    join public.profiles f on f.id = t.profile_id
+    cross join lateral (select v_purpose = 'exit' and exists (
+        select 1 from public.orders o where o.trade_id = t.id and o.purpose = 'exit' and o.id <> v_id
+           and o.state in ('submitting', 'unknown', 'working', 'partially_filled')) as is_second) d
+    where t.id = (p ->> 'trade_id')::uuid
+    on conflict (id) do nothing;
+end;
+$$;
+
+-- Record exits that were sent while this database could not be reached, with what the broker answered: accepted,
+-- rejected, or unknown, which is looked up next. Told again, in any order, it changes nothing more.
+-- Called by: the engine. Errors: LEASE_LOST; INVALID when any exit is malformed, and then nothing changes.
+create function public.record_offline_exits(p_shard text, p_token bigint, p_exits jsonb)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_exit jsonb;
+    v_error text;
+    v_answers jsonb := '[]';
+begin
+    perform private.check_lease(p_shard, p_token);
+    if jsonb_typeof(p_exits) is distinct from 'array' then
+        perform private.fail(422, 'INVALID', 'p_exits must be an array of exits.');
+    end if;
+    for v_exit in select e.value from jsonb_array_elements(p_exits) e loop
+        v_error := private.offline_exit_error(v_exit, p_shard);
+        if v_error is not null then
+            perform private.fail(422, 'INVALID', format('Exit %s: %s.', coalesce(v_exit ->> 'id', '(no id)'), v_error));
+        end if;
+    end loop;
+    perform private.lock_controls(p_exclusive => false);
+    perform 1 from public.profile_capital c
+      where c.profile_id in (select t.profile_id from jsonb_array_elements(p_exits) e
+                             join public.trades t on t.id = (e.value ->> 'trade_id')::uuid)
+      order by c.profile_id for update;
+    for v_exit in select e.value from jsonb_array_elements(p_exits) e loop
+        perform private.have_offline_exit(v_exit, p_shard, p_token);
+        v_answers := v_answers || private.apply_submission(v_exit, p_shard);
+    end loop;
+    return v_answers;
+end;
+$$;
+revoke execute on function public.record_offline_exits(text, bigint, jsonb) from public, anon, authenticated;
+grant execute on function public.record_offline_exits(text, bigint, jsonb) to service_role;
+comment on function public.record_offline_exits(text, bigint, jsonb) is
+    'Record exits that were sent while the database could not be reached. Engine only.';
