@@ -78,6 +78,8 @@ select b.id, b.owner, b.profile, b.symbol, 'long', 10, 1000, case when b.open th
        case when not b.open then b.at + interval '1 hour' end, b.at
 from block b where not b.denied;
 
+select private.rebuild_trade_months();
+
 insert into fills (order_id, trade_id, owner_id, profile_id, symbol, side, purpose, qty, price, cumulative_qty,
                    executed_at, recorded_at)
 select o.id, o.trade_id, o.owner_id, o.profile_id, o.symbol, o.side, o.purpose, 10, 100, 10, o.created_at, o.created_at

@@ -1,5 +1,95 @@
 -- What the engine needs to be killed anywhere and lose nothing. Made from db/schema; the two build the same database.
 
+-- What each known key may hold; other keys are kept as they are. A limit may be null: it is not set then, and blocks.
+create or replace function private.risk_bounds()
+    returns table (path text, kind text, minimum numeric, maximum numeric, nullable boolean)
+    language sql
+    immutable
+    set search_path = ''
+as $$
+    values
+        ('order_limits.qty_max', 'number', 0, 1e9, true),
+        ('order_limits.notional_max_usd', 'number', 0, 1e12, true),
+        ('order_limits.price_collar_pct', 'number', 0, 1, true),
+        ('order_limits.signal_bars_max', 'number', 0, 1e4, true),
+        ('order_limits.quote_age_max_s', 'number', 0, 2592000, true),
+        ('order_limits.entry_ttl_s', 'number', 0, 86400, false),
+        ('order_limits.permit_ttl_s', 'number', 0, 300, false),
+        ('position_limits.positions_max', 'count', 0, 1e5, true),
+        ('position_limits.open_orders_max', 'count', 0, 1e5, true),
+        ('position_limits.position_notional_max_usd', 'number', 0, 1e12, true),
+        ('sector_exposure.max_pct', 'number', 0, 10, true),
+        ('gross_exposure.max_pct', 'number', 0, 10, true),
+        ('order_rate.per_minute_max', 'count', 0, 1e5, true),
+        ('order_rate.per_day_max', 'count', 0, 1e5, true),
+        ('order_rate.repeats_max', 'count', 1, 1e5, true),
+        ('order_rate.repeats_window_s', 'number', 0, 86400, false),
+        ('loss_limits.daily_loss_max_pct', 'number', 0, 1, true),
+        ('loss_limits.drawdown_max_pct', 'number', 0, 1, true),
+        ('loss_limits.loss_streak_max', 'count', 1, 1000, true),
+        ('loss_limits.loss_streak_days', 'number', 0, 3650, false),
+        ('market_hours.entries_when_closed', 'flag', null, null, true),
+        ('signal_layers.macro', 'flag', null, null, false),
+        ('signal_layers.macro_index', 'ticker', null, null, false),
+        ('signal_layers.macro_window_bars', 'count', 2, 390, false),
+        ('signal_layers.competitive', 'flag', null, null, false),
+        ('signal_layers.competitive_window_bars', 'count', 1, 390, false),
+        ('retention.decisions_days', 'count', 30, 36500, true),
+        ('retention.order_events_days', 'count', 30, 36500, true),
+        ('retention.bars_days', 'count', 30, 36500, true),
+        ('operator_approval.auto_approve_paper', 'flag', null, null, false),
+        ('operator_approval.require_approval_for_live', 'flag', null, null, false),
+        ('operator_approval.approval_timeout_minutes', 'count', 1, 1440, false),
+        ('operator_approval.four_eyes', 'flag', null, null, false),
+        ('operator_approval.notional_above_usd', 'number', 0, 1e12, true),
+        ('operator_approval.first_trade_in_symbol', 'flag', null, null, false),
+        ('operator_approval.off_hours', 'flag', null, null, false),
+        ('operator_approval.after_loss_streak', 'count', 1, 1000, true);
+$$;
+
+-- What is wrong with a configuration; NULL when it can be used. engine/domain/risk_config.py judges alike.
+create or replace function private.risk_config_error(p_config jsonb)
+    returns text
+    language plpgsql
+    immutable
+    set search_path = ''
+as $$
+declare
+    v_section text;
+begin
+    if jsonb_typeof(p_config) is distinct from 'object' then
+        return 'The configuration must be a JSON object.';
+    elsif pg_column_size(p_config) > 65536 then
+        return 'The configuration is larger than 64 KB.';
+    end if;
+    select k.section into v_section from (select distinct split_part(b.path, '.', 1) as section from private.risk_bounds() b) k
+     where p_config ? k.section and jsonb_typeof(p_config -> k.section) <> 'object' order by 1 limit 1;
+    if v_section is not null then
+        return format('%s must be a JSON object.', v_section);
+    elsif jsonb_typeof(coalesce(p_config #> '{sector_exposure,sectors}', '{}')) <> 'object'
+          or exists (select 1 from jsonb_each(p_config #> '{sector_exposure,sectors}') e
+                     where jsonb_typeof(e.value) <> 'string' or e.value #>> '{}' !~ '^.{1,40}$') then
+        return 'sector_exposure.sectors must map symbols to the names of their sectors, of 1 to 40 characters.';
+    end if;
+    return (select case b.kind
+                when 'flag' then format('%s must be true or false.', b.path)
+                when 'ticker' then format('%s must be a symbol such as SPY, or * for all that are traded.', b.path)
+                when 'count' then format('%s must be a whole number from %s to %s%s.', b.path, b.minimum::bigint, b.maximum::bigint, b.or_unset)
+                else format('%s must be a number above 0 and at most %s%s.', b.path, trim_scale(b.maximum), b.or_unset) end
+            from (select r.*, p_config #> string_to_array(r.path, '.') as value, p_config #>> string_to_array(r.path, '.') as text,
+                         case when r.nullable then ', or null for not set' else '' end as or_unset
+                  from private.risk_bounds() r) b
+            where b.value is not null and not (b.nullable and b.value = 'null')
+              and (case b.kind
+                       when 'flag' then jsonb_typeof(b.value) = 'boolean'
+                       when 'ticker' then jsonb_typeof(b.value) = 'string' and b.text ~ '^(\*|[A-Z][A-Z0-9./-]{0,14})$'
+                       when 'count' then jsonb_typeof(b.value) in ('number', 'string') and b.text ~ '^[0-9]{1,9}$'
+                            and case when b.text ~ '^[0-9]{1,9}$' then b.text::numeric between b.minimum and b.maximum end
+                       else jsonb_typeof(b.value) in ('number', 'string') and private.positive(b.text) <= b.maximum end) is not true
+            order by b.path limit 1);
+end;
+$$;
+
 -- What this schema is called and the oldest engine that may open positions on it. `schema` is the version of
 -- the newest migration; raise `oldest_engine` where an older one would decide or record something wrongly.
 -- Called by: an engine at its start.
@@ -92,6 +182,460 @@ begin
 end;
 $$;
 
+alter table public.signals add column blocked_by text;
+
+-- What is wrong with one blocked signal; NULL when it is well formed.
+create function private.blocked_signal_error(p jsonb, p_shard text)
+    returns text
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select case
+        when jsonb_typeof(p) <> 'object' then 'a signal must be an object'
+        when private.as_uuid(p ->> 'id') is null then 'id must be a uuid'
+        when not exists (select 1 from public.profiles f where f.id = private.as_uuid(p ->> 'profile_id') and f.shard = p_shard
+                            and p ->> 'symbol' = any (f.symbols))
+            then 'profile_id must name a profile of the shard, and symbol one of its symbols'
+        when coalesce(p ->> 'side', '') not in ('buy', 'sell') then 'side must be buy or sell'
+        when coalesce(length(p ->> 'strategy') between 1 and 100, false) is false then 'strategy must have 1 to 100 characters'
+        when coalesce(p ->> 'strength', '0') !~ '^-?[0-9]{1,15}(\.[0-9]{1,30})?$' then 'strength must be a number'
+        when private.is_time(p ->> 'bar_at') is not true or private.is_time(p ->> 'market_at') is not true
+            then 'bar_at and market_at must be times such as 2026-01-05T15:00:00Z'
+        when jsonb_typeof(p -> 'detail') is distinct from 'object' or pg_column_size(p -> 'detail') > 65536
+            then 'detail must be an object of at most 64 KB'
+        when coalesce(p ->> 'blocked_by', '') !~ '^[a-z][a-z0-9_]{0,39}$' then 'blocked_by must be the name of a layer'
+    end;
+$$;
+
+-- Keep signals that a layer kept from the gate. The same id sent again is kept once.
+-- Called by: the engine. Errors: LEASE_LOST; INVALID when any signal is malformed, and then nothing changes.
+create function public.record_signals(p_shard text, p_token bigint, p_signals jsonb)
+    returns int
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_error text;
+    v_count int;
+begin
+    perform private.check_lease(p_shard, p_token);
+    if jsonb_typeof(p_signals) is distinct from 'array' then
+        perform private.fail(422, 'INVALID', 'p_signals must be an array of signals.');
+    end if;
+    select format('Signal %s: %s.', coalesce(left(e.value ->> 'id', 60), '(no id)'), private.blocked_signal_error(e.value, p_shard))
+      into v_error
+    from jsonb_array_elements(p_signals) e where private.blocked_signal_error(e.value, p_shard) is not null limit 1;
+    if v_error is not null then
+        perform private.fail(422, 'INVALID', v_error);
+    end if;
+    insert into public.signals (id, owner_id, profile_id, symbol, side, strategy, strength, bar_at, detail, market_at, created_at,
+                                blocked_by)
+    select (e.value ->> 'id')::uuid, f.owner_id, f.id, e.value ->> 'symbol', (e.value ->> 'side')::public.order_side,
+           e.value ->> 'strategy', (e.value ->> 'strength')::numeric, (e.value ->> 'bar_at')::timestamptz, e.value -> 'detail',
+           (e.value ->> 'market_at')::timestamptz, clock_timestamp(), e.value ->> 'blocked_by'
+    from jsonb_array_elements(p_signals) e join public.profiles f on f.id = (e.value ->> 'profile_id')::uuid
+    on conflict (id) do nothing;
+    get diagnostics v_count = row_count;
+    return v_count;
+exception
+    when data_exception then
+        perform private.fail(422, 'INVALID', 'A signal holds a value that cannot be read.');
+end;
+$$;
+
+revoke execute on function public.record_signals(text, bigint, jsonb) from public, anon, authenticated;
+
+grant execute on function public.record_signals(text, bigint, jsonb) to service_role;
+
+comment on function public.record_signals(text, bigint, jsonb) is 'Keep signals that a layer has blocked. Engine only.';
+
+alter table public.orders add column replaces_id uuid references public.orders (id);
+
+alter table public.orders add column replaces_broker_id text;
+
+create index orders_replaces on public.orders (replaces_id) where replaces_id is not null;
+
+-- Rare words of the broker's: replaced by hand before we knew it was there, refused after a part had filled.
+insert into private.order_transitions (from_state, to_state)
+values ('ready', 'replaced'), ('submitting', 'replaced'), ('partially_filled', 'rejected');
+
+-- Splits of shares: the second kind of fact, beside fills, that a position is the sum of.
+create table public.splits (
+    id             bigint generated always as identity primary key,
+    broker_account text not null,
+    symbol         text not null,
+    ratio          numeric(18, 9) not null check (ratio > 0 and ratio <> 1),  -- new shares for an old one
+    effective_at   timestamptz not null,         -- market time: fills before it were in old shares
+    source         text not null default '',
+    recorded_at    timestamptz not null default now(),
+    unique (broker_account, symbol, effective_at)
+);
+
+comment on table public.splits is 'Splits of shares that were held, as applied to our books; append-only.';
+
+create trigger splits_is_append_only
+    before update or delete on public.splits
+    for each statement execute function private.refuse_change();
+
+alter table public.splits enable row level security;
+
+revoke all on public.splits from anon, authenticated, service_role;
+
+grant select on public.splits to authenticated, service_role;
+
+create policy "members read the splits"
+    on public.splits for select to authenticated using ((select private.caller_role()) is not null);
+
+-- Book what an order was filled with beyond what is known, at the price that the averages imply.
+-- The caller holds the profile's capital row and passes the order as it was before the update.
+create or replace function private.book_fill(p_order public.orders, p_filled_qty numeric, p_avg_price numeric, p_at timestamptz)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_qty numeric := p_filled_qty - p_order.filled_qty;
+    v_price numeric := round((p_filled_qty * p_avg_price - p_order.filled_qty * coalesce(p_order.filled_avg_price, 0))
+                             / nullif(p_filled_qty - p_order.filled_qty, 0), 18);
+    v_notional numeric;
+begin
+    if v_price <= 0 then
+        v_price := p_avg_price;  -- the broker has corrected what was filled before
+    end if;
+    insert into public.fills (order_id, trade_id, owner_id, profile_id, symbol, side, purpose, qty, price,
+                              cumulative_qty, executed_at)
+    values (p_order.id, p_order.trade_id, p_order.owner_id, p_order.profile_id, p_order.symbol, p_order.side,
+            p_order.purpose, v_qty, v_price, p_filled_qty, p_at)
+    returning notional_usd into v_notional;
+    if p_order.purpose = 'entry' then
+        insert into public.trades as t (id, owner_id, profile_id, symbol, position_side, qty_entered,
+                                        entry_notional_usd, opened_at)
+        values (p_order.trade_id, p_order.owner_id, p_order.profile_id, p_order.symbol, p_order.position_side,
+                v_qty, v_notional, p_at)
+        on conflict (id) do update
+            set qty_entered = t.qty_entered + v_qty, entry_notional_usd = t.entry_notional_usd + v_notional,
+                closed_at = null;
+    else
+        update public.trades t
+           set qty_exited = t.qty_exited + v_qty, exit_notional_usd = t.exit_notional_usd + v_notional,
+               exit_reason = coalesce(p_order.exit_reason, p_order.purpose::text)
+         where t.id = p_order.trade_id;
+    end if;
+    perform private.restate_trade(p_order.trade_id, p_at);
+end;
+$$;
+
+-- How many new shares one share of a symbol has become since a moment.
+create function private.split_factor(p_account text, p_symbol text, p_since timestamptz)
+    returns numeric
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select round(coalesce(exp(sum(ln(s.ratio))), 1), 9) from public.splits s
+    where s.broker_account = p_account and s.symbol = p_symbol and s.effective_at > p_since;
+$$;
+
+-- Note a split of shares and restate the open trades that were entered before it, of every shard on the
+-- account: fills stay what they were, their sums are counted in new shares. It is noted only if our books then
+-- say what the broker holds. Called by: the engine. Errors: LEASE_LOST, INVALID.
+create function public.record_split(p_shard text, p_token bigint, p_symbol text, p_ratio numeric, p_effective_at timestamptz,
+                                    p_expected_qty numeric, p_source text default '')
+    returns boolean
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_account text := private.account_of(p_shard);
+    v_qty numeric;
+begin
+    perform private.check_lease(p_shard, p_token);
+    if not coalesce(p_ratio > 0 and p_ratio <> 1 and p_ratio < 1e6, false) or p_effective_at is null or p_symbol is null or p_expected_qty is null then
+        perform private.fail(422, 'INVALID', 'A split needs a symbol, a ratio above 0 other than 1, the time it took effect and the quantity now held.');
+    end if;
+    perform private.lock_controls(p_exclusive => false);
+    perform 1 from public.profile_capital c
+      where c.profile_id in (select f.id from public.profiles f where f.broker_account = v_account) order by c.profile_id for update;
+    if exists (select 1 from public.splits s where s.broker_account = v_account and s.symbol = p_symbol and s.effective_at = p_effective_at) then
+        return false;
+    end if;
+    select coalesce(sum(private.qty_after_split(n.trade_id, p_ratio, p_effective_at) * case n.side when 'long' then 1 else -1 end), 0) into v_qty
+      from public.positions n join public.profiles f on f.id = n.profile_id
+     where f.broker_account = v_account and n.symbol = p_symbol;
+    if v_qty <> p_expected_qty then
+        return false;
+    end if;
+    perform private.split_trade(n.trade_id, p_ratio, p_effective_at)
+      from public.positions n join public.profiles f on f.id = n.profile_id
+     where f.broker_account = v_account and n.symbol = p_symbol;
+    insert into public.splits (broker_account, symbol, ratio, effective_at, source)
+    values (v_account, p_symbol, p_ratio, p_effective_at, left(coalesce(p_source, ''), 200));
+    perform private.audit('record_split', 'symbol:' || p_symbol, 'done', p_source,
+                          jsonb_build_object('ratio', p_ratio, 'effective_at', p_effective_at, 'account', v_account));
+    return true;
+end;
+$$;
+
+-- A trade's open quantity once its fills before a moment are counted in new shares.
+create function private.qty_after_split(p_trade_id uuid, p_ratio numeric, p_at timestamptz)
+    returns numeric
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select t.qty_entered - t.qty_exited + (p_ratio - 1) * coalesce(
+        (select sum(case f.purpose when 'entry' then f.qty else -f.qty end
+                    * private.split_factor(o.broker_account, f.symbol, f.executed_at))
+           from public.fills f where f.trade_id = t.id and f.executed_at < p_at), 0)
+    from public.trades t join public.profiles o on o.id = t.profile_id where t.id = p_trade_id;
+$$;
+
+create function private.split_trade(p_trade_id uuid, p_ratio numeric, p_at timestamptz)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+begin
+    update public.trades t
+       set qty_entered = t.qty_entered + (p_ratio - 1) * b.entered, qty_exited = t.qty_exited + (p_ratio - 1) * b.exited
+      from (select coalesce(sum(f.qty * private.split_factor(o.broker_account, f.symbol, f.executed_at)) filter (where f.purpose = 'entry'), 0) as entered,
+                   coalesce(sum(f.qty * private.split_factor(o.broker_account, f.symbol, f.executed_at)) filter (where f.purpose <> 'entry'), 0) as exited
+              from public.fills f join public.profiles o on o.id = f.profile_id
+             where f.trade_id = p_trade_id and f.executed_at < p_at) b
+     where t.id = p_trade_id;
+    perform private.restate_trade(p_trade_id, p_at);
+    update public.positions n
+       set stop_price = round(n.stop_price / p_ratio, 2), take_profit_price = round(n.take_profit_price / p_ratio, 2),
+           mark_price = round(n.mark_price / p_ratio, 6)
+     where n.trade_id = p_trade_id and n.opened_at < p_at;
+end;
+$$;
+
+revoke execute on function public.record_split(text, bigint, text, numeric, timestamptz, numeric, text) from public, anon, authenticated;
+
+grant execute on function public.record_split(text, bigint, text, numeric, timestamptz, numeric, text) to service_role;
+
+comment on function public.record_split(text, bigint, text, numeric, timestamptz, numeric, text) is
+    'Note a split of shares that were held and restate the trades that hold them. Engine only.';
+
+alter table public.reconciliation_runs add column broker_cursor timestamptz;
+
+alter table public.reconciliation_runs add column orders_changed int not null default 0;
+
+alter table public.reconciliation_findings add column severity text not null default 'warning' check (severity in ('info', 'warning', 'critical'));
+
+alter table public.reconciliation_findings add column action text not null default '';
+
+alter table public.reconciliation_findings add column advice text not null default '';
+
+alter table public.reconciliation_findings add column ignored boolean not null default false;
+
+create unique index reconciliation_findings_ignored on public.reconciliation_findings (shard, key) where ignored;
+
+-- Why a control request cannot be accepted as it is written; NULL when it can.
+create or replace function private.control_request_error(p_scope text, p_scope_key text, p_reason text, p_reason_code text,
+                                              p_resume_at timestamptz)
+    returns text
+    language plpgsql
+    stable
+    security definer
+    set search_path = ''
+as $$
+begin
+    if coalesce(p_scope, '') not in ('global', 'profile', 'symbol') then
+        return format('Scope %L is unknown: use global, profile or symbol.', left(p_scope, 40));
+    elsif private.control_key(p_scope::public.control_scope, p_scope_key) is null then
+        return format('%s %L is not known here.', initcap(p_scope), left(p_scope_key, 60));
+    elsif private.reason_error(p_reason) is not null then
+        return private.reason_error(p_reason);
+    elsif coalesce(p_reason_code, '') !~ '^[a-z][a-z0-9_]{0,39}$' then
+        return 'The reason code must be one lower-case word such as manual, news or incident.';
+    elsif p_resume_at <= clock_timestamp() then
+        return 'The resume time has already passed: choose a later one or leave it empty.';
+    elsif p_resume_at > clock_timestamp() + interval '1 year' then
+        return 'The resume time is more than a year away: choose an earlier one or leave it empty.';
+    end if;
+    return null;
+end;
+$$;
+
+-- Exits: closing, reducing and protecting open positions. Never gated by pause, limits or approval;
+-- only a halt, which leaves nothing but cancels, refuses them.
+
+-- What is wrong with one exit request; NULL when it is well formed.
+create or replace function private.exit_request_error(p jsonb, p_shard text)
+    returns text
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select case
+        when private.as_uuid(p ->> 'id') is null then 'id must be a uuid'
+        when not exists (select 1 from public.trades t join public.profiles f on f.id = t.profile_id
+                         where t.id = private.as_uuid(p ->> 'trade_id') and f.shard = p_shard)
+            then format('trade %s does not exist in shard %s', p ->> 'trade_id', p_shard)
+        when p ->> 'qty' is not null and private.positive(p ->> 'qty') is null then 'qty must be a number above 0, or absent for all'
+        when coalesce(p ->> 'order_type', 'market') not in ('market', 'limit', 'stop') then 'order_type must be market, limit or stop'
+        when p ->> 'order_type' = 'limit' and private.positive(p ->> 'limit_price') is null then 'a limit exit needs a limit_price above 0'
+        when p ->> 'order_type' = 'stop' and private.positive(p ->> 'stop_price') is null then 'a stop exit needs a stop_price above 0'
+        when coalesce(p ->> 'purpose', 'exit') not in ('exit', 'stop_loss') then 'purpose must be exit or stop_loss'
+        when p ->> 'replaces_broker_id' is not null and (p ->> 'purpose' is distinct from 'stop_loss' or p ->> 'order_type' is distinct from 'stop')
+            then 'only a stop can take another stop''s place'
+    end;
+$$;
+
+-- How many shares the resting stops and targets of a trade would sell, and those on their way; a bracket's pair
+-- sells the same shares once, less what either has filled. A stop that another one replaces is not counted.
+create function private.reserved_by_legs(p_trade_id uuid)
+    returns numeric
+    language sql
+    stable
+    set search_path = ''
+as $$
+    with legs as (
+        select coalesce(o.parent_id, o.id) as pair, o.qty, o.filled_qty
+        from public.orders o
+        where o.trade_id = p_trade_id and o.purpose in ('stop_loss', 'take_profit')
+          and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')
+          and not exists (select 1 from public.orders n where n.trade_id = p_trade_id and n.replaces_broker_id = o.broker_order_id
+                          and n.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled'))
+    )
+    select coalesce(sum(g.qty), 0) from (select greatest(max(l.qty) - sum(l.filled_qty), 0) as qty from legs l group by l.pair) g;
+$$;
+
+-- Why an exit of an open position is not accepted now: a code and a sentence; NULL when it is.
+create function private.exit_denial(n public.positions, p jsonb)
+    returns jsonb
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select case
+        when private.effective_mode(n.profile_id, n.symbol) = 'HALTED' then
+            jsonb_build_object('code', 'TRADING_HALTED', 'reason', 'Trading is halted: nothing but cancels.')
+        when exists (select 1 from public.orders o where o.trade_id = n.trade_id and o.purpose = 'exit'
+                      and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')) then
+            jsonb_build_object('code', 'DUPLICATE_ORDER', 'reason', 'An exit of this trade is already under way.')
+        when p ->> 'replaces_broker_id' is not null then (
+            select jsonb_build_object('code', 'STOP_GONE', 'reason', 'The stop to be moved no longer rests at the broker, or is being moved.')
+            where not exists (select 1 from public.orders o where o.trade_id = n.trade_id and o.purpose = 'stop_loss'
+                               and o.broker_order_id = p ->> 'replaces_broker_id' and o.state in ('working', 'partially_filled'))
+               or exists (select 1 from public.orders o where o.replaces_broker_id = p ->> 'replaces_broker_id'
+                           and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')))
+        when p ->> 'purpose' = 'stop_loss' and private.reserved_by_legs(n.trade_id) >= n.qty then
+            jsonb_build_object('code', 'ALREADY_PROTECTED', 'reason', 'Resting orders already cover the whole position.')
+    end;
+$$;
+
+-- Decide one exit. A stop never sells more than resting orders leave over; an exit cancels stops that were not
+-- sent. The caller holds the profile's capital row.
+create or replace function private.decide_exit(p jsonb)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_order public.orders;
+    v_position public.positions;
+    v_purpose public.order_purpose := coalesce(p ->> 'purpose', 'exit');
+    v_moved public.orders;
+    v_denial jsonb;
+    v_qty numeric;
+begin
+    select o.* into v_order from public.orders o where o.id = (p ->> 'id')::uuid;
+    if found then
+        return jsonb_build_object('id', v_order.id, 'state', v_order.state, 'code', v_order.code, 'reason', v_order.reason);
+    end if;
+    select n.* into v_position from public.positions n where n.trade_id = (p ->> 'trade_id')::uuid;
+    v_denial := case when found then private.exit_denial(v_position, p)
+                     else jsonb_build_object('code', 'NO_POSITION', 'reason', 'The trade has nothing left to close.') end;
+    if v_denial is not null then
+        return jsonb_build_object('id', p ->> 'id', 'state', 'denied') || v_denial;
+    end if;
+    v_qty := least(coalesce(private.positive(p ->> 'qty'), v_position.qty), v_position.qty);
+    if p ->> 'replaces_broker_id' is not null then
+        select o.* into v_moved from public.orders o where o.broker_order_id = p ->> 'replaces_broker_id';
+        v_qty := v_moved.qty - v_moved.filled_qty;
+    elsif v_purpose = 'stop_loss' then
+        v_qty := least(v_qty, v_position.qty - private.reserved_by_legs(v_position.trade_id));
+    else
+        update public.orders o set state = 'canceled', reason = 'An exit takes its place.'
+         where o.trade_id = v_position.trade_id and o.purpose = 'stop_loss' and o.state = 'ready';
+    end if;
+    insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
+        order_class, time_in_force, limit_price, stop_price, reference_price, state, reason, exit_reason, trade_id, parent_id,
+        replaces_broker_id, market_at, created_at, updated_at)
+    select (p ->> 'id')::uuid, f.owner_id, f.id, f.shard, v_position.symbol,
+           case v_position.side when 'long' then 'sell' else 'buy' end::public.order_side, v_position.side, v_purpose, v_qty,
+           coalesce(p ->> 'order_type', 'market'), 'simple',
+           -- The broker takes parts of shares for the day only: such a stop is placed again each day.
+           case when coalesce(p ->> 'order_type', 'market') = 'market' or v_qty <> trunc(v_qty) then 'day' else 'gtc' end,
+           private.positive(p ->> 'limit_price'), private.positive(p ->> 'stop_price'),
+           private.positive(p ->> 'reference_price'), 'ready', left(p ->> 'reason', 500),
+           coalesce(p ->> 'exit_reason', v_purpose::text), v_position.trade_id, v_moved.parent_id,
+           p ->> 'replaces_broker_id', (p ->> 'market_at')::timestamptz, clock_timestamp(), clock_timestamp()
+    from public.profiles f where f.id = v_position.profile_id
+    returning * into v_order;
+    return jsonb_build_object('id', v_order.id, 'state', v_order.state, 'code', null, 'reason', v_order.reason);
+end;
+$$;
+
+-- Have orders of open trades cancelled at the broker by id: the rest of an entry whose position must be protected, or
+-- resting orders that would sell more than is held. What was not sent ends at once. Answers how many it concerns.
+-- Called by: the engine's position monitor. Errors: LEASE_LOST, INVALID.
+create function public.request_cancels(p_shard text, p_token bigint, p_requests jsonb)
+    returns int
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_asked int;
+    v_ended int;
+begin
+    perform private.check_lease(p_shard, p_token);
+    if jsonb_typeof(p_requests) is distinct from 'array'
+       or exists (select 1 from jsonb_array_elements(p_requests) e
+                  where private.as_uuid(e.value ->> 'id') is null or coalesce(private.trimmed(e.value ->> 'reason'), '') = '') then
+        perform private.fail(422, 'INVALID', 'p_requests must be an array of objects with the id of an order and the reason.');
+    end if;
+    perform private.lock_controls(p_exclusive => false);
+    perform private.lock_capital_of(
+        (select array_agg(private.as_uuid(e.value ->> 'id')) from jsonb_array_elements(p_requests) e), '{}');
+    update public.orders o
+       set cancel_requested_at = clock_timestamp(), reason = left(r.reason, 500)
+      from jsonb_to_recordset(p_requests) as r (id uuid, reason text)
+     where o.id = r.id and o.shard = p_shard and o.cancel_requested_at is null
+       and o.state in ('submitting', 'unknown', 'working', 'partially_filled');
+    get diagnostics v_asked = row_count;
+    update public.orders o
+       set state = 'canceled', reason = left(r.reason, 500)
+      from jsonb_to_recordset(p_requests) as r (id uuid, reason text)
+     where o.id = r.id and o.shard = p_shard and o.state = 'ready';
+    get diagnostics v_ended = row_count;
+    return v_asked + v_ended;
+end;
+$$;
+
+revoke execute on function public.request_cancels(text, bigint, jsonb) from public, anon, authenticated;
+
+grant execute on function public.request_cancels(text, bigint, jsonb) to service_role;
+
+comment on function public.request_cancels(text, bigint, jsonb) is
+    'Have orders of open trades cancelled at the broker by id, with the reason. Engine only.';
+
 -- Permits: the right to send one order until a deadline, and the broker's answers.
 
 -- Issue permits: exits first, entries only while nothing in their scope is paused or halted, and to no engine
@@ -140,6 +684,255 @@ begin
 end;
 $$;
 
+-- Our state for the broker's status. Statuses that end nothing, known or new, are working. `missing` is our own
+-- word for what the broker has denied to know again and again.
+create or replace function private.state_of(p_status text, p_filled_qty numeric)
+    returns public.order_state
+    language sql
+    immutable
+as $$
+    select case
+        when p_status in ('filled', 'canceled', 'expired', 'rejected', 'replaced') then p_status::public.order_state
+        when p_status = 'missing' then 'canceled'
+        when p_filled_qty > 0 then 'partially_filled'
+        else 'working' end;
+$$;
+
+-- Take over what the broker says about one order: fills first, then the state; never backwards.
+-- Answers whether anything changed. The caller holds the profile's capital row.
+create or replace function private.apply_broker_order(p_order_id uuid, b jsonb)
+    returns boolean
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    o public.orders;
+    v_filled numeric := coalesce((b ->> 'filled_qty')::numeric, 0);
+    v_release numeric := 0;
+    v_state public.order_state;
+    v_qty numeric;
+    v_limit numeric;
+    v_stop numeric;
+    v_changed boolean;
+begin
+    if not coalesce(v_filled >= 0 and v_filled < 1e15 and (v_filled = 0 or (b ->> 'filled_avg_price')::numeric between 1e-9 and 1e9)
+                    and length(b ->> 'status') between 1 and 60, false) then
+        perform private.fail(422, 'INVALID', format('The broker''s word on order %s has no status, or a filled quantity or price that is no number.', p_order_id));
+    end if;
+    select * into o from public.orders where id = p_order_id for update;
+    if (b ->> 'updated_at')::timestamptz < o.broker_updated_at and v_filled <= o.filled_qty
+       and not private.is_terminal(private.state_of(b ->> 'status', v_filled)) then
+        return false;  -- an older word than the one we have, and nothing new in it
+    end if;
+    if v_filled > o.filled_qty then
+        perform private.book_fill(o, v_filled, (b ->> 'filled_avg_price')::numeric,
+                                  coalesce((b ->> 'updated_at')::timestamptz, clock_timestamp()));
+        v_release := case when v_filled >= o.qty then o.reserved_usd
+                          else round(o.reserved_usd * (v_filled - o.filled_qty) / (o.qty - o.filled_qty), 9) end;
+        if v_release > 0 then
+            update public.profile_capital c set reserved_usd = c.reserved_usd - v_release where c.profile_id = o.profile_id;
+        end if;
+    end if;
+    v_state := case when private.is_terminal(o.state) then o.state
+                    else private.state_of(b ->> 'status', greatest(v_filled, o.filled_qty)) end;
+    -- The broker restates what rests there: after a split, beside a partly filled sibling, where a stop trails.
+    v_qty := greatest(coalesce(private.positive(b ->> 'qty'), o.qty), v_filled, o.filled_qty);
+    v_limit := coalesce(round(private.positive(b ->> 'limit_price'), 6), o.limit_price);
+    v_stop := coalesce(round(private.positive(b ->> 'stop_price'), 6), o.stop_price);
+    if o.purpose = 'entry' and greatest(v_filled, o.filled_qty) > 0 then
+        v_qty := o.qty;  -- what is reserved goes by it
+    end if;
+    v_changed := v_state <> o.state or v_filled > o.filled_qty or o.broker_status is distinct from b ->> 'status'
+                 or (v_qty, v_limit, v_stop) is distinct from (o.qty, o.limit_price, o.stop_price);
+    if v_changed and not (private.is_terminal(o.state) and v_filled <= o.filled_qty) then
+        update public.orders u
+           set state = v_state,
+               broker_order_id = coalesce(u.broker_order_id, b ->> 'broker_order_id'),
+               broker_status = b ->> 'status',
+               broker_updated_at = greatest(u.broker_updated_at, (b ->> 'updated_at')::timestamptz),
+               accepted_at = coalesce(u.accepted_at, clock_timestamp()),
+               filled_qty = greatest(u.filled_qty, v_filled),
+               -- Only with a fill: a later one is priced by the difference of the averages.
+               filled_avg_price = case when v_filled > u.filled_qty then (b ->> 'filled_avg_price')::numeric else u.filled_avg_price end,
+               qty = v_qty, limit_price = v_limit, stop_price = v_stop,
+               reserved_usd = u.reserved_usd - v_release,
+               reason = coalesce(b ->> 'reason', u.reason)
+         where u.id = p_order_id;
+        if (v_limit, v_stop) is distinct from (o.limit_price, o.stop_price) and not private.is_terminal(v_state) then
+            update public.positions n
+               set stop_price = case o.purpose when 'stop_loss' then v_stop else n.stop_price end,
+                   take_profit_price = case o.purpose when 'take_profit' then v_limit else n.take_profit_price end
+             where n.trade_id = o.trade_id and o.purpose in ('stop_loss', 'take_profit');
+        end if;
+    else
+        v_changed := false;
+    end if;
+    return v_changed;
+end;
+$$;
+
+-- Legs that the broker made for a bracket become orders of their own the first time they are seen.
+create or replace function private.apply_legs(p_parent_id uuid, p_legs jsonb)
+    returns boolean
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_leg jsonb;
+    v_id uuid;
+    v_changed boolean := false;
+begin
+    if jsonb_typeof(p_legs) is distinct from 'array' then
+        return false;
+    end if;
+    for v_leg in select e.value from jsonb_array_elements(p_legs) e loop
+        select o.id into v_id from public.orders o where o.broker_order_id = v_leg ->> 'broker_order_id';
+        if not found then
+            v_id := coalesce(private.as_uuid(v_leg ->> 'broker_order_id'), gen_random_uuid());
+            insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
+                order_class, time_in_force, limit_price, stop_price, state, exit_reason, trade_id, parent_id,
+                broker_order_id, broker_status, market_at, created_at, updated_at, submitted_at, accepted_at, replaces_id)
+            select v_id, o.owner_id, o.profile_id, o.shard, o.symbol, (v_leg ->> 'side')::public.order_side, o.position_side,
+                   case when v_leg ->> 'type' = 'limit' then 'take_profit' else 'stop_loss' end::public.order_purpose,
+                   (v_leg ->> 'qty')::numeric, v_leg ->> 'type', o.order_class, o.time_in_force,
+                   (v_leg ->> 'limit_price')::numeric, (v_leg ->> 'stop_price')::numeric, 'working',
+                   case when v_leg ->> 'type' = 'limit' then 'take_profit' else 'stop_loss' end,
+                   o.trade_id, o.id, v_leg ->> 'broker_order_id', null, o.market_at,
+                   clock_timestamp(), clock_timestamp(), o.submitted_at, clock_timestamp(),
+                   (select r.id from public.orders r where r.broker_order_id = v_leg ->> 'replaces')
+            from public.orders o where o.id = p_parent_id;
+        end if;
+        v_changed := private.apply_broker_order(v_id, v_leg) or v_changed;
+    end loop;
+    return v_changed;
+end;
+$$;
+
+-- An order that took the place of one of ours at the broker becomes an order of its own, with the same purpose,
+-- trade and group. One that asks for more than was left, or than there is capital for, nobody has judged: it is to
+-- be cancelled. NULL when something else has taken its place here. The caller holds the profile's capital row.
+create function private.take_place(o public.orders, b jsonb)
+    returns uuid
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_id uuid := coalesce(private.as_uuid(b ->> 'broker_order_id'), gen_random_uuid());
+    v_qty numeric := coalesce(private.positive(b ->> 'qty'), o.qty);
+    v_notional numeric := round(v_qty * coalesce(private.positive(b ->> 'limit_price'), o.limit_price, o.reference_price, 0), 6);
+    v_fits boolean := o.purpose <> 'entry';
+begin
+    if o.purpose = 'entry' and v_qty <= o.qty - o.filled_qty then
+        update public.profile_capital c
+           set reserved_usd = c.reserved_usd + v_notional, updated_at = clock_timestamp()
+         where c.profile_id = o.profile_id and c.reserved_usd + c.used_usd + v_notional <= c.capital_usd;
+        v_fits := found;
+    end if;
+    insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type, order_class,
+        time_in_force, limit_price, stop_price, take_profit_price, stop_loss_price, reference_price, notional_usd, reserved_usd,
+        state, reason, exit_reason, signal_id, trade_id, parent_id, broker_order_id, cancel_requested_at, market_at,
+        submitted_at, accepted_at, replaces_id)
+    values (v_id, o.owner_id, o.profile_id, o.shard, o.symbol, o.side, o.position_side, o.purpose, v_qty,
+        coalesce(b ->> 'type', o.order_type), o.order_class, o.time_in_force, private.positive(b ->> 'limit_price'),
+        private.positive(b ->> 'stop_price'), o.take_profit_price, o.stop_loss_price, o.reference_price,
+        case when v_fits and o.purpose = 'entry' then v_notional else 0 end, case when v_fits and o.purpose = 'entry' then v_notional else 0 end,
+        'working', case when v_fits then 'Took the place of another order at the broker.'
+                        else 'Took the place of another order at the broker and asks for more than was allowed: it is cancelled.' end,
+        o.exit_reason, o.signal_id, o.trade_id, o.parent_id, b ->> 'broker_order_id', case when not v_fits then clock_timestamp() end,
+        o.market_at, clock_timestamp(), clock_timestamp(), o.id);
+    return v_id;
+exception when unique_violation then
+    return null;
+end;
+$$;
+
+-- Whether trading was not running in an order's scope at some moment since it ended on our side.
+create function private.was_paused_since_end(o public.orders)
+    returns boolean
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select exists (select 1 from public.trading_control_history h
+                   where h.to_mode <> 'RUNNING' and private.in_scope(h.scope, h.scope_key, o.profile_id, o.symbol)
+                     and coalesce(h.ended_at, 'infinity') > coalesce(o.ended_at, o.updated_at));
+$$;
+
+create or replace function private.apply_update(b jsonb, p_shard text)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_before public.orders;
+    v_after public.orders;
+    v_changed boolean;
+    v_late boolean;
+begin
+    select o.* into v_before from public.orders o
+     where o.id = private.as_uuid(b ->> 'client_order_id') or o.broker_order_id = b ->> 'broker_order_id'
+     order by (o.broker_order_id = b ->> 'broker_order_id') is true desc limit 1;
+    if v_before.id is null and b ->> 'replaces' is not null then
+        select o.* into v_before from public.orders o where o.broker_order_id = b ->> 'replaces';
+        if v_before.shard = p_shard and v_before.state <> 'replaced' then
+            -- Its predecessor is not known to be over: that one is looked up first.
+            return jsonb_build_object('id', null, 'client_order_id', b ->> 'client_order_id', 'state', null, 'changed', false, 'deferred', true);
+        elsif v_before.shard = p_shard then
+            select o.* into v_before from public.orders o where o.id = private.take_place(v_before, b);
+        end if;
+    end if;
+    if v_before.id is null then
+        return jsonb_build_object('id', null, 'client_order_id', b ->> 'client_order_id', 'state', null, 'changed', false);
+    elsif v_before.shard <> p_shard then
+        -- Another engine's order in the same account: known, and that engine's to record.
+        return jsonb_build_object('id', v_before.id, 'state', v_before.state, 'changed', false, 'late', false);
+    end if;
+    v_changed := private.apply_broker_order(v_before.id, b);
+    v_changed := private.apply_legs(v_before.id, b -> 'legs') or v_changed;
+    select o.* into v_after from public.orders o where o.id = v_before.id;
+    -- Ended on our side, alive at the broker: the engine has to cancel it. Or it filled after its end.
+    v_late := private.is_terminal(v_before.state) and v_before.state not in ('filled', 'replaced')
+              and (not private.is_terminal(private.state_of(b ->> 'status', 0)) or v_after.filled_qty > v_before.filled_qty);
+    return jsonb_build_object('id', v_after.id, 'state', v_after.state, 'changed', v_changed, 'late', v_late,
+        'after_pause', v_late and v_after.purpose = 'entry' and private.was_paused_since_end(v_before));
+end;
+$$;
+
+-- Take over the broker's view of orders; sent twice or out of order it changes nothing more.
+-- Called by: the engine. Errors: LEASE_LOST.
+create or replace function public.record_order_updates(p_shard text, p_token bigint, p_updates jsonb)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_update jsonb;
+    v_answers jsonb := '[]';
+begin
+    perform private.check_lease(p_shard, p_token);
+    perform private.lock_controls(p_exclusive => false);  -- a pause waits for this, or sees what it settles
+    perform private.lock_capital_of(
+        (select array_agg(private.as_uuid(e.value ->> 'client_order_id')) from jsonb_array_elements(p_updates) e),
+        (select array_agg(r.id) from jsonb_array_elements(p_updates) e
+         cross join lateral (values (e.value ->> 'broker_order_id'), (e.value ->> 'replaces')) r (id)));
+    for v_update in select e.value from jsonb_array_elements(p_updates) e loop
+        v_answers := v_answers || private.apply_update(v_update, p_shard);
+    end loop;
+    perform private.settle_quiescence();
+    return v_answers;
+end;
+$$;
+
 -- Alerts: what somebody should know of now. Which conditions hold is asked of the database itself (31_alert_rules.sql),
 -- so a dead engine is seen by every other one, by the watcher, and by whoever opens the page. An alert is open
 -- while its condition holds, once per rule and subject; its notices go out through the outbox (30_notifications.sql).
@@ -176,8 +969,8 @@ comment on table public.alerts is 'What somebody should know of: open while its 
 -- Mutes hold notices back; the alerts themselves open, stay and resolve as ever.
 create table public.alert_mutes (
     id               uuid primary key default gen_random_uuid(),
-    rule             text,                           -- NULL: every rule
-    subject          text,                           -- NULL: every subject
+    rule             text not null,                  -- '*': every rule
+    subject          text not null,                  -- '*': every subject
     reason           text not null,
     starts_at        timestamptz not null,
     expires_at       timestamptz not null,
@@ -186,7 +979,7 @@ create table public.alert_mutes (
     removed_at       timestamptz,
     removed_by_email text,
     removed_reason   text,
-    check (rule is not null or subject is not null)
+    check (rule <> '*' or subject <> '*')
 );
 
 create index alert_mutes_in_force on public.alert_mutes (expires_at) where removed_at is null;
@@ -220,6 +1013,16 @@ create table private.alert_watch (
 
 insert into private.alert_watch default values;
 
+-- A moment as people read it in a message.
+create function private.utc_text(p_at timestamptz)
+    returns text
+    language sql
+    immutable
+    set search_path = ''
+as $$
+    select to_char(p_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"');
+$$;
+
 -- Whether notices of an alert are held back now.
 create function private.is_muted(p_rule text, p_subject text, p_now timestamptz)
     returns boolean
@@ -229,7 +1032,7 @@ create function private.is_muted(p_rule text, p_subject text, p_now timestamptz)
 as $$
     select exists (select 1 from public.alert_mutes m
                    where m.removed_at is null and m.starts_at <= p_now and p_now < m.expires_at
-                     and coalesce(m.rule, p_rule) = p_rule and coalesce(m.subject, p_subject) = p_subject);
+                     and m.rule in (p_rule, '*') and m.subject in (p_subject, '*'));
 $$;
 
 -- Open what is new, restate what has changed, resolve what is gone, and hand the notices to the outbox. An alert whose
@@ -320,12 +1123,12 @@ create function public.mute_alert(p_reason text, p_rule text default null, p_sub
     set search_path = ''
 as $$
 declare
-    v_rule text := nullif(private.trimmed(p_rule), '');
-    v_subject text := nullif(private.trimmed(p_subject), '');
-    v_target text := 'alert:' || left(coalesce(v_rule, '*') || ':' || coalesce(v_subject, '*'), 120);
+    v_rule text := coalesce(nullif(private.trimmed(p_rule), ''), '*');
+    v_subject text := coalesce(nullif(private.trimmed(p_subject), ''), '*');
+    v_target text := 'alert:' || left(v_rule || ':' || v_subject, 120);
     v_error text := case
-        when v_rule is null and v_subject is null then 'Say what to mute: a rule, a subject, or both.'
-        when not coalesce(v_rule = any (private.alert_rules()), true)
+        when v_rule = '*' and v_subject = '*' then 'Say what to mute: a rule, a subject, or both.'
+        when v_rule <> all (private.alert_rules() || '*'::text)
             then format('%L is no rule: use one of %s.', left(v_rule, 40), array_to_string(private.alert_rules(), ', '))
         when length(v_subject) > 200 then 'A subject has at most 200 characters.'
         when coalesce(p_minutes, 0) not between 1 and 10080 then 'A mute lasts between 1 minute and 10,080 minutes (a week).'
@@ -565,6 +1368,651 @@ grant execute on function public.record_offline_exits(text, bigint, jsonb) to se
 
 comment on function public.record_offline_exits(text, bigint, jsonb) is
     'Record exits that were sent while the database could not be reached. Engine only.';
+
+-- Manual exits: a person closes one position. The order is an exit like the engine's own: it waits as ready, the
+-- engine claims and sends it, and neither pause nor approval holds it back.
+
+-- What a refused exit means to the person who asked for it, by the code of private.decide_exit.
+create function private.exit_refusal(p_code text)
+    returns table (status int, code text, hint text)
+    language sql
+    immutable
+    set search_path = ''
+as $$
+    select r.status, coalesce(r.own_code, p_code), r.hint
+    from (values
+        ('NO_POSITION', 404, 'NOT_FOUND', 'It may have been closed meanwhile: look at the list again.'),
+        ('DUPLICATE_ORDER', 409, null, 'Wait for it to be filled or to end; Orders shows how far it is.'),
+        ('TRADING_HALTED', 409, null, 'Set the mode to PAUSED first: while paused, positions can be closed.')) as r (given, status, own_code, hint)
+    where r.given = p_code
+    union all
+    select 409, p_code, 'Look at the position again and decide anew.'
+    where p_code not in ('NO_POSITION', 'DUPLICATE_ORDER', 'TRADING_HALTED');
+$$;
+
+-- Close the whole of one open position at market. The rest of its entry, if any still works, is cancelled.
+-- Called by: operators and admins. Errors: FORBIDDEN, INVALID, NOT_FOUND, DUPLICATE_ORDER when an exit is under way
+-- already, TRADING_HALTED. Answers: the exit order as it waits to be sent.
+create function public.close_position(p_trade_id uuid, p_reason text, p_request_id uuid default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_target text := 'trade:' || coalesce(p_trade_id::text, '');
+    v_answer jsonb;
+    v_exit jsonb;
+    r record;
+    t public.trades;
+begin
+    if not private.is_staff() then
+        return private.refuse(403, 'FORBIDDEN', 'Only operators and admins may close positions.', 'close_position', v_target,
+                              'Ask an operator. Your attempt was recorded.');
+    elsif private.reason_error(p_reason) is not null then
+        return private.refuse(422, 'INVALID', private.reason_error(p_reason), 'close_position', v_target);
+    end if;
+    perform private.lock_controls(p_exclusive => false);
+    v_answer := private.answered(p_request_id, 'close_position', v_target);
+    if v_answer is not null then
+        return v_answer;
+    end if;
+    select n.* into t from public.trades n where n.id = p_trade_id;
+    perform 1 from public.profile_capital c where c.profile_id = t.profile_id for update;
+    v_exit := private.decide_exit(jsonb_build_object(
+        'id', gen_random_uuid(), 'trade_id', p_trade_id, 'exit_reason', 'manual',
+        'reason', format('Closed by %s: %s', private.actor_email(), private.trimmed(p_reason)),
+        'market_at', (select n.marked_at from public.positions n where n.trade_id = p_trade_id)));
+    if v_exit ->> 'state' <> 'ready' then
+        select * into r from private.exit_refusal(v_exit ->> 'code');
+        return private.refuse(r.status, r.code, v_exit ->> 'reason', 'close_position', v_target, r.hint);
+    end if;
+    update public.orders o set cancel_requested_at = clock_timestamp()
+     where o.id = p_trade_id and o.purpose = 'entry' and o.cancel_requested_at is null
+       and o.state in ('submitting', 'unknown', 'working', 'partially_filled');
+    perform private.audit('close_position', v_target, 'done', private.trimmed(p_reason),
+                          jsonb_build_object('order_id', v_exit ->> 'id', 'symbol', t.symbol, 'side', t.position_side), t.owner_id);
+    return private.answer(p_request_id, 'close_position', v_target,
+                          jsonb_build_object('success', true, 'order_id', v_exit ->> 'id', 'state', v_exit ->> 'state',
+                                             'symbol', t.symbol, 'trade_id', p_trade_id,
+                                             'qty', (select o.qty from public.orders o where o.id = (v_exit ->> 'id')::uuid)));
+end;
+$$;
+
+revoke execute on function private.exit_refusal(text) from public, anon, authenticated;
+
+revoke execute on function public.close_position(uuid, text, uuid) from public, anon;
+
+grant execute on function public.close_position(uuid, text, uuid) to authenticated, service_role;
+
+comment on function public.close_position(uuid, text, uuid) is
+    'Close one open position at market, with a reason. Operators and admins, idempotent by request id; not gated by pause.';
+
+-- Reconciliation: our books against the broker's. The engine brings what the broker says; what is a difference,
+-- what becomes of it, and whether it keeps entries out, is decided here.
+
+-- What becomes of orders in a broker account that we never made. Without a row: lock.
+create table public.external_order_policies (
+    id               uuid primary key default gen_random_uuid(),
+    broker_account   text not null,
+    profile_id       uuid references public.profiles (id) on delete cascade,  -- NULL: for the whole account
+    policy           text not null check (policy in ('lock', 'ignore', 'adopt')),
+    reason           text not null,
+    changed_by_email text not null,
+    changed_at       timestamptz not null default now(),
+    unique nulls not distinct (broker_account, profile_id)
+);
+
+create index external_order_policies_profile on public.external_order_policies (profile_id);
+
+comment on table public.external_order_policies is
+    'Orders in the account that are not ours: lock the symbol for entries, ignore them, or adopt them into a profile.';
+
+alter table public.external_order_policies enable row level security;
+
+revoke all on public.external_order_policies from anon, authenticated, service_role;
+
+grant select on public.external_order_policies to authenticated, service_role;
+
+create policy "staff read the policies for external orders"
+    on public.external_order_policies for select to authenticated using ((select private.is_staff()));
+
+-- The broker account that a shard's profiles trade in.
+create function private.account_of(p_shard text)
+    returns text
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select coalesce(min(f.broker_account), 'main') from public.profiles f where f.shard = p_shard;
+$$;
+
+create type private.external_policy as (policy text, profile_id uuid, reason text);
+
+-- What becomes of a symbol's external orders: the strictest wish of the profiles that trade it, else the account's.
+-- `adopt` names the one profile that takes them.
+create function private.external_policy_of(p_account text, p_symbol text)
+    returns private.external_policy
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select row(
+        case when count(w.id) = 0 then case when a.policy = 'ignore' then 'ignore' else 'lock' end
+             when bool_or(w.policy = 'lock') then 'lock'
+             when bool_and(w.policy = 'ignore') then 'ignore'
+             when count(*) filter (where w.policy = 'adopt') = 1 then 'adopt'
+             else 'lock' end,
+        case when not bool_or(w.policy = 'lock') and count(*) filter (where w.policy = 'adopt') = 1
+             then (min(w.id::text) filter (where w.policy = 'adopt'))::uuid end,
+        case when count(w.id) = 0 then 'no active profile trades the symbol'
+             when bool_or(w.policy = 'lock') then 'the policy is to lock'
+             when count(*) filter (where w.policy = 'adopt') > 1 then 'several profiles would adopt' end)::private.external_policy
+    from (select (select x.policy from public.external_order_policies x where x.broker_account = p_account and x.profile_id is null) as policy) a
+    left join lateral (
+        select f.id, coalesce(x.policy, a.policy, 'lock') as policy
+        from public.profiles f left join public.external_order_policies x on x.profile_id = f.id
+        where f.broker_account = p_account and f.active and p_symbol = any (f.symbols)) w on true
+    group by a.policy;
+$$;
+
+-- Set what becomes of external orders, for an account or for one profile of it. Called by: admins.
+create function public.set_external_order_policy(p_policy text, p_reason text, p_broker_account text default 'main',
+                                                 p_profile_id uuid default null, p_request_id uuid default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_target text := case when p_profile_id is null then 'account:' || left(coalesce(p_broker_account, ''), 60) else 'profile:' || p_profile_id end;
+    v_error text := coalesce(private.reason_error(p_reason),
+        case when coalesce(p_policy, '') not in ('lock', 'ignore', 'adopt') then 'The policy is lock, ignore or adopt.'
+             when coalesce(length(p_broker_account), 0) not between 1 and 60 then 'Name the broker account (1 to 60 characters).' end);
+    v_answer jsonb;
+    v_row public.external_order_policies;
+begin
+    if private.caller_role() is distinct from 'admin' then
+        return private.refuse(403, 'FORBIDDEN', 'Only an admin may say what becomes of external orders.', 'set_external_order_policy', v_target);
+    elsif v_error is not null then
+        return private.refuse(422, 'INVALID', v_error, 'set_external_order_policy', v_target);
+    end if;
+    perform private.lock_controls(p_exclusive => true);
+    v_answer := private.answered(p_request_id, 'set_external_order_policy', v_target);
+    if v_answer is not null then
+        return v_answer;
+    elsif p_profile_id is not null and not exists (select 1 from public.profiles f where f.id = p_profile_id and f.broker_account = p_broker_account) then
+        return private.refuse(404, 'NOT_FOUND', 'There is no such profile in this broker account.', 'set_external_order_policy', v_target);
+    end if;
+    insert into public.external_order_policies as x (broker_account, profile_id, policy, reason, changed_by_email, changed_at)
+    values (p_broker_account, p_profile_id, p_policy, private.trimmed(p_reason), coalesce((select m.email from public.members m where m.user_id = private.caller_id()), ''), clock_timestamp())
+    on conflict (broker_account, profile_id) do update
+        set policy = excluded.policy, reason = excluded.reason, changed_by_email = excluded.changed_by_email, changed_at = excluded.changed_at
+    returning x.* into v_row;
+    perform private.audit('set_external_order_policy', v_target, 'done', private.trimmed(p_reason), jsonb_build_object('policy', p_policy));
+    return private.answer(p_request_id, 'set_external_order_policy', v_target, jsonb_build_object('success', true, 'policy', to_jsonb(v_row)));
+end;
+$$;
+
+-- What our books of all shards say the shard's broker account holds. Called by: the engine. Errors: LEASE_LOST.
+create function public.reconcile_books(p_shard text, p_token bigint)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+begin
+    perform private.require_lease(p_shard, p_token);
+    return (select coalesce(jsonb_object_agg(h.symbol, h.qty::text), '{}')
+            from (select n.symbol, sum(case n.side when 'long' then n.qty else -n.qty end) as qty
+                  from public.positions n join public.profiles f on f.id = n.profile_id
+                  where f.broker_account = private.account_of(p_shard) group by n.symbol) h);
+end;
+$$;
+
+-- Hold one page of the broker's orders against ours, given as parallel arrays; answers the positions (from 1) of
+-- those that say something new, and of those that we do not know. Called by: the engine. Errors: LEASE_LOST.
+create function public.reconcile_orders(p_shard text, p_token bigint, p_client_ids text[], p_broker_ids text[],
+                                        p_statuses text[], p_filled numeric[])
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+begin
+    perform private.require_lease(p_shard, p_token);
+    return (
+        select jsonb_build_object(
+            'news', coalesce(jsonb_agg(c.n order by c.n) filter (where c.shard = p_shard and (c.filled > c.filled_qty or case
+                when private.is_terminal(c.state) then c.state not in ('filled', 'replaced') and not private.is_terminal(private.state_of(c.status, 0))
+                else c.status is distinct from c.broker_status or c.known_as is null end)), '[]'),
+            'unknown', coalesce(jsonb_agg(c.n order by c.n) filter (where c.shard is null), '[]'))
+        from (select u.n, u.status, u.filled, coalesce(a.shard, b.shard) as shard, coalesce(a.state, b.state) as state,
+                     coalesce(a.broker_status, b.broker_status) as broker_status, coalesce(a.filled_qty, b.filled_qty) as filled_qty,
+                     coalesce(a.broker_order_id, b.broker_order_id) as known_as
+              from unnest(p_client_ids, p_broker_ids, p_statuses, p_filled) with ordinality u (client_id, broker_id, status, filled, n)
+              left join public.orders a on a.broker_order_id = u.broker_id
+              left join public.orders b on a.id is null and b.id = private.as_uuid(u.client_id)) c);
+end;
+$$;
+
+-- Bring external orders into our books where the policy says so: as an exit of the one trade that is large enough,
+-- or as a trade of the profile's own. Answers for each whether it was adopted, the policy and why not.
+-- Called by: the engine. Errors: LEASE_LOST.
+create function public.adopt_orders(p_shard text, p_token bigint, p_orders jsonb)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_order jsonb;
+    v_answers jsonb := '[]';
+begin
+    perform private.check_lease(p_shard, p_token);
+    perform private.lock_controls(p_exclusive => false);
+    perform 1 from public.profile_capital c
+      where c.profile_id in (select f.id from public.profiles f where f.shard = p_shard
+                             and f.symbols && array(select e.value ->> 'symbol' from jsonb_array_elements(p_orders) e))
+      order by c.profile_id for update;
+    for v_order in select e.value from jsonb_array_elements(p_orders) e loop
+        v_answers := v_answers || private.adopt_order(v_order, p_shard);
+    end loop;
+    return v_answers;
+end;
+$$;
+
+create function private.adopt_order(b jsonb, p_shard text)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_policy private.external_policy := private.external_policy_of(private.account_of(p_shard), b ->> 'symbol');
+    f public.profiles;
+    v_side public.position_side := case b ->> 'side' when 'buy' then 'long' else 'short' end;
+    v_qty numeric := private.positive(b ->> 'qty');
+    v_closes uuid[];
+    v_error text;
+begin
+    select p.* into f from public.profiles p where p.id = v_policy.profile_id;
+    if v_policy.policy <> 'adopt' or f.shard <> p_shard then
+        return jsonb_build_object('adopted', false, 'policy', v_policy.policy, 'reason', v_policy.reason);
+    end if;
+    v_closes := array(select n.trade_id from public.positions n
+                      where n.profile_id = f.id and n.symbol = b ->> 'symbol' and n.side <> v_side);
+    v_error := case
+        when v_qty is null then 'it has no quantity in shares'
+        when exists (select 1 from public.orders o where o.broker_order_id = b ->> 'broker_order_id') then 'it is known already'
+        when cardinality(v_closes) > 1 then 'several trades could be meant'
+        when cardinality(v_closes) = 1 then private.cannot_close(v_closes[1], v_qty)
+        else private.cannot_open(f, b, v_qty) end;
+    if v_error is null then
+        perform private.book_external(f, b, v_qty, v_closes[1]);
+    end if;
+    return jsonb_build_object('adopted', v_error is null, 'policy', 'adopt', 'reason', coalesce(v_error, ''));
+end;
+$$;
+
+-- Why an external order cannot be an exit of a trade; NULL when it can.
+create function private.cannot_close(p_trade_id uuid, p_qty numeric)
+    returns text
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select case when p_qty > (select n.qty from public.positions n where n.trade_id = p_trade_id) then 'it is larger than the position'
+                when exists (select 1 from public.orders o where o.trade_id = p_trade_id and o.purpose = 'exit'
+                             and not private.is_terminal(o.state)) then 'an exit of the trade is under way' end;
+$$;
+
+-- Why an external order cannot be an entry of a profile; NULL when it can.
+create function private.cannot_open(f public.profiles, b jsonb, p_qty numeric)
+    returns text
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select case
+        when private.effective_mode(f.id, b ->> 'symbol') <> 'RUNNING' then 'trading is not running'
+        when exists (select 1 from public.orders o where o.profile_id = f.id and o.symbol = b ->> 'symbol' and o.purpose = 'entry'
+                     and not private.is_terminal(o.state)) then 'an entry of the profile is under way'
+        when coalesce(private.positive(b ->> 'limit_price'), private.positive(b ->> 'filled_avg_price')) is null then 'it has no price yet'
+        when c.reserved_usd + c.used_usd + p_qty * coalesce(private.positive(b ->> 'limit_price'), private.positive(b ->> 'filled_avg_price')) > c.capital_usd
+            then 'the profile has not enough capital' end
+    from public.profile_capital c where c.profile_id = f.id;
+$$;
+
+-- Make an order row of an external order, then take over what the broker says about it.
+create function private.book_external(f public.profiles, b jsonb, p_qty numeric, p_closes uuid)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_id uuid := coalesce(private.as_uuid(b ->> 'broker_order_id'), gen_random_uuid());
+    v_notional numeric := case when p_closes is null then
+        round(p_qty * coalesce(private.positive(b ->> 'limit_price'), private.positive(b ->> 'filled_avg_price')), 6) end;
+    v_side public.position_side := case when p_closes is null then case b ->> 'side' when 'buy' then 'long' else 'short' end
+                                        else case b ->> 'side' when 'buy' then 'short' else 'long' end end;
+begin
+    update public.profile_capital c set reserved_usd = c.reserved_usd + v_notional where c.profile_id = f.id and v_notional is not null;
+    insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type, order_class,
+        limit_price, stop_price, notional_usd, reserved_usd, state, reason, exit_reason, trade_id, broker_order_id, market_at,
+        submitted_at, accepted_at)
+    values (v_id, f.owner_id, f.id, f.shard, b ->> 'symbol', (b ->> 'side')::public.order_side, v_side,
+        case when p_closes is null then 'entry' else 'exit' end::public.order_purpose, p_qty, b ->> 'type', 'simple',
+        private.positive(b ->> 'limit_price'), private.positive(b ->> 'stop_price'), v_notional, coalesce(v_notional, 0), 'working',
+        'Made outside of Interlock and adopted.', case when p_closes is not null then 'external' end,
+        coalesce(p_closes, v_id), b ->> 'broker_order_id', (b ->> 'updated_at')::timestamptz, clock_timestamp(), clock_timestamp());
+    perform private.audit('adopt_order', 'profile:' || f.id, 'done', 'An order of the account that is not ours was adopted.',
+                          jsonb_build_object('order_id', v_id, 'symbol', b ->> 'symbol', 'side', b ->> 'side', 'qty', p_qty), f.owner_id);
+    perform private.apply_broker_order(v_id, b);
+    perform private.apply_legs(v_id, b -> 'legs');
+end;
+$$;
+
+-- Note one reconciliation: new differences open a finding, known ones stay, and open ones that are no longer there
+-- are repaired. What stays as it is is not written again. Called by: the engine. Errors: LEASE_LOST.
+create or replace function public.reconcile_apply(p_shard text, p_token bigint, p_run jsonb, p_findings jsonb)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_run uuid;
+    v_now timestamptz := clock_timestamp();
+begin
+    perform private.check_lease(p_shard, p_token);
+    if coalesce(p_run ->> 'kind', '') not in ('full', 'incremental') then
+        perform private.fail(422, 'INVALID', 'The kind of a run is full or incremental.');
+    elsif jsonb_typeof(p_findings) is distinct from 'array'
+          or exists (select 1 from jsonb_array_elements(p_findings) e
+                     where coalesce(e.value ->> 'key', '') = '' or coalesce(e.value ->> 'kind', '') = ''
+                        or coalesce(e.value ->> 'status', 'open') not in ('open', 'repaired')
+                        or coalesce(e.value ->> 'severity', 'warning') not in ('info', 'warning', 'critical')) then
+        perform private.fail(422, 'INVALID', 'p_findings must be an array of findings with key, kind and, if any, status open or repaired'
+                                             ' and severity info, warning or critical.');
+    end if;
+    insert into public.reconciliation_runs (shard, kind, started_at, finished_at, orders_checked, positions_checked, findings,
+                                            broker_cursor, orders_changed)
+    values (p_shard, p_run ->> 'kind', coalesce((p_run ->> 'started_at')::timestamptz, v_now), v_now,
+            coalesce((p_run ->> 'orders_checked')::int, 0), coalesce((p_run ->> 'positions_checked')::int, 0),
+            jsonb_array_length(p_findings), (p_run ->> 'broker_cursor')::timestamptz, coalesce((p_run ->> 'orders_changed')::int, 0))
+    returning id into v_run;
+    perform private.note_findings(p_shard, v_run, p_findings, v_now);
+    return jsonb_build_object('run_id', v_run, 'findings', jsonb_array_length(p_findings));
+end;
+$$;
+
+create function private.note_findings(p_shard text, p_run uuid, p_findings jsonb, p_now timestamptz)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_found public.reconciliation_findings[] := array(
+        select distinct on (n.key) row(0, p_run, p_shard, n.key, n.kind, n.symbol, coalesce(n.detail, '{}'),
+                   case when g.ignored then 'repaired' else coalesce(n.status, 'open') end, p_now, p_now, coalesce(n.severity, 'warning'),
+                   case when g.ignored then 'Ignored, as the account''s policy says.' else coalesce(n.action, '') end,
+                   coalesce(n.advice, ''), g.ignored)::public.reconciliation_findings
+        from jsonb_to_recordset(p_findings) as n (key text, kind text, symbol text, detail jsonb, status text, severity text, action text, advice text)
+        cross join lateral (select n.kind in ('ORDER_NOT_OURS', 'POSITION_MISMATCH')
+            and (private.external_policy_of(private.account_of(p_shard), n.symbol)).policy = 'ignore' as ignored) g);
+begin
+    update public.reconciliation_findings f
+       set status = 'repaired', ignored = false, last_seen_at = p_now
+     where f.shard = p_shard and (f.status = 'open' or f.ignored)
+       and not exists (select 1 from unnest(v_found) n where n.key = f.key and (n.status = 'open' and f.status = 'open' or n.ignored and f.ignored));
+    insert into public.reconciliation_findings as f (run_id, shard, key, kind, symbol, detail, status, first_seen_at, last_seen_at,
+                                                     severity, action, advice, ignored)
+    select n.run_id, n.shard, n.key, n.kind, n.symbol, n.detail, n.status, p_now, p_now, n.severity, n.action, n.advice, n.ignored
+    from unnest(v_found) n
+    where n.status = 'open' or n.ignored and not exists (select 1 from public.reconciliation_findings f where f.shard = p_shard and f.key = n.key and f.ignored)
+          or n.status = 'repaired' and not n.ignored
+    on conflict (shard, key) where status = 'open' do update
+        set last_seen_at = p_now, detail = excluded.detail, run_id = excluded.run_id, severity = excluded.severity,
+            action = excluded.action, advice = excluded.advice
+        where (f.detail, f.severity, f.action, f.advice) is distinct from (excluded.detail, excluded.severity, excluded.action, excluded.advice);
+end;
+$$;
+
+revoke execute on function public.set_external_order_policy(text, text, text, uuid, uuid) from public, anon;
+
+revoke execute on function public.reconcile_books(text, bigint) from public, anon, authenticated;
+
+revoke execute on function public.reconcile_orders(text, bigint, text[], text[], text[], numeric[]) from public, anon, authenticated;
+
+revoke execute on function public.adopt_orders(text, bigint, jsonb) from public, anon, authenticated;
+
+grant execute on function public.set_external_order_policy(text, text, text, uuid, uuid) to authenticated, service_role;
+
+grant execute on function public.reconcile_books(text, bigint) to service_role;
+
+grant execute on function public.reconcile_orders(text, bigint, text[], text[], text[], numeric[]) to service_role;
+
+grant execute on function public.adopt_orders(text, bigint, jsonb) to service_role;
+
+comment on function public.set_external_order_policy(text, text, text, uuid, uuid) is
+    'Set what becomes of orders in the account that are not ours: lock, ignore or adopt. Admins only, audited.';
+
+comment on function public.reconcile_books(text, bigint) is 'What our books say the broker account holds. Engine only.';
+
+comment on function public.reconcile_orders(text, bigint, text[], text[], text[], numeric[]) is
+    'Which of the broker''s orders say something new. Engine only.';
+
+comment on function public.adopt_orders(text, bigint, jsonb) is 'Bring external orders into our books where the policy says so. Engine only.';
+
+-- Closed trades by month: what the figures of performance are added up from, kept with each trade that closes, so
+-- that no page has to group the trades themselves.
+
+create table public.trade_months (
+    profile_id    uuid not null references public.profiles (id),
+    month         date not null check (extract(day from month) = 1),  -- in which it closed, on New York's calendar
+    symbol        text not null,
+    position_side public.position_side not null,
+    exit_reason   text not null,
+    owner_id      uuid not null,
+    trades        int not null,
+    wins          int not null,
+    losses        int not null,
+    gains_usd     numeric(28, 9) not null,
+    losses_usd    numeric(28, 9) not null,       -- 0 or more
+    pnl_squared   numeric(56, 18) not null,      -- for the spread of results
+    volume_usd    numeric(28, 9) not null,       -- bought plus sold
+    holding_s     numeric(20, 6) not null,
+    -- How many trades returned what: below -10 %, forty steps of 0.5 %, 10 % and more.
+    return_bins   int[] not null check (cardinality(return_bins) = 42),
+    primary key (profile_id, month, symbol, position_side, exit_reason)
+);
+
+create index trade_months_owner on public.trade_months (owner_id, month);
+
+create index trade_months_month on public.trade_months (month);
+
+comment on table public.trade_months is 'Closed trades added up by month, profile, symbol, side and what closed them.';
+
+alter table public.trade_months enable row level security;
+
+revoke all on public.trade_months from anon, authenticated, service_role;
+
+grant select on public.trade_months to authenticated, service_role;
+
+create policy "owners and staff read trades by month"
+    on public.trade_months for select to authenticated
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
+
+-- One closed trade as a line of its month; p_sign -1 takes it back.
+create function private.trade_line(t public.trades, p_sign int)
+    returns public.trade_months
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select t.profile_id, date_trunc('month', t.closed_at at time zone 'America/New_York')::date, t.symbol, t.position_side,
+           coalesce(t.exit_reason, 'unknown'), t.owner_id, p_sign, p_sign * (t.realized_pnl_usd > 0)::int,
+           p_sign * (t.realized_pnl_usd < 0)::int, p_sign * greatest(t.realized_pnl_usd, 0), p_sign * greatest(-t.realized_pnl_usd, 0),
+           p_sign * t.realized_pnl_usd * t.realized_pnl_usd, p_sign * (t.entry_notional_usd + t.exit_notional_usd),
+           p_sign * extract(epoch from t.closed_at - t.opened_at),
+           array(select case when n = width_bucket(coalesce(t.realized_pnl_usd / nullif(t.entry_notional_usd, 0), 0), -0.10, 0.10, 40)
+                             then p_sign else 0 end from generate_series(0, 41) n);
+$$;
+
+-- Add one line to its month. The caller holds the profile's capital row, so no two add to one line at a time.
+create function private.add_trade_line(l public.trade_months)
+    returns void
+    language sql
+    volatile
+    set search_path = ''
+as $$
+    insert into public.trade_months as m values (l.*)
+    on conflict (profile_id, month, symbol, position_side, exit_reason) do update
+        set trades = m.trades + excluded.trades, wins = m.wins + excluded.wins, losses = m.losses + excluded.losses,
+            gains_usd = m.gains_usd + excluded.gains_usd, losses_usd = m.losses_usd + excluded.losses_usd,
+            pnl_squared = m.pnl_squared + excluded.pnl_squared, volume_usd = m.volume_usd + excluded.volume_usd,
+            holding_s = m.holding_s + excluded.holding_s,
+            return_bins = array(select a + b from unnest(m.return_bins, excluded.return_bins) with ordinality as u (a, b, n) order by n);
+$$;
+
+-- A trade that closes enters its month; one that opens again, or is restated after it closed, leaves it first.
+create function private.roll_trade_up()
+    returns trigger
+    language plpgsql
+    security definer
+    set search_path = ''
+as $$
+begin
+    if old.closed_at is not null then
+        perform private.add_trade_line(private.trade_line(old, -1));
+    end if;
+    if new.closed_at is not null then
+        perform private.add_trade_line(private.trade_line(new, 1));
+    end if;
+    return null;
+end;
+$$;
+
+create trigger trades_roll_up_by_month
+    after update on public.trades
+    for each row
+    when (old.closed_at is not null or new.closed_at is not null)
+    execute function private.roll_trade_up();
+
+-- Add the months up anew from the trades themselves; answers how many lines there are.
+create function private.rebuild_trade_months()
+    returns bigint
+    language plpgsql
+    volatile
+    set search_path = ''
+as $$
+begin
+    delete from public.trade_months;
+    insert into public.trade_months
+    select l.profile_id, l.month, l.symbol, l.position_side, l.exit_reason, l.owner_id, sum(l.trades), sum(l.wins), sum(l.losses),
+           sum(l.gains_usd), sum(l.losses_usd), sum(l.pnl_squared), sum(l.volume_usd), sum(l.holding_s),
+           array(select count(*) filter (where b.bin = n) from unnest(array_agg(array_position(l.return_bins, 1))) as b (bin), generate_series(1, 42) n
+                 group by n order by n)
+    from public.trades t cross join lateral private.trade_line(t, 1) l
+    where t.closed_at is not null
+    group by l.profile_id, l.month, l.symbol, l.position_side, l.exit_reason, l.owner_id;
+    return (select count(*) from public.trade_months);
+end;
+$$;
+
+revoke execute on function private.trade_line(public.trades, int) from public, anon, authenticated;
+
+revoke execute on function private.add_trade_line(public.trade_months) from public, anon, authenticated;
+
+revoke execute on function private.rebuild_trade_months() from public, anon, authenticated;
+
+select private.rebuild_trade_months();
+
+-- The closed trades that the caller sees, added up by several dimensions at once; NULL filters want all.
+-- p_from and p_until are first days of months, p_until is not included. `dimension` is all, month, profile,
+-- strategy, symbol, side or exit_reason; `bins` are given for all only.
+-- Called by: any member. Errors: FORBIDDEN.
+create function public.trade_statistics(p_from date default null, p_until date default null, p_profile_ids uuid[] default null,
+                                        p_symbols text[] default null, p_sides text[] default null, p_exit_reasons text[] default null)
+    returns table (dimension text, key text, trades bigint, wins bigint, losses bigint, gains_usd numeric, losses_usd numeric,
+                   pnl_squared numeric, volume_usd numeric, holding_s numeric, bins int[])
+    language plpgsql
+    stable
+    security invoker
+    set search_path = ''
+as $$
+begin
+    if private.caller_role() is null and not private.is_engine() then
+        perform private.fail(403, 'FORBIDDEN', 'You are signed in, but not a member of this installation.', 'Ask an admin to add you.');
+    end if;
+    return query
+        with wanted as materialized (
+            select m.*, p.strategy from public.trade_months m join public.profiles p on p.id = m.profile_id
+            where m.trades > 0 and m.month >= coalesce(p_from, '-infinity') and m.month < coalesce(p_until, 'infinity')
+              and (p_profile_ids is null or m.profile_id = any (p_profile_ids))
+              and (p_symbols is null or m.symbol = any (p_symbols))
+              and (p_sides is null or m.position_side::text = any (p_sides))
+              and (p_exit_reasons is null or m.exit_reason = any (p_exit_reasons)))
+        select case when grouping(w.month) = 0 then 'month' when grouping(w.profile_id) = 0 then 'profile'
+                    when grouping(w.strategy) = 0 then 'strategy' when grouping(w.symbol) = 0 then 'symbol'
+                    when grouping(w.position_side) = 0 then 'side' when grouping(w.exit_reason) = 0 then 'exit_reason' else 'all' end,
+               coalesce(w.month::text, w.profile_id::text, w.strategy, w.symbol, w.position_side::text, w.exit_reason, ''),
+               sum(w.trades), sum(w.wins), sum(w.losses), sum(w.gains_usd), sum(w.losses_usd), sum(w.pnl_squared),
+               sum(w.volume_usd), sum(w.holding_s),
+               case when grouping(w.month, w.profile_id, w.strategy, w.symbol, w.position_side, w.exit_reason) = 63
+                    then array(select sum(a.return_bins[n])::int from wanted a, generate_series(1, 42) n group by n order by n) end
+        from wanted w
+        group by grouping sets ((), (w.month), (w.profile_id), (w.strategy), (w.symbol), (w.position_side), (w.exit_reason))
+        having sum(w.trades) > 0;
+end;
+$$;
+
+revoke execute on function public.trade_statistics(date, date, uuid[], text[], text[], text[]) from public, anon;
+
+grant execute on function public.trade_statistics(date, date, uuid[], text[], text[], text[]) to authenticated, service_role;
+
+comment on function public.trade_statistics(date, date, uuid[], text[], text[], text[]) is
+    'The caller''s closed trades added up by month, profile, strategy, symbol, side and what closed them. Any member.';
+
+-- Where moments of the database's clock lie on the market's: the first snapshot of equity at or after each, and the
+-- last one at or before it, of those that the caller sees. Called by: any member. Errors: FORBIDDEN.
+create function public.market_times(p_moments timestamptz[])
+    returns table (moment timestamptz, first_after timestamptz, last_before timestamptz)
+    language plpgsql
+    stable
+    security invoker
+    set search_path = ''
+as $$
+begin
+    if private.caller_role() is null and not private.is_engine() then
+        perform private.fail(403, 'FORBIDDEN', 'You are signed in, but not a member of this installation.', 'Ask an admin to add you.');
+    end if;
+    return query
+        select n.moment,
+               (select s.market_at from public.equity_snapshots s where s.recorded_at >= n.moment order by s.recorded_at limit 1),
+               (select s.market_at from public.equity_snapshots s where s.recorded_at <= n.moment order by s.recorded_at desc limit 1)
+        from (select distinct u.moment from unnest(p_moments[1:200]) as u (moment) where u.moment is not null) n;
+end;
+$$;
+
+revoke execute on function public.market_times(timestamptz[]) from public, anon;
+
+grant execute on function public.market_times(timestamptz[]) to authenticated, service_role;
+
+comment on function public.market_times(timestamptz[]) is
+    'Where moments of the database''s clock lie on the market''s, by the snapshots of equity. Any member.';
 
 -- Notifications: the outbox of the alerts. A row is one notice; where it goes to is known to the engines alone, which
 -- hold the addresses in their environment. Delivery is at least once: the row's id goes out with the notice, so that
@@ -863,15 +2311,6 @@ as $$
         private.alert_bound(r.config, 'daily_loss_fraction', 0.8),
         interval '1 hour', interval '1 minute', interval '1 hour')::private.alert_bounds
     from private.active_risk_config() r;
-$$;
-
-create function private.utc_text(p_at timestamptz)
-    returns text
-    language sql
-    immutable
-    set search_path = ''
-as $$
-    select to_char(p_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"');
 $$;
 
 -- Everything that holds now.
