@@ -193,6 +193,16 @@ class Decision(Row):
     message: str | None = None
 
 
+class PositionExit(Row):
+    """The exit that a person asked for: the engine sends it."""
+
+    success: bool
+    order_id: UUID
+    state: OrderState
+    symbol: str
+    qty: Decimal
+
+
 class ConfigChange(Row):
     """The answer to a change of the risk configuration; `diff` is [{path, from, to}]."""
 
@@ -271,7 +281,24 @@ class Recorded(Row):
     state: OrderState | None
     changed: bool = True
     late: bool = False
+    after_pause: bool = False  # it is late, it is an entry, and trading was not running meanwhile
+    deferred: bool = False  # it took the place of one of ours that is not known to be over
     client_order_id: str | None = None
+
+
+class OrderPage(Row):
+    """Which orders of a page say something new, and which are not ours, by their position from 1."""
+
+    news: list[int]
+    unknown: list[int]
+
+
+class Adoption(Row):
+    """What became of an order that is not ours, by the account's policy; `reason` says why it was not adopted."""
+
+    adopted: bool
+    policy: Literal["lock", "ignore", "adopt"]
+    reason: str | None = None
 
 
 class Profile(Row):
@@ -331,6 +358,7 @@ class Order(Row):
     broker_updated_at: datetime | None = None
     created_at: datetime
     submitted_at: datetime | None
+    replaces_broker_id: str | None = None
 
 
 class OpenTrade(Row):
@@ -382,3 +410,77 @@ class SavedState(Row):
 
     state: dict[str, Any]
     saved_at: datetime
+
+
+class Alert(Row):
+    """What somebody should know of; open while `resolved_at` is None."""
+
+    id: UUID
+    rule: str
+    subject: str
+    severity: Literal["warning", "critical"]
+    owner_id: UUID | None
+    profile_id: UUID | None
+    symbol: str | None
+    message: str
+    detail: dict[str, Any]
+    opened_at: datetime
+    notified_at: datetime | None
+    acknowledged_at: datetime | None
+    acknowledged_by_email: str | None
+    acknowledged_note: str | None
+    resolved_at: datetime | None
+
+
+class AlertMute(Row):
+    """Notices that are held back; "*" stands for every rule or every subject."""
+
+    id: UUID
+    rule: str
+    subject: str
+    reason: str
+    starts_at: datetime
+    expires_at: datetime
+    created_by_email: str
+    removed_at: datetime | None
+    removed_by_email: str | None
+    removed_reason: str | None
+
+
+class Evaluated(Row):
+    """What a look at the alerts changed; `evaluated` is False when somebody else has just looked."""
+
+    evaluated: bool
+    opened: int
+    resolved: int
+
+
+class Notification(Row):
+    """A notice in the outbox, as claimed; `token` fences the claim."""
+
+    id: UUID
+    alert_id: UUID | None
+    event: Literal["opened", "resolved", "test"]
+    severity: Literal["warning", "critical"]
+    title: str
+    body: str
+    status: Literal["queued", "sending", "sent", "failed", "expired"]
+    attempts: int
+    token: int
+    delivered_to: list[str]
+    created_at: datetime
+
+
+class NoticeSettled(Row):
+    """What a notice is after its result was reported; `settled` is False when the claim was no longer ours."""
+
+    id: UUID
+    settled: bool
+    status: str | None
+
+
+class QueuedTest(Row):
+    """A test notice that waits in the outbox; `notifier` tells whether any engine can send it."""
+
+    notification_id: UUID
+    notifier: bool

@@ -4,6 +4,16 @@ Amounts go out as strings, so that no float ever touches them. Every function ra
 `db.errors.AuthorityError` or one of its kinds.
 """
 
+from db.commands.alerts import (
+    acknowledge_alert,
+    claim_notifications,
+    engine_telemetry,
+    evaluate_alerts,
+    mute_alert,
+    settle_notifications,
+    test_alert,
+    unmute_alert,
+)
 from db.commands.controls import (
     cancel_schedule,
     halt_trading,
@@ -14,6 +24,7 @@ from db.commands.controls import (
     trading_status,
 )
 from db.commands.decisions import (
+    close_position,
     create_lockout,
     decide_approval,
     decide_approvals,
@@ -40,10 +51,18 @@ from db.commands.engine import (
     record_order_updates,
     record_submission,
     release_lease,
+    request_cancels,
     request_entries,
     request_exits,
     save_bot_state,
     schema_version,
+)
+from db.commands.reconciliation import (
+    adopt_orders,
+    reconcile_books,
+    reconcile_orders,
+    record_split,
+    set_external_order_policy,
 )
 from db.commands.settings import (
     approval_config,
@@ -54,34 +73,47 @@ from db.commands.settings import (
     update_risk_config,
     verify_audit_chain,
 )
+from db.commands.signals import record_signals
 
 __all__ = [
+    "acknowledge_alert",
     "acquire_lease",
+    "adopt_orders",
     "approval_config",
     "cancel_schedule",
+    "claim_notifications",
     "claim_orders",
+    "close_position",
     "create_lockout",
     "decide_approval",
     "decide_approvals",
     "engine_lockout",
     "engine_snapshot",
+    "engine_telemetry",
+    "evaluate_alerts",
     "expire_stale_approvals",
     "grant_override",
     "halt_trading",
     "heartbeat",
     "load_bot_state",
+    "mute_alert",
     "pause_trading",
     "preflight_resume",
     "prune_history",
     "reconcile_apply",
+    "reconcile_books",
+    "reconcile_orders",
     "record_bars",
     "record_equity",
     "record_marks",
     "record_offline_exits",
     "record_order_updates",
+    "record_signals",
+    "record_split",
     "record_submission",
     "release_lease",
     "remove_lockout",
+    "request_cancels",
     "request_entries",
     "request_exits",
     "resume_trading",
@@ -91,9 +123,13 @@ __all__ = [
     "save_bot_state",
     "schedule_trading_mode",
     "schema_version",
+    "set_external_order_policy",
     "set_member_role",
     "set_profile_active",
+    "settle_notifications",
+    "test_alert",
     "trading_status",
+    "unmute_alert",
     "update_approval_config",
     "update_risk_config",
     "verify_audit_chain",

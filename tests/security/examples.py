@@ -23,7 +23,12 @@ def caller_of(function: str) -> str:
 
 def examples(engine: Engine, callers: dict[str, Actor], db: psycopg.Connection) -> dict[str, Arguments]:
     """Bring about what the calls are about, and return their arguments by function."""
-    made = {**_controls(engine, callers), **_approvals(engine, callers, db), **_engine(engine, db)}
+    made = {
+        **_controls(engine, callers),
+        **_approvals(engine, callers, db),
+        **_engine(engine, db),
+        **_alerts(callers, db),
+    }
     assert set(made) <= set(FUNCTIONS), sorted(set(made) - set(FUNCTIONS))
     return made
 
@@ -38,8 +43,18 @@ def _controls(engine: Engine, callers: dict[str, Actor]) -> dict[str, Arguments]
     override = why | profile | {"p_code": "ORDER_RATE", "p_minutes": 60, "p_symbol": "IBM"}
     return {
         "cancel_schedule": why | {"p_schedule_id": _id(admin, "schedule_trading_mode", schedule, "schedule")},
+        "close_position": why | {"p_trade_id": str(uuid4())},
         "create_lockout": lockout,
         "grant_override": override,
+        "market_times": {"p_moments": [MARKET_AT]},
+        "trade_statistics": {
+            "p_from": "2007-01-01",
+            "p_until": "2008-01-01",
+            "p_symbols": ["AAPL"],
+            "p_sides": ["long"],
+            "p_profile_ids": [str(engine.profiles["Bob trend hourly"])],
+            "p_exit_reasons": ["manual"],
+        },
         "halt_trading": why | scope | {"p_reason_code": "incident"},
         "pause_trading": why | scope | {"p_reason_code": "news", "p_resume_at": "2031-01-02T15:00:00Z"},
         "preflight_resume": scope,
@@ -47,6 +62,7 @@ def _controls(engine: Engine, callers: dict[str, Actor]) -> dict[str, Arguments]
         "resume_trading": why | scope | {"p_reason_code": "manual", "p_override_reason": "Seen and accepted"},
         "revoke_override": why | {"p_override_id": _id(admin, "grant_override", override, "override")},
         "schedule_trading_mode": schedule | {"p_time_zone": "America/New_York", "p_reason_code": "schedule"},
+        "set_external_order_policy": why | profile | {"p_policy": "ignore", "p_broker_account": "main"},
         "set_member_role": why | {"p_user_id": str(callers[DEMOTED].user_id), "p_role": "operator"},
         "set_profile_active": why | profile | {"p_active": True},
         "why": profile | {"p_symbol": "IBM", "p_side": "buy", "p_qty": "1", "p_price": "100"},
@@ -73,6 +89,22 @@ def _approvals(engine: Engine, callers: dict[str, Actor], db: psycopg.Connection
     }
 
 
+def _alerts(callers: dict[str, Actor], db: psycopg.Connection) -> dict[str, Arguments]:
+    mute = {"p_reason": "Being looked into", "p_rule": "ORDER_UNKNOWN", "p_subject": "some order", "p_minutes": 5}
+    row = db.execute("select id::text from alerts where resolved_at is null limit 1").fetchone()
+    notice = callers[ADMIN].call("test_alert", {}).json()["notification_id"]
+    return {
+        "acknowledge_alert": {"p_alert_id": row[0] if row else str(uuid4()), "p_note": "On it"},
+        "claim_notifications": {"p_holder": "an engine", "p_limit": 5, "p_ttl_s": 60},
+        "evaluate_alerts": {"p_notifiers": 1},
+        "mute_alert": mute,
+        "settle_notifications": {
+            "p_results": [{"id": notice, "token": 1, "delivered_to": ["a1b2"], "error": "no answer"}]
+        },
+        "unmute_alert": {"p_mute_id": _id(callers[ADMIN], "mute_alert", mute, "mute"), "p_reason": "Settled"},
+    }
+
+
 def _engine(engine: Engine, db: psycopg.Connection) -> dict[str, Arguments]:
     held = {"p_shard": engine.shard, "p_token": engine.token}
     order = BrokerOrder(_claimed(engine, db))
@@ -89,9 +121,13 @@ def _engine(engine: Engine, db: psycopg.Connection) -> dict[str, Arguments]:
                "exit_reason": "stop_loss", "reason": "Through the stop", "market_at": MARKET_AT, "outcome": "accepted",
                "request_id": "r-2", "order": order.says("new") | {
                    "client_order_id": exit_id, "broker_order_id": str(uuid4()), "legs": []}}  # fmt: skip
+    signal = {"id": str(uuid4()), "profile_id": str(engine.profiles["Alice trend daily"]), "symbol": "IBM", "side": "buy",
+              "strategy": "ma_crossover", "strength": "0.5", "bar_at": MARKET_AT, "market_at": MARKET_AT,
+              "detail": {"reason": "crossed"}, "blocked_by": "macro"}  # fmt: skip
     run = {"kind": "incremental", "started_at": MARKET_AT, "orders_checked": 1, "positions_checked": 1}
     return {
         "acquire_lease": {"p_shard": "elsewhere", "p_holder": "another engine", "p_ttl_s": 10},
+        "adopt_orders": held | {"p_orders": [order.says("new")]},
         "claim_orders": held | {"p_limit": 5, "p_purpose": "exit"},
         "engine_lockout": held | {"p_ticker": "IBM", "p_reason": "Two stops in a row", "p_duration_minutes": 30,
                                   "p_lockout_type": "stoploss_guard", "p_side": "long", "p_detail": {"stops": 2}},
@@ -102,11 +138,17 @@ def _engine(engine: Engine, db: psycopg.Connection) -> dict[str, Arguments]:
         "load_bot_state": held,
         "prune_history": held | {"p_limit": 10},
         "reconcile_apply": held | {"p_run": run, "p_findings": [finding]},
+        "reconcile_books": held,
+        "reconcile_orders": held | {"p_client_ids": [str(order.id)], "p_broker_ids": [order.broker_id],
+                                    "p_statuses": ["new"], "p_filled": ["0"]},
         "record_bars": held | {"p_bars": [bar]},
         "record_equity": held | {"p_market_at": MARKET_AT, "p_session_date": "2007-01-03"},
         "record_marks": held | {"p_marks": [mark]},
         "record_offline_exits": held | {"p_exits": [offline]},
         "record_order_updates": held | {"p_updates": [order.says("partially_filled", filled="4", price="100")]},
+        "record_split": held | {"p_symbol": "FB", "p_ratio": "2", "p_effective_at": MARKET_AT, "p_expected_qty": "0",
+                                "p_source": "A split"},
+        "record_signals": held | {"p_signals": [signal]},
         "record_submission": held | {"p_results": [submitted]},
         "release_lease": held,
         "request_entries": held | {"p_requests": [engine.entry("Alice trend daily", symbol="IBM")]},

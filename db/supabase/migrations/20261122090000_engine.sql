@@ -2162,6 +2162,7 @@ create function public.settle_notifications(p_results jsonb)
 as $$
 declare
     v_now timestamptz := clock_timestamp();
+    v_answer jsonb;
 begin
     if jsonb_typeof(p_results) is distinct from 'array'
        or exists (select 1 from jsonb_array_elements(p_results) e
@@ -2171,26 +2172,27 @@ begin
                      or coalesce(jsonb_typeof(e.value -> 'error'), 'null') not in ('string', 'null')) then
         perform private.fail(422, 'INVALID', 'p_results must be an array of results with id, token, delivered_to and error.');
     end if;
-    return (
-        with results as (
-            select distinct on (1) private.as_uuid(e.value ->> 'id') as id, (e.value ->> 'token')::bigint as token,
-                   left(e.value ->> 'error', 500) as error,
-                   array(select left(t.value, 40) from jsonb_array_elements_text(
-                             case jsonb_typeof(e.value -> 'delivered_to') when 'array' then e.value -> 'delivered_to' else '[]' end) t
-                         where t.value is not null limit 100) as delivered_to
-            from jsonb_array_elements(p_results) e
-        ), settled as (
-            update public.notifications n
-               set status = case when r.error is null then 'sent' when n.attempts >= private.notice_tries_max() then 'failed' else 'queued' end,
-                   ended_at = case when r.error is null or n.attempts >= private.notice_tries_max() then v_now end,
-                   due_at = v_now + private.notice_wait(n.attempts), claimed_until = null, last_error = coalesce(r.error, n.last_error),
-                   delivered_to = array(select distinct d from unnest(n.delivered_to || r.delivered_to) d order by d)
-              from results r
-             where n.id = r.id and n.token = r.token and n.status = 'sending'
-            returning n.id, n.status
-        )
-        select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'settled', s.id is not null, 'status', s.status)), '[]')
-        from results r left join settled s on s.id = r.id);
+    with results as (
+        select distinct on (1) private.as_uuid(e.value ->> 'id') as id, (e.value ->> 'token')::bigint as token,
+               left(e.value ->> 'error', 500) as error,
+               array(select left(t.value, 40) from jsonb_array_elements_text(
+                         case jsonb_typeof(e.value -> 'delivered_to') when 'array' then e.value -> 'delivered_to' else '[]' end) t
+                     where t.value is not null limit 100) as delivered_to
+        from jsonb_array_elements(p_results) e
+    ), settled as (
+        update public.notifications n
+           set status = case when r.error is null then 'sent' when n.attempts >= private.notice_tries_max() then 'failed' else 'queued' end,
+               ended_at = case when r.error is null or n.attempts >= private.notice_tries_max() then v_now end,
+               due_at = v_now + private.notice_wait(n.attempts), claimed_until = null, last_error = coalesce(r.error, n.last_error),
+               delivered_to = array(select distinct d from unnest(n.delivered_to || r.delivered_to) d order by d)
+          from results r
+         where n.id = r.id and n.token = r.token and n.status = 'sending'
+        returning n.id, n.status
+    )
+    select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'settled', s.id is not null, 'status', s.status)), '[]')
+      into v_answer
+    from results r left join settled s on s.id = r.id;
+    return v_answer;
 end;
 $$;
 
