@@ -96,7 +96,7 @@ def bootstrap(settings: Settings, *, view_age_max_s: float = 0.4) -> Engine:
         recovery=Recovery(lease, book, market, settlement, reconciler, snapshots, clock),
         sync=sync,
         settlement=settlement,
-        monitor=PositionMonitor(data, store, exits, book),
+        monitor=PositionMonitor(data, store, exits, book, clock),
         trader=AutoTrader(data, desk, exits, history, book, health),
         executor=TradeExecutor(broker, desk, book, sync, health, lease, clock, senders=settings.engine_senders),
         reconciler=reconciler,

@@ -64,6 +64,11 @@ def request_exits(client: Client, *, shard: str, token: int, requests: Payload) 
     return [Answer.model_validate(row) for row in data]
 
 
+def request_cancels(client: Client, *, shard: str, token: int, requests: Payload) -> int:
+    """Have orders of open trades cancelled at the broker by id, each with its reason; return how many it concerns."""
+    return int(call(client, "request_cancels", p_shard=shard, p_token=token, p_requests=list(requests)))
+
+
 def claim_orders(client: Client, *, shard: str, token: int, limit: int = 50, purpose: str | None = None) -> list[Order]:
     """Take permits for orders that are ready, exits first."""
     data = call(client, "claim_orders", p_shard=shard, p_token=token, p_limit=limit, p_purpose=purpose)

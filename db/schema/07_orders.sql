@@ -45,7 +45,9 @@ create table public.orders (
     submitted_at        timestamptz,
     accepted_at         timestamptz,
     ended_at            timestamptz,
-    ready_at            timestamptz              -- when it might be sent: let through by the gate, or released by a person
+    ready_at            timestamptz,             -- when it might be sent: let through by the gate, or released by a person
+    replaces_id         uuid references public.orders (id), -- the order whose place it took at the broker
+    replaces_broker_id  text                     -- the resting order whose place it is to take when it is sent
 );
 comment on table public.orders is 'One row per order intent, from the gate''s answer to its end.';
 
@@ -77,6 +79,7 @@ create index orders_created on public.orders (created_at desc, id);
 create index orders_profile_created on public.orders (profile_id, created_at desc, id);
 create index orders_trade on public.orders (trade_id) where purpose <> 'entry';
 create index orders_parent on public.orders (parent_id) where parent_id is not null;
+create index orders_replaces on public.orders (replaces_id) where replaces_id is not null;
 
 -- The legal moves; anything else raises.
 create table private.order_transitions (

@@ -18,9 +18,56 @@ as $$
         when p ->> 'order_type' = 'limit' and private.positive(p ->> 'limit_price') is null then 'a limit exit needs a limit_price above 0'
         when p ->> 'order_type' = 'stop' and private.positive(p ->> 'stop_price') is null then 'a stop exit needs a stop_price above 0'
         when coalesce(p ->> 'purpose', 'exit') not in ('exit', 'stop_loss') then 'purpose must be exit or stop_loss'
+        when p ->> 'replaces_broker_id' is not null and (p ->> 'purpose' is distinct from 'stop_loss' or p ->> 'order_type' is distinct from 'stop')
+            then 'only a stop can take another stop''s place'
     end;
 $$;
 
+-- How many shares the resting stops and targets of a trade would sell, and those on their way; a bracket's pair
+-- sells the same shares once, less what either has filled. A stop that another one replaces is not counted.
+create function private.reserved_by_legs(p_trade_id uuid)
+    returns numeric
+    language sql
+    stable
+    set search_path = ''
+as $$
+    with legs as (
+        select coalesce(o.parent_id, o.id) as pair, o.qty, o.filled_qty
+        from public.orders o
+        where o.trade_id = p_trade_id and o.purpose in ('stop_loss', 'take_profit')
+          and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')
+          and not exists (select 1 from public.orders n where n.trade_id = p_trade_id and n.replaces_broker_id = o.broker_order_id
+                          and n.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled'))
+    )
+    select coalesce(sum(g.qty), 0) from (select greatest(max(l.qty) - sum(l.filled_qty), 0) as qty from legs l group by l.pair) g;
+$$;
+
+-- Why an exit of an open position is not accepted now: a code and a sentence; NULL when it is.
+create function private.exit_denial(n public.positions, p jsonb)
+    returns jsonb
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select case
+        when private.effective_mode(n.profile_id, n.symbol) = 'HALTED' then
+            jsonb_build_object('code', 'TRADING_HALTED', 'reason', 'Trading is halted: nothing but cancels.')
+        when exists (select 1 from public.orders o where o.trade_id = n.trade_id and o.purpose = 'exit'
+                      and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')) then
+            jsonb_build_object('code', 'DUPLICATE_ORDER', 'reason', 'An exit of this trade is already under way.')
+        when p ->> 'replaces_broker_id' is not null then (
+            select jsonb_build_object('code', 'STOP_GONE', 'reason', 'The stop to be moved no longer rests at the broker, or is being moved.')
+            where not exists (select 1 from public.orders o where o.trade_id = n.trade_id and o.purpose = 'stop_loss'
+                               and o.broker_order_id = p ->> 'replaces_broker_id' and o.state in ('working', 'partially_filled'))
+               or exists (select 1 from public.orders o where o.replaces_broker_id = p ->> 'replaces_broker_id'
+                           and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')))
+        when p ->> 'purpose' = 'stop_loss' and private.reserved_by_legs(n.trade_id) >= n.qty then
+            jsonb_build_object('code', 'ALREADY_PROTECTED', 'reason', 'Resting orders already cover the whole position.')
+    end;
+$$;
+
+-- Decide one exit. A stop never sells more than resting orders leave over; an exit cancels stops that were not
+-- sent. The caller holds the profile's capital row.
 create function private.decide_exit(p jsonb)
     returns jsonb
     language plpgsql
@@ -32,36 +79,42 @@ declare
     v_order public.orders;
     v_position public.positions;
     v_purpose public.order_purpose := coalesce(p ->> 'purpose', 'exit');
+    v_moved public.orders;
+    v_denial jsonb;
+    v_qty numeric;
 begin
     select o.* into v_order from public.orders o where o.id = (p ->> 'id')::uuid;
     if found then
         return jsonb_build_object('id', v_order.id, 'state', v_order.state, 'code', v_order.code, 'reason', v_order.reason);
     end if;
     select n.* into v_position from public.positions n where n.trade_id = (p ->> 'trade_id')::uuid;
-    if not found then
-        return jsonb_build_object('id', p ->> 'id', 'state', 'denied', 'code', 'NO_POSITION',
-                                  'reason', 'The trade has nothing left to close.');
-    elsif private.effective_mode(v_position.profile_id, v_position.symbol) = 'HALTED' then
-        return jsonb_build_object('id', p ->> 'id', 'state', 'denied', 'code', 'TRADING_HALTED',
-                                  'reason', 'Trading is halted: nothing but cancels.');
-    elsif v_purpose = 'exit' and exists (
-        select 1 from public.orders o where o.trade_id = v_position.trade_id and o.purpose = 'exit'
-           and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')) then
-        return jsonb_build_object('id', p ->> 'id', 'state', 'denied', 'code', 'DUPLICATE_ORDER',
-                                  'reason', 'An exit of this trade is already under way.');
+    v_denial := case when found then private.exit_denial(v_position, p)
+                     else jsonb_build_object('code', 'NO_POSITION', 'reason', 'The trade has nothing left to close.') end;
+    if v_denial is not null then
+        return jsonb_build_object('id', p ->> 'id', 'state', 'denied') || v_denial;
+    end if;
+    v_qty := least(coalesce(private.positive(p ->> 'qty'), v_position.qty), v_position.qty);
+    if p ->> 'replaces_broker_id' is not null then
+        select o.* into v_moved from public.orders o where o.broker_order_id = p ->> 'replaces_broker_id';
+        v_qty := v_moved.qty - v_moved.filled_qty;
+    elsif v_purpose = 'stop_loss' then
+        v_qty := least(v_qty, v_position.qty - private.reserved_by_legs(v_position.trade_id));
+    else
+        update public.orders o set state = 'canceled', reason = 'An exit takes its place.'
+         where o.trade_id = v_position.trade_id and o.purpose = 'stop_loss' and o.state = 'ready';
     end if;
     insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
-        time_in_force, limit_price, stop_price, reference_price, state, reason, exit_reason, trade_id, market_at,
-        created_at, updated_at)
+        order_class, time_in_force, limit_price, stop_price, reference_price, state, reason, exit_reason, trade_id, parent_id,
+        replaces_broker_id, market_at, created_at, updated_at)
     select (p ->> 'id')::uuid, f.owner_id, f.id, f.shard, v_position.symbol,
-           case v_position.side when 'long' then 'sell' else 'buy' end::public.order_side, v_position.side, v_purpose,
-           least(coalesce(private.positive(p ->> 'qty'), v_position.qty), v_position.qty),
-           coalesce(p ->> 'order_type', 'market'),
-           case coalesce(p ->> 'order_type', 'market') when 'market' then 'day' else 'gtc' end,
+           case v_position.side when 'long' then 'sell' else 'buy' end::public.order_side, v_position.side, v_purpose, v_qty,
+           coalesce(p ->> 'order_type', 'market'), 'simple',
+           -- The broker takes parts of shares for the day only: such a stop is placed again each day.
+           case when coalesce(p ->> 'order_type', 'market') = 'market' or v_qty <> trunc(v_qty) then 'day' else 'gtc' end,
            private.positive(p ->> 'limit_price'), private.positive(p ->> 'stop_price'),
            private.positive(p ->> 'reference_price'), 'ready', left(p ->> 'reason', 500),
-           coalesce(p ->> 'exit_reason', v_purpose::text), v_position.trade_id, (p ->> 'market_at')::timestamptz,
-           clock_timestamp(), clock_timestamp()
+           coalesce(p ->> 'exit_reason', v_purpose::text), v_position.trade_id, v_moved.parent_id,
+           p ->> 'replaces_broker_id', (p ->> 'market_at')::timestamptz, clock_timestamp(), clock_timestamp()
     from public.profiles f where f.id = v_position.profile_id
     returning * into v_order;
     return jsonb_build_object('id', v_order.id, 'state', v_order.state, 'code', null, 'reason', v_order.reason);
@@ -106,3 +159,45 @@ $$;
 revoke execute on function public.request_exits(text, bigint, jsonb) from public, anon, authenticated;
 grant execute on function public.request_exits(text, bigint, jsonb) to service_role;
 comment on function public.request_exits(text, bigint, jsonb) is 'Accept exits of open trades; not gated by pause. Engine only.';
+
+-- Have orders of open trades cancelled at the broker by id: the rest of an entry whose position must be protected, or
+-- resting orders that would sell more than is held. What was not sent ends at once. Answers how many it concerns.
+-- Called by: the engine's position monitor. Errors: LEASE_LOST, INVALID.
+create function public.request_cancels(p_shard text, p_token bigint, p_requests jsonb)
+    returns int
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_asked int;
+    v_ended int;
+begin
+    perform private.check_lease(p_shard, p_token);
+    if jsonb_typeof(p_requests) is distinct from 'array'
+       or exists (select 1 from jsonb_array_elements(p_requests) e
+                  where private.as_uuid(e.value ->> 'id') is null or coalesce(private.trimmed(e.value ->> 'reason'), '') = '') then
+        perform private.fail(422, 'INVALID', 'p_requests must be an array of objects with the id of an order and the reason.');
+    end if;
+    perform private.lock_controls(p_exclusive => false);
+    perform private.lock_capital_of(
+        (select array_agg(private.as_uuid(e.value ->> 'id')) from jsonb_array_elements(p_requests) e), '{}');
+    update public.orders o
+       set cancel_requested_at = clock_timestamp(), reason = left(r.reason, 500)
+      from jsonb_to_recordset(p_requests) as r (id uuid, reason text)
+     where o.id = r.id and o.shard = p_shard and o.cancel_requested_at is null
+       and o.state in ('submitting', 'unknown', 'working', 'partially_filled');
+    get diagnostics v_asked = row_count;
+    update public.orders o
+       set state = 'canceled', reason = left(r.reason, 500)
+      from jsonb_to_recordset(p_requests) as r (id uuid, reason text)
+     where o.id = r.id and o.shard = p_shard and o.state = 'ready';
+    get diagnostics v_ended = row_count;
+    return v_asked + v_ended;
+end;
+$$;
+revoke execute on function public.request_cancels(text, bigint, jsonb) from public, anon, authenticated;
+grant execute on function public.request_cancels(text, bigint, jsonb) to service_role;
+comment on function public.request_cancels(text, bigint, jsonb) is
+    'Have orders of open trades cancelled at the broker by id, with the reason. Engine only.';

@@ -36,9 +36,17 @@ class AlpacaBroker:
         tame(self._client, base_url)
 
     def submit(self, order: Order) -> Submission:
-        """Send an order under its own id, once; ambiguous answers come back as unknown."""
+        """Send an order under its own id, once; ambiguous answers come back as unknown.
+
+        A stop that takes another's place is sent as that one's replacement, so that neither both
+        rest nor none.
+        """
         try:
-            body: Any = self._client.post("/orders", order_ticket(order))
+            body: Any = (
+                self._client.patch(f"/orders/{order.replaces_broker_id}", _move(order))
+                if order.replaces_broker_id
+                else self._client.post("/orders", order_ticket(order))
+            )
             accepted = parse_order(body)
         except APIError as error:
             code, message = code_and_message(error)
@@ -136,6 +144,11 @@ def order_ticket(order: Order) -> dict[str, Any]:
         if order.stop_loss_price is not None:
             ticket["stop_loss"] = {"stop_price": _plain(order.stop_loss_price)}
     return ticket
+
+
+def _move(order: Order) -> dict[str, Any]:
+    """Return the body of a replacement; the quantity stays what the broker knows is left."""
+    return {"stop_price": _plain(order.stop_price), "client_order_id": order.id}
 
 
 def parse_order(row: Mapping[str, Any]) -> BrokerOrder:

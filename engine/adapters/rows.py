@@ -51,6 +51,7 @@ def to_order(row: models.Order) -> Order:
         submitted_at=row.submitted_at,
         permit_deadline=row.permit_deadline,
         cancel_requested_at=row.cancel_requested_at,
+        replaces_broker_id=row.replaces_broker_id,
     )
 
 
@@ -97,6 +98,7 @@ def exit_row(request: ExitRequest) -> dict[str, Any]:
         "qty": _amount(request.qty),
         "order_type": request.order_type,
         "stop_price": _amount(request.stop_price),
+        "replaces_broker_id": request.replaces_broker_id,
         "exit_reason": request.exit_reason,
         "reason": request.reason,
         "market_at": request.market_at.isoformat(),
@@ -180,6 +182,8 @@ def _trade(row: models.OpenTrade) -> OpenTrade:
         take_profit_price=row.take_profit_price,
         exit_working=row.exit_working,
         legs=tuple(to_order(leg) for leg in row.legs),
+        avg_entry_price=row.avg_entry_price,
+        opened_at=row.opened_at,
     )
 
 

@@ -15,7 +15,7 @@ from engine.domain.errors import AuthorityUnavailable, LeaseLost, Refused
 from engine.domain.reconcile import Finding
 from engine.domain.requests import Answer, EntryRequest, ExitRequest
 from engine.domain.submission import Submission
-from engine.ports.authority import Mark, UpdateAnswer
+from engine.ports.authority import CancelRequest, Mark, UpdateAnswer
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -89,6 +89,15 @@ class SupabaseOrderDesk:
     def request_exits(self, requests: Sequence[ExitRequest]) -> list[Answer]:
         return self._ask(commands.request_exits, [rows.exit_row(request) for request in requests])
 
+    def request_cancels(self, requests: Sequence[CancelRequest]) -> int:
+        """Have orders cancelled at the broker by id; what was not sent ends at once; answers how many."""
+        return self._session.call(
+            commands.request_cancels,
+            shard=self._session.shard,
+            token=self._session.token,
+            requests=[{"id": request.id, "reason": request.reason} for request in requests],
+        )
+
     def claim(self) -> list[Order]:
         """Take permits for orders that are ready, exits first."""
         claimed = self._session.call(commands.claim_orders, shard=self._session.shard, token=self._session.token)
@@ -137,6 +146,7 @@ class SupabaseStateStore:
                 "mark_price": str(mark.mark_price),
                 "protected_qty": str(mark.protected_qty),
                 "market_at": mark.market_at.isoformat(),
+                "stop_price": None if mark.stop_price is None else str(mark.stop_price),
             }
             for mark in marks
         ]

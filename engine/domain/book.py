@@ -88,6 +88,7 @@ class Order:
     submitted_at: datetime | None = None
     permit_deadline: datetime | None = None
     cancel_requested_at: datetime | None = None
+    replaces_broker_id: str | None = None  # the resting order whose place it takes at the broker
 
     @property
     def group_id(self) -> str:
@@ -108,6 +109,8 @@ class OpenTrade:
     take_profit_price: Decimal | None
     exit_working: bool
     legs: tuple[Order, ...]
+    avg_entry_price: Decimal | None = None
+    opened_at: datetime | None = None
 
     @property
     def is_long(self) -> bool:
@@ -140,6 +143,15 @@ class Snapshot:
     @cached_property
     def trades_by_id(self) -> dict[str, OpenTrade]:
         return {trade.trade_id: trade for trade in self.trades}
+
+    @cached_property
+    def profiles_by_id(self) -> dict[str, Profile]:
+        return {profile.id: profile for profile in self.profiles}
+
+    @cached_property
+    def open_entries(self) -> dict[str, Order]:
+        """The entries that can still fill, by their trade."""
+        return {o.trade_id or o.id: o for o in self.orders if o.purpose is Purpose.ENTRY}
 
     @cached_property
     def open_entry_trades(self) -> frozenset[str]:

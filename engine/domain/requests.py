@@ -59,6 +59,7 @@ class ExitRequest:
     order_type: str = "market"
     qty: Decimal | None = None
     stop_price: Decimal | None = None
+    replaces_broker_id: str | None = None  # move this resting stop instead of placing another
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ def entry_id(*, profile_id: str, symbol: str, side: str, bar_at: datetime) -> st
     return str(uuid5(_IDS, f"{profile_id}|{symbol}|{side}|{bar_at.isoformat()}|entry"))
 
 
-def exit_id(*, trade_id: str, purpose: Purpose, attempt: int) -> str:
-    """Return the id of a trade's n-th exit of a kind."""
-    return str(uuid5(_IDS, f"{trade_id}|{purpose}|{attempt}"))
+def exit_id(*, trade_id: str, purpose: Purpose, attempt: int, replaces: str | None = None) -> str:
+    """Return the id of a trade's n-th exit of a kind; each resting stop has attempts of its own to be moved."""
+    subject = trade_id if replaces is None else f"{trade_id}|{replaces}"
+    return str(uuid5(_IDS, f"{subject}|{purpose}|{attempt}"))

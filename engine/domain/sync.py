@@ -22,12 +22,14 @@ def plan_sync(ours: Sequence[Order], theirs: Sequence[BrokerOrder]) -> SyncPlan:
     """Compare our open orders with the broker's list of open orders.
 
     An order of ours that is not in the list has ended, or it is a `held` leg, which the broker
-    does not list: such a leg is looked up only when nothing else of its group is open.
+    does not list: such a leg is looked up only when nothing else of its group is open, or when
+    another order has taken its place.
     """
     known = {order.broker_order_id: order for order in ours if order.broker_order_id}
     known |= {order.id: order for order in ours}
     listed = {order.broker_order_id for order in theirs}
     alive = {o.group_id for o in ours if o.broker_order_id in listed}
+    replaced = {o.replaces_broker_id for o in ours if o.state.is_at_broker}
     return SyncPlan(
         updates=tuple(order for order in theirs if _is_news(order, known)),
         lookups=tuple(
@@ -36,7 +38,11 @@ def plan_sync(ours: Sequence[Order], theirs: Sequence[BrokerOrder]) -> SyncPlan:
             if order.broker_order_id is not None
             and order.state.is_at_broker
             and order.broker_order_id not in listed
-            and not (order.broker_status == "held" and order.group_id in alive)
+            and not (
+                order.broker_status == "held"
+                and order.group_id in alive
+                and order.broker_order_id not in replaced
+            )
         ),
     )
 

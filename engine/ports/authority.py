@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from engine.domain.book import Order, OrderState, Snapshot
 from engine.domain.broker_types import Bar, BrokerOrder
 from engine.domain.control import TradingControl
+from engine.domain.journal import OfflineExit
 from engine.domain.reconcile import Finding
 from engine.domain.requests import Answer, EntryRequest, ExitRequest
 from engine.domain.submission import Submission
@@ -39,6 +40,15 @@ class Mark:
     mark_price: Decimal
     protected_qty: Decimal
     market_at: datetime
+    stop_price: Decimal | None = None  # where its stop is from now on; None: as it was
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequest:
+    """An order of ours that must not work any longer, and why."""
+
+    id: str
+    reason: str
 
 
 class Leases(Protocol):
@@ -72,6 +82,10 @@ class OrderDesk(Protocol):
 
     def request_exits(self, requests: Sequence[ExitRequest]) -> list[Answer]: ...
 
+    def request_cancels(self, requests: Sequence[CancelRequest]) -> int:
+        """Have orders cancelled at the broker by id; what was not sent ends at once; answers how many."""
+        ...
+
     def claim(self) -> list[Order]:
         """Take permits for orders that are ready, exits first."""
         ...
@@ -101,3 +115,11 @@ class StateStore(Protocol):
     def record_reconciliation(
         self, *, kind: str, orders_checked: int, positions_checked: int, findings: Sequence[Finding]
     ) -> None: ...
+
+
+class OfflineLedger(Protocol):
+    """Where exits that were sent without the authority are told afterwards."""
+
+    def record_offline_exits(self, exits: Sequence[tuple[OfflineExit, Submission]]) -> None:
+        """Record exits with what the broker answered; told again, in any order, nothing changes."""
+        ...

@@ -6,20 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 import structlog
 
-from engine.domain.book import Purpose
+from engine.domain.book import Order, OrderState, Purpose
 from engine.domain.requests import Answer, ExitRequest, exit_id
-from engine.ports.authority import OrderDesk
+from engine.ports.authority import CancelRequest, OrderDesk
 from engine.service.views import Book
 
+# After a restart the ids of earlier attempts answer as over; they are passed by at once, up to here.
+PASSED_BY_MAX: Final = 20
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """A wish to close a trade at market, or to protect `qty` of it with a stop at `stop_price`."""
+    """A wish to close a trade at market, or to protect `qty` of it with a stop at `stop_price`.
+
+    With `replaces_broker_id` the stop takes the place of a resting one, for as many shares.
+    """
 
     trade_id: str
     exit_reason: str
@@ -27,6 +33,12 @@ class Exit:
     purpose: Purpose = Purpose.EXIT
     qty: Decimal | None = None
     stop_price: Decimal | None = None
+    replaces_broker_id: str | None = None
+
+    @property
+    def subject(self) -> tuple[str, Purpose, str | None]:
+        """What attempts are counted of."""
+        return self.trade_id, self.purpose, self.replaces_broker_id
 
 
 class ExitDesk:
@@ -38,22 +50,36 @@ class ExitDesk:
     def __init__(self, desk: OrderDesk, book: Book) -> None:
         self._desk = desk
         self._book = book
-        self._attempts: dict[tuple[str, Purpose], int] = {}
+        self._attempts: dict[tuple[str, Purpose, str | None], int] = {}
 
     def request(self, exits: Sequence[Exit], market_at: datetime) -> int:
         """Ask for exits; return how many are under way now."""
-        if not exits:
+        under_way, wishes = 0, list(exits)
+        for _ in range(PASSED_BY_MAX):
+            if not wishes:
+                break
+            answers = self._desk.request_exits([self._request(wish, market_at) for wish in wishes])
+            self._book.outdate()
+            for wish, answer in zip(wishes, answers, strict=True):
+                self._note(wish, answer)
+            under_way += sum(answer.state.is_open for answer in answers)
+            wishes = [wish for wish, answer in zip(wishes, answers, strict=True) if _is_earlier(answer)]
+        return under_way
+
+    def cancel(self, orders: Sequence[tuple[Order, str]]) -> int:
+        """Have orders cancelled at the broker, each with its reason; return how many it concerns."""
+        if not orders:
             return 0
-        answers = self._desk.request_exits([self._request(wish, market_at) for wish in exits])
+        for order, why in orders:
+            log.warning("cancel asked for", order_id=order.id, symbol=order.symbol, purpose=order.purpose, why=why)
+        asked = self._desk.request_cancels([CancelRequest(id=order.id, reason=why) for order, why in orders])
         self._book.outdate()
-        for wish, answer in zip(exits, answers, strict=True):
-            self._note(wish, answer)
-        return sum(answer.state.is_open for answer in answers)
+        return asked
 
     def _request(self, wish: Exit, market_at: datetime) -> ExitRequest:
-        attempt = self._attempts.get((wish.trade_id, wish.purpose), 0)
+        attempt = self._attempts.get(wish.subject, 0)
         return ExitRequest(
-            id=exit_id(trade_id=wish.trade_id, purpose=wish.purpose, attempt=attempt),
+            id=exit_id(trade_id=wish.trade_id, purpose=wish.purpose, attempt=attempt, replaces=wish.replaces_broker_id),
             trade_id=wish.trade_id,
             exit_reason=wish.exit_reason,
             reason=wish.reason,
@@ -62,6 +88,7 @@ class ExitDesk:
             order_type="stop" if wish.stop_price is not None else "market",
             qty=wish.qty,
             stop_price=wish.stop_price,
+            replaces_broker_id=wish.replaces_broker_id,
         )
 
     def _note(self, wish: Exit, answer: Answer) -> None:
@@ -73,5 +100,10 @@ class ExitDesk:
             state=answer.state,
             code=answer.code,
         )
-        if not answer.state.is_open and answer.code not in ("NO_POSITION", "DUPLICATE_ORDER", "TRADING_HALTED"):
-            self._attempts[wish.trade_id, wish.purpose] = self._attempts.get((wish.trade_id, wish.purpose), 0) + 1
+        if _is_earlier(answer):
+            self._attempts[wish.subject] = self._attempts.get(wish.subject, 0) + 1
+
+
+def _is_earlier(answer: Answer) -> bool:
+    """Tell an attempt that was made before and is over; what is denied now was never made."""
+    return not answer.state.is_open and answer.state is not OrderState.DENIED

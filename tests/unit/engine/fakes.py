@@ -9,10 +9,11 @@ from typing import Any
 from engine.domain.book import Order, OrderState, Snapshot
 from engine.domain.broker_types import Bar, BrokerOrder, BrokerPosition, MarketTime, Quote
 from engine.domain.control import ControlMode, TradingControl
+from engine.domain.layers.blocked import BlockedEntry
 from engine.domain.reconcile import Finding
 from engine.domain.requests import Answer, EntryRequest, ExitRequest
 from engine.domain.submission import Outcome, Submission
-from engine.ports.authority import Mark, UpdateAnswer
+from engine.ports.authority import CancelRequest, Mark, UpdateAnswer
 from engine.service.health_tracker import HealthTracker
 from engine.service.lease import Lease
 from engine.service.local_brake import LocalBrake
@@ -100,6 +101,8 @@ class FakeAuthority:
     answers: list[Answer] = field(default_factory=list)
     entries: list[EntryRequest] = field(default_factory=list)
     exits: list[ExitRequest] = field(default_factory=list)
+    blocked: list[BlockedEntry] = field(default_factory=list)
+    cancels: list[CancelRequest] = field(default_factory=list)
     submissions: list[Submission] = field(default_factory=list)
     updates: list[BrokerOrder] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
@@ -123,6 +126,13 @@ class FakeAuthority:
     def request_exits(self, requests: Sequence[ExitRequest]) -> list[Answer]:
         self.exits += requests
         return self._answers(requests)
+
+    def request_cancels(self, requests: Sequence[CancelRequest]) -> int:
+        self.cancels += requests
+        return len(requests)
+
+    def record_blocked(self, entries: Sequence[BlockedEntry]) -> None:
+        self.blocked += entries
 
     def claim(self) -> list[Order]:
         claimed, self.claimable = self.claimable, []

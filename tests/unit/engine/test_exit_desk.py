@@ -11,18 +11,17 @@ WISH = Exit(trade_id="trade", exit_reason="signal", reason="because")
 
 
 @pytest.mark.parametrize(
-    ("state", "code", "same_id"),
+    ("state", "code"),
     [
-        (OrderState.READY, None, True),  # under way: asking again changes nothing
-        (OrderState.UNKNOWN, None, True),  # never resend under another id
-        (OrderState.REJECTED, None, False),  # over: the next attempt is another order
-        (OrderState.CANCELED, None, False),
-        (OrderState.DENIED, "DUPLICATE_ORDER", True),
-        (OrderState.DENIED, "TRADING_HALTED", True),
+        (OrderState.READY, None),  # under way: asking again changes nothing
+        (OrderState.UNKNOWN, None),  # never resend under another id
+        (OrderState.DENIED, "DUPLICATE_ORDER"),  # never made: the id is still free
+        (OrderState.DENIED, "TRADING_HALTED"),
+        (OrderState.DENIED, "ALREADY_PROTECTED"),
     ],
 )
-def test_an_attempt_gets_a_new_id_only_when_the_last_one_is_over(
-    authority: FakeAuthority, book: Book, state: OrderState, code: str | None, same_id: bool
+def test_an_attempt_keeps_its_id_while_it_is_under_way_or_was_never_made(
+    authority: FakeAuthority, book: Book, state: OrderState, code: str | None
 ) -> None:
     desk = ExitDesk(authority, book)
     authority.answers = [Answer("id", state, code, None)]
@@ -31,7 +30,30 @@ def test_an_attempt_gets_a_new_id_only_when_the_last_one_is_over(
     desk.request([WISH], NOON)
 
     first, second = authority.exits
-    assert (first.id == second.id) is same_id
+    assert first.id == second.id
+
+
+def test_attempts_that_are_over_are_passed_by_at_once(authority: FakeAuthority, book: Book) -> None:
+    over = {OrderState.REJECTED, OrderState.CANCELED, OrderState.FILLED}
+    states = iter([*over, OrderState.READY])
+    authority._answers = lambda requests: [Answer(r.id, next(states), None, None) for r in requests]  # type: ignore[method-assign]
+
+    assert ExitDesk(authority, book).request([WISH], NOON) == 1
+
+    assert len({request.id for request in authority.exits}) == len(over) + 1
+
+
+def test_only_what_is_over_is_asked_for_again(authority: FakeAuthority, book: Book) -> None:
+    other = Exit(trade_id="other", exit_reason="signal", reason="because")
+    answers = {0: [OrderState.READY, OrderState.CANCELED], 1: [OrderState.READY]}
+    calls = iter(answers.values())
+    authority._answers = lambda requests: [  # type: ignore[method-assign]
+        Answer(r.id, state, None, None) for r, state in zip(requests, next(calls), strict=True)
+    ]
+
+    ExitDesk(authority, book).request([WISH, other], NOON)
+
+    assert [request.trade_id for request in authority.exits] == ["trade", "other", "other"]
 
 
 def test_nothing_is_asked_when_nothing_is_wished(authority: FakeAuthority, book: Book) -> None:

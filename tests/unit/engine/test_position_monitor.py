@@ -1,19 +1,36 @@
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
-from engine.domain.book import Purpose
+from engine.domain.book import OrderState, Purpose
 from engine.domain.broker_types import MarketTime
+from engine.domain.errors import BrokerUnavailable
 from engine.service.exit_desk import ExitDesk
 from engine.service.position_monitor import PositionMonitor
 from engine.service.views import Book
-from tests.unit.engine.builders import MARKET, NOON, a_quote, a_snapshot, a_trade, protected_trade
-from tests.unit.engine.fakes import FakeAuthority, FakeMarketData
+from tests.unit.engine.builders import (
+    MARKET,
+    NOON,
+    a_leg,
+    a_profile,
+    a_quote,
+    a_snapshot,
+    a_trade,
+    an_order,
+    protected_trade,
+)
+from tests.unit.engine.fakes import FakeAuthority, FakeMarketData, ManualClock
 
 
 @pytest.fixture
-def monitor(market_data: FakeMarketData, authority: FakeAuthority, book: Book) -> PositionMonitor:
-    return PositionMonitor(market_data, authority, ExitDesk(authority, book), book)
+def monitor(market_data: FakeMarketData, authority: FakeAuthority, book: Book, clock: ManualClock) -> PositionMonitor:
+    return PositionMonitor(market_data, authority, ExitDesk(authority, book), book, clock)
+
+
+def trailing(**params: object):
+    """Return a profile whose stops trail at a tenth."""
+    return a_profile(params={"trailing_stop_pct": "0.1"} | params)
 
 
 def test_every_position_is_marked_when_it_has_a_quote(
@@ -67,7 +84,7 @@ def test_a_resting_stop_is_overruled_only_when_it_keeps_failing_to_act(
     assert [request.exit_reason for request in authority.exits] == ["stop_loss"]
 
 
-def test_nothing_is_closed_when_the_market_is_closed(
+def test_a_naked_position_gets_its_stop_for_the_opening_when_the_market_is_closed(
     monitor: PositionMonitor, authority: FakeAuthority, market_data: FakeMarketData
 ) -> None:
     authority.book = a_snapshot(trades=(a_trade(),))
@@ -75,4 +92,122 @@ def test_nothing_is_closed_when_the_market_is_closed(
 
     monitor.run(MarketTime(NOON, is_open=False))
 
-    assert authority.exits == []
+    assert [request.order_type for request in authority.exits] == ["stop"]
+
+
+def test_a_trailing_stop_is_noted_and_moved_in_place_of_the_resting_one(
+    monitor: PositionMonitor, authority: FakeAuthority, market_data: FakeMarketData
+) -> None:
+    legs = a_leg(Purpose.STOP_LOSS, stop_price=Decimal(90)), a_leg(Purpose.TAKE_PROFIT)
+    authority.book = a_snapshot(profiles=(trailing(),), trades=(a_trade(*legs),))
+    market_data.prices = {"AAPL": a_quote("110")}
+
+    monitor.run(MARKET)
+
+    (request,) = authority.exits
+    assert (request.replaces_broker_id, request.stop_price) == ("broker-stop_loss", 99)
+    assert authority.marks[0].stop_price == 99
+
+
+def test_each_resting_stop_has_an_id_of_its_own_to_be_moved_under(
+    monitor: PositionMonitor, authority: FakeAuthority, market_data: FakeMarketData
+) -> None:
+    for number, price in enumerate(("110", "115")):
+        leg = a_leg(Purpose.STOP_LOSS, id=f"stop-{number}", stop_price=Decimal(90))
+        authority.book = a_snapshot(profiles=(trailing(),), trades=(a_trade(leg, a_leg(Purpose.TAKE_PROFIT)),))
+        market_data.prices = {"AAPL": a_quote(price)}
+        monitor.run(MARKET)
+
+    first, second = authority.exits
+    assert first.id != second.id
+
+
+def test_rules_that_do_not_fit_leave_the_trades_own_stop_in_force(
+    monitor: PositionMonitor, authority: FakeAuthority, market_data: FakeMarketData
+) -> None:
+    authority.book = a_snapshot(profiles=(trailing(trailing_stop_pct="lots"),), trades=(a_trade(),))
+    market_data.prices = {"AAPL": a_quote("100")}
+
+    monitor.run(MARKET)
+
+    assert [request.stop_price for request in authority.exits] == [90]
+
+
+def test_a_naked_position_is_protected_when_there_is_no_market_data(
+    monitor: PositionMonitor, authority: FakeAuthority, market_data: FakeMarketData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable(symbols: object) -> None:
+        raise BrokerUnavailable("no data")
+
+    monkeypatch.setattr(market_data, "quotes", unavailable)
+    authority.book = a_snapshot(trades=(a_trade(),))
+
+    monitor.run(MARKET)
+
+    assert [request.purpose for request in authority.exits] == [Purpose.STOP_LOSS]
+    assert authority.marks == []
+
+
+def test_a_stale_quote_neither_closes_nor_marks(
+    monitor: PositionMonitor, authority: FakeAuthority, market_data: FakeMarketData
+) -> None:
+    authority.book = a_snapshot(trades=(protected_trade(),))
+    market_data.prices = {"AAPL": a_quote("50")}
+
+    for _ in range(5):
+        monitor.run(MarketTime(NOON + timedelta(minutes=6), is_open=True))
+
+    assert (authority.exits, authority.marks) == ([], [])
+
+
+def test_the_rest_of_an_entry_is_cancelled_when_it_stays_partly_filled(
+    monitor: PositionMonitor, authority: FakeAuthority, market_data: FakeMarketData, clock: ManualClock
+) -> None:
+    entry = an_order(state=OrderState.PARTIALLY_FILLED, filled_qty=Decimal(4))
+    authority.book = a_snapshot(trades=(protected_trade(qty=Decimal(4)),), orders=(entry,))
+    market_data.prices = {"AAPL": a_quote("100")}
+
+    monitor.run(MARKET)
+    assert authority.cancels == []
+    clock.sleep(2)
+    monitor.run(MARKET)
+
+    assert [request.id for request in authority.cancels] == ["entry"]
+
+
+def test_a_stop_too_many_is_cancelled_with_the_reason(
+    monitor: PositionMonitor, authority: FakeAuthority, market_data: FakeMarketData
+) -> None:
+    spare = a_leg(Purpose.STOP_LOSS, id="spare", parent_id=None)
+    authority.book = a_snapshot(trades=(protected_trade(), a_trade(spare, a_leg(Purpose.STOP_LOSS))))
+    market_data.prices = {"AAPL": a_quote("100")}
+
+    monitor.run(MARKET)
+
+    (cancel,) = authority.cancels
+    assert (cancel.id, cancel.reason) == ("spare", "stops for 20 shares, but only 10 are held")
+
+
+def test_long_and_short_slices_of_a_symbol_are_cared_for_apart(
+    monitor: PositionMonitor, authority: FakeAuthority, market_data: FakeMarketData
+) -> None:
+    short = a_trade(trade_id="short", side="short", stop_price=Decimal(105), take_profit_price=None)
+    authority.book = a_snapshot(trades=(a_trade(take_profit_price=None), short))
+    market_data.prices = {"AAPL": a_quote("106")}
+
+    monitor.run(MARKET)
+
+    asked = {request.trade_id: request.purpose for request in authority.exits}
+    assert asked == {"entry": Purpose.STOP_LOSS, "short": Purpose.EXIT}
+
+
+def test_between_sessions_of_a_replay_a_trailed_stop_is_kept(
+    monitor: PositionMonitor, authority: FakeAuthority, market_data: FakeMarketData
+) -> None:
+    legs = a_leg(Purpose.STOP_LOSS, stop_price=Decimal(90)), a_leg(Purpose.TAKE_PROFIT)
+    authority.book = a_snapshot(profiles=(trailing(),), trades=(a_trade(*legs), protected_trade(trade_id="other")))
+    market_data.prices = {"AAPL": a_quote("110")}
+
+    monitor.run_urgent(MARKET)
+
+    assert [(mark.trade_id, mark.stop_price) for mark in authority.marks] == [("entry", 99), ("other", 99)]
