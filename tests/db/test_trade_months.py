@@ -7,8 +7,8 @@ import pytest
 from tests.support.story import Story
 
 LINES = """
-    select profile_id, month, symbol, position_side::text, exit_reason, owner_id, trades, wins, losses, gains_usd, losses_usd,
-           pnl_squared, volume_usd, holding_s, return_bins
+    select profile_id, month, symbol, position_side::text, exit_reason, owner_id, trades, wins, losses, gains_usd,
+           losses_usd, pnl_squared, volume_usd, holding_s, return_bins
     from trade_months where trades <> 0 order by 1, 2, 3, 4, 5
 """
 
