@@ -11,9 +11,10 @@ from aiohttp import web
 from local.exchange.http import prices
 from local.exchange.http.keys import EXCHANGE
 from local.exchange.http.market_data import bar_rows, timeframe_of
+from local.exchange.http.misbehaviour import seen_clock
 from local.exchange.http.render import json_response
 from local.exchange.http.series import Row, Window, page, wanted_symbols, window_of
-from local.exchange.market.bars import Bar
+from local.exchange.market.bar import Bar
 from local.exchange.market.crypto import CENTRAL
 from local.exchange.market.crypto_bars import crypto_bars, crypto_day_bar, latest_crypto_bar
 from local.exchange.market.history import crypto_prints, last_crypto_print
@@ -57,18 +58,15 @@ async def latest_trades(request: web.Request) -> web.Response:
 
 
 async def latest_quotes(request: web.Request) -> web.Response:
-    exchange = request.app[EXCHANGE]
-    return json_response({"quotes": {pair: _quote(exchange, pair) for pair in _pairs(request)}})
+    return json_response({"quotes": {pair: _quote(request, pair) for pair in _pairs(request)}})
 
 
 async def latest_orderbooks(request: web.Request) -> web.Response:
-    exchange = request.app[EXCHANGE]
-    return json_response({"orderbooks": {pair: _book(_tick(exchange, pair)) for pair in _pairs(request)}})
+    return json_response({"orderbooks": {pair: _book(_tick(request, pair)) for pair in _pairs(request)}})
 
 
 async def snapshots(request: web.Request) -> web.Response:
-    exchange = request.app[EXCHANGE]
-    found = {pair: _snapshot(exchange, pair) for pair in _pairs(request)}
+    found = {pair: _snapshot(request, pair) for pair in _pairs(request)}
     return json_response({"snapshots": found})
 
 
@@ -87,9 +85,9 @@ def _prints(request: web.Request, name: str, text: prices.PrintText) -> web.Resp
     return page(request.query, name, _pairs(request), _window(request), read)
 
 
-def _snapshot(exchange: Exchange, pair: str) -> dict[str, Any]:
-    market: Market = exchange.market
-    now = time_of(exchange)
+def _snapshot(request: web.Request, pair: str) -> dict[str, Any]:
+    market: Market = request.app[EXCHANGE].market
+    now = time_of(request.app[EXCHANGE])
     today = market.crypto[pair].index_of(now)
     found = {
         "minuteBar": latest_crypto_bar(market, pair, now),
@@ -97,17 +95,17 @@ def _snapshot(exchange: Exchange, pair: str) -> dict[str, Any]:
         "prevDailyBar": crypto_day_bar(market, pair, today - 1, now),
     }
     trade = prices.crypto_trade_body(last_crypto_print(market, pair, now))
-    body = {"latestTrade": trade, "latestQuote": _quote(exchange, pair)}
+    body = {"latestTrade": trade, "latestQuote": _quote(request, pair)}
     return body | {name: prices.bar_body(bar) for name, bar in found.items() if bar}
 
 
-def _quote(exchange: Exchange, pair: str) -> dict[str, Any]:
-    return prices.crypto_quote_body(_tick(exchange, pair))
+def _quote(request: web.Request, pair: str) -> dict[str, Any]:
+    return prices.crypto_quote_body(_tick(request, pair))
 
 
-def _tick(exchange: Exchange, pair: str) -> Tick:
-    clock = exchange.ledger.clock
-    return exchange.market.tick(pair, clock.moment, clock.after)
+def _tick(request: web.Request, pair: str) -> Tick:
+    clock = seen_clock(request)
+    return request.app[EXCHANGE].market.tick(pair, clock.moment, clock.after)
 
 
 def _book(tick: Tick) -> dict[str, Any]:

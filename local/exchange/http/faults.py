@@ -21,7 +21,11 @@ class Kind(StrEnum):
 
     `..._before`: the exchange never sees the request. `..._after_accept`: it does, and the client
     is not told. `refuse` answers `status` and `body`; `set_field` and `missing_field` change `field`
-    of the answer (to `value`); `clock_skew` and `quote_stale` move times by `delay_ms`.
+    of the answer (to `value`); `clock_skew` moves the clock's time by `delay_ms`.
+
+    `quote_locked`, `quote_crossed`, `quote_stale` (the quote of `delay_ms` ago, as old as it says),
+    `bars_missing` and `volume_zero` change what the data endpoints show, and that alone: orders are
+    checked and filled by the tape's own quote, as at a broker whose data feed has gone wrong.
 
     Carried out by orders: `reject_later` (accepted, rejected after `ticks`), `cancel_ignored` (204
     and nothing happens), `cancel_pending` (takes `ticks`, and may lose to a fill), `cancel_stuck`,

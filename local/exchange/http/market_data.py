@@ -10,9 +10,11 @@ from aiohttp import web
 
 from local.exchange.http import prices
 from local.exchange.http.keys import EXCHANGE
+from local.exchange.http.misbehaviour import seen_clock
 from local.exchange.http.render import json_response
 from local.exchange.http.series import Reader, Row, Window, bad_request, check_source, page, wanted_symbols, window_of
-from local.exchange.market.bars import Bar, Timeframe, bars, daily_bar, latest_bar
+from local.exchange.market.bar import Bar, Timeframe
+from local.exchange.market.bars import bars, daily_bar, latest_bar
 from local.exchange.market.calendar import NEW_YORK
 from local.exchange.market.history import last_share_print, share_prints
 from local.exchange.market.market import Tick
@@ -144,6 +146,5 @@ def _listed(request: web.Request) -> list[str]:
 
 
 def _ticks(request: web.Request) -> list[Tick]:
-    exchange = request.app[EXCHANGE]
-    moment = exchange.ledger.moment
-    return [exchange.market.tick(symbol, moment) for symbol in _listed(request)]
+    market, moment = request.app[EXCHANGE].market, seen_clock(request).moment
+    return [market.tick(symbol, moment) for symbol in _listed(request) if market.is_listed(symbol, moment)]

@@ -11,7 +11,10 @@ from typing import Any
 from aiohttp import web
 
 from local.exchange.http.faults import Fault, FaultSwitch, Handler, Kind
+from local.exchange.http.keys import EXCHANGE
 from local.exchange.http.render import json_response
+from local.exchange.market.calendar import TICK
+from local.exchange.trading.hours import Clock
 
 ERROR_STATUS = {
     Kind.ERROR_BEFORE: 500,
@@ -33,6 +36,18 @@ async def misbehave(request: web.Request, handler: Handler, fault: Fault, switch
     request[FAULT] = fault
     response = await handler(request)
     return await _after(request, response, fault, switch)
+
+
+def seen_clock(request: web.Request) -> Clock:
+    """Return the tick whose quotes a request sees: the present one, or with `quote_stale` one of before."""
+    exchange = request.app[EXCHANGE]
+    fault = fault_of(request, Kind.QUOTE_STALE)
+    if fault is None:
+        return exchange.ledger.clock
+    calendar = exchange.market.calendar
+    at = exchange.ledger.clock.time(calendar) - timedelta(milliseconds=fault.delay_ms)
+    moment = calendar.moment_at(at)
+    return Clock(moment, (at - calendar.time_of(moment)) // TICK)
 
 
 def fault_of(request: web.Request, *kinds: Kind) -> Fault | None:
@@ -139,19 +154,13 @@ def _skew_clock(body: dict[str, Any], fault: Fault) -> None:
 
 
 def _lock_quotes(body: dict[str, Any], _: Fault) -> None:
-    for quote in _rows(body, "quotes"):
+    for quote in _quotes(body):
         quote["bp"] = quote["ap"]
 
 
 def _cross_quotes(body: dict[str, Any], _: Fault) -> None:
-    for quote in _rows(body, "quotes"):
+    for quote in _quotes(body):
         quote["bp"], quote["ap"] = quote["ap"] + 0.01, quote["bp"]
-
-
-def _age_quotes(body: dict[str, Any], fault: Fault) -> None:
-    for quote in _rows(body, "quotes"):
-        aged = datetime.fromisoformat(quote["t"]) - timedelta(milliseconds=fault.delay_ms)
-        quote["t"] = aged.isoformat().replace("+00:00", "Z")
 
 
 def _lose_bars(body: dict[str, Any], _: Fault) -> None:
@@ -165,6 +174,13 @@ def _lose_bars(body: dict[str, Any], _: Fault) -> None:
 def _lose_volume(body: dict[str, Any], _: Fault) -> None:
     for bar in _rows(body, "bars"):
         bar["v"] = 0
+
+
+def _quotes(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the quotes of a data answer, those of snapshots included (of shares they have no wrapper)."""
+    snapshots = body.get("snapshots", body)
+    inside = [each["latestQuote"] for each in snapshots.values() if isinstance(each, dict) and "latestQuote" in each]
+    return _rows(body, "quotes") + inside
 
 
 def _rows(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
@@ -182,7 +198,6 @@ _CHANGES: dict[Kind, Callable[[dict[str, Any], Fault], None]] = {
     Kind.CLOCK_SKEW: _skew_clock,
     Kind.QUOTE_LOCKED: _lock_quotes,
     Kind.QUOTE_CROSSED: _cross_quotes,
-    Kind.QUOTE_STALE: _age_quotes,
     Kind.BARS_MISSING: _lose_bars,
     Kind.VOLUME_ZERO: _lose_volume,
 }

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from local.exchange.http.render import utc
-from local.exchange.market.bars import Bar
+from local.exchange.market.bar import Bar
 from local.exchange.market.crypto import LOTS
 from local.exchange.market.intraday import Print
 from local.exchange.market.market import Tick

@@ -62,6 +62,16 @@ class SessionCalendar:
     def time_of(self, moment: Moment) -> datetime:
         return self.sessions[moment.session].time_of(moment.tick)
 
+    def moment_at(self, at: datetime) -> Moment:
+        """Return the last tick at or before a time; between a close and the next open, that close."""
+        session = self.index_from(at.astimezone(NEW_YORK).date())
+        if session == len(self) or at < self.sessions[session].opens:
+            session -= 1
+        if session < 0:
+            return Moment(0, PRE_OPEN)
+        day = self.sessions[session]
+        return Moment(session, min((at - day.opens) // TICK, day.last_tick))
+
     def is_open(self, moment: Moment) -> bool:
         return 0 <= moment.tick < self.sessions[moment.session].last_tick
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from local.exchange.market.bars import PRICE_STEP, Bar, Timeframe, grouped, in_buckets, merge, stretch_bar
+from local.exchange.market.bar import PRICE_STEP, Bar, Timeframe, grouped, in_buckets, merge, stretch_bar
 from local.exchange.market.calendar import TICK
 from local.exchange.market.crypto import CENTRAL, LOTS
 from local.exchange.market.intraday import MINUTE, MINUTES, PRINTS

@@ -39,6 +39,7 @@ def crypto_prints(
 
 def last_share_print(market: Market, symbol: str, now: Moment) -> Print | None:
     """Return the last trade of a share at or before `now`; None if there was none yet."""
+    now = market.last_printed(symbol, now)
     for session in range(now.session, market.tape.first_session(symbol) - 1, -1):
         ticks = market.calendar[session].last_tick
         if session == now.session:

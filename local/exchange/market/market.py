@@ -10,9 +10,10 @@ from functools import lru_cache
 
 from local.exchange.market.calendar import TICK, Moment, SessionCalendar
 from local.exchange.market.crypto import LOTS, CryptoDay, CryptoSeries
+from local.exchange.market.halts import Halt, Halts
 from local.exchange.market.intraday import MinutePath, Print, ask_size, bid_size, by_minute, prints
 from local.exchange.market.path import SessionPath, seeded, synthesize
-from local.exchange.market.tape import CRYPTO, Tape
+from local.exchange.market.tape import CENT, CRYPTO, Tape
 
 # A path costs about 5 kB and 0.1 ms; this holds three years of five symbols for hourly bars.
 PATHS_CACHED = 4096
@@ -43,7 +44,7 @@ class Shock:
 
 
 class Market:
-    """Prices of all symbols as a function of time; holds no state but the shocks."""
+    """Prices of all symbols as a function of time; holds no state but the shocks and the halts."""
 
     def __init__(self, tape: Tape, seed: int) -> None:
         self.tape = tape
@@ -51,6 +52,7 @@ class Market:
         first, last = tape.calendar[0].date, tape.calendar.sessions[-1].date
         self.crypto = {symbol: CryptoSeries(symbol, seed, first, last) for symbol in CRYPTO}
         self._shocks: dict[tuple[str, int], list[Shock]] = {}
+        self.halts = Halts()
         self.path = lru_cache(PATHS_CACHED)(self._path)
         self.minutes = lru_cache(MINUTES_CACHED)(self._minutes)
 
@@ -68,8 +70,14 @@ class Market:
             self.path.cache_clear()
             self.minutes.cache_clear()
 
-    def is_shocked(self, symbol: str, session: int) -> bool:
-        return (symbol, session) in self._shocks
+    def suspend(self, halts: Iterable[Halt]) -> None:
+        """Replace all halts by `halts`; crypto pairs have none."""
+        self.halts = Halts(halts)
+
+    def is_as_on_tape(self, symbol: str, session: int) -> bool:
+        """Tell whether a session's real bar holds: nothing moved its prices and no halt silenced it."""
+        day = self.calendar[session]
+        return (symbol, session) not in self._shocks and not self.halts.touch(symbol, day.opens, day.closes)
 
     def is_disturbed(self, symbol: str) -> bool:
         """Tell whether any session of a symbol is shocked."""
@@ -82,7 +90,7 @@ class Market:
         """Return the last tick of a listed symbol at or before `moment`.
 
         `after` counts the five-minute ticks since, outside of regular hours: shares stand still
-        there, crypto pairs do not.
+        there, crypto pairs do not. While a share is halted, its last tick is the one it was halted on.
         """
         if symbol in self.crypto:
             at = self.calendar.time_of(moment) + after * TICK
@@ -93,7 +101,18 @@ class Market:
         if number < 0:
             session -= 1
             number = self.calendar[session].last_tick
-        return _tick(symbol, self.calendar[session].time_of(number), self.path(symbol, session), number)
+        at = self.calendar[session].time_of(number)
+        halt = self.halts.silencing(symbol, at)
+        if halt is None:
+            return _tick(symbol, at, self.path(symbol, session), number)
+        halted_on = self.calendar.moment_at(halt.since)
+        ratio = self.tape.splits_between(symbol, after=halted_on.session, until=session)
+        return _in_new_shares(self.tick(symbol, halted_on), ratio)
+
+    def last_printed(self, symbol: str, moment: Moment) -> Moment:
+        """Return `moment`, or the tick a share was halted on if it has printed nothing since."""
+        halt = self.halts.silencing(symbol, self.calendar.time_of(moment))
+        return self.calendar.moment_at(halt.since) if halt else moment
 
     def close_before(self, symbol: str, session: int) -> Decimal | None:
         """Return the close of the session before `session`, adjusted for a split since."""
@@ -103,14 +122,17 @@ class Market:
         bar = self.tape.bar(symbol, session - 1) if session else None
         if bar is None:
             return None
-        return bar.close / self.tape.split_ratio(symbol, session)
+        last = Moment(session - 1, self.calendar[session - 1].last_tick)
+        close = bar.close if self.is_as_on_tape(symbol, session - 1) else self.tick(symbol, last).trade
+        return close / self.tape.split_ratio(symbol, session)
 
     def prints(self, symbol: str, session: int, minute: int) -> list[Print]:
-        """Return the trades of one minute of a session, with the quotes of their times."""
+        """Return the trades of one minute of a session, with the quotes of their times; none in a halt."""
         day = self.calendar[session]
         rng = seeded(self.seed, symbol, day.date.isoformat(), "prints", minute)
         starts = day.opens + minute * TICK / 5
-        return list(prints(rng, self.path(symbol, session), self.minutes(symbol, session), minute, starts))
+        found = prints(rng, self.path(symbol, session), self.minutes(symbol, session), minute, starts)
+        return [each for each in found if not self.halts.silencing(symbol, each.at)]
 
     def crypto_prints(self, symbol: str, index: int, minute: int) -> list[Print]:
         """Return the trades of one minute of a crypto day."""
@@ -177,6 +199,14 @@ def _tick(symbol: str, at: datetime, path: SessionPath, number: int) -> Tick:
         ask_size=ask_size(size),
         size=100 + size % 400,
     )
+
+
+def _in_new_shares(tick: Tick, ratio: Decimal | int) -> Tick:
+    """Return a tick of before a split in the shares of after it, in whole cents."""
+    if ratio == 1:
+        return tick
+    trade, bid, ask = (max(CENT, (price / ratio).quantize(CENT)) for price in (tick.trade, tick.bid, tick.ask))
+    return replace(tick, trade=trade, bid=bid, ask=ask)
 
 
 def _shocked(path: SessionPath, pct: Decimal, first: int, last: int) -> SessionPath:

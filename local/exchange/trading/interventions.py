@@ -23,9 +23,10 @@ def controlled(exchange: Exchange) -> Iterator[Controls]:
 
 def halt(exchange: Exchange, symbol: str, *, halted: bool) -> None:
     """Halt a symbol for this account, or let it trade again."""
-    others = [other for other in exchange.ledger.controls.halted if other != symbol]
-    with controlled(exchange) as controls:
-        controls.halted = [*others, symbol] if halted else others
+    if is_crypto(symbol):
+        raise errors.unprocessable("crypto pairs are never halted: halt a share")
+    with exchange.ledger.transaction():
+        exchange.ledger.halt(symbol, halted=halted)
 
 
 def trade_by_hand(exchange: Exchange, symbol: str, side: Side, qty: Decimal) -> Order:

@@ -14,6 +14,7 @@ from decimal import Decimal
 from uuid import UUID, uuid5
 
 from local.exchange.market.calendar import TICK, Moment
+from local.exchange.market.halts import Halt
 from local.exchange.market.market import Market, Shock
 from local.exchange.trading.account import Account, Fill, Split, cash_change, crypto_fee
 from local.exchange.trading.book import Book
@@ -47,7 +48,7 @@ class Ledger:
     def __init__(self, store: Store, market: Market, *, owns_market: bool = True) -> None:
         self.store = store
         self.market = market
-        self._owns_market = owns_market  # one ledger of several keeps the market's shocks
+        self._owns_market = owns_market  # one ledger of several keeps the market's shocks and halts
         self.listeners: list[Callable[[Update], None]] = []
         self._in_transaction = False
         self._load()
@@ -63,6 +64,7 @@ class Ledger:
         self.controls = Controls.load(state.controls)
         if self._owns_market:
             self.market.disturb(self.store.shocks())
+            self.market.suspend(self.store.halts())
         self._forget_changes()
 
     def _forget_changes(self) -> None:
@@ -71,6 +73,7 @@ class Ledger:
         self._splits: list[Split] = []
         self._closes: list[Close] = []
         self._shocks: list[Shock] = []
+        self._halts: list[Halt] = []
         self._updates: list[Update] = []
         self._symbols: set[str] = set()
         self._cash_before = self.account.cash
@@ -113,6 +116,7 @@ class Ledger:
             splits=self._splits,
             closes=self._closes,
             shocks=self._shocks,
+            halts=self._halts,
             positions=[positions[symbol] for symbol in symbols if symbol in positions],
             positions_closed=[symbol for symbol in symbols if symbol not in positions],
         )
@@ -274,6 +278,17 @@ class Ledger:
     def shock(self, shock: Shock) -> None:
         self._shocks.append(shock)
         self.market.disturb([*self.store.shocks(), *self._shocks])
+
+    def halt(self, symbol: str, *, halted: bool) -> None:
+        """Stop a symbol from now on, or let it go on."""
+        others = [other for other in self.controls.halted if other != symbol]
+        self.controls.halted = [*others, symbol] if halted else others
+        lasting = self.market.halts.lasting(symbol)
+        if not self._owns_market or halted is (lasting is not None):
+            return
+        now = self.clock.time(self.market.calendar)
+        self._halts.append(replace(lasting, until=now) if lasting else Halt(symbol, now))
+        self.market.suspend({(halt.symbol, halt.since): halt for halt in [*self.store.halts(), *self._halts]}.values())
 
     def close_session(self, equity: Decimal) -> None:
         self.account.last_equity = equity

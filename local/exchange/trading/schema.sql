@@ -103,6 +103,14 @@ create table if not exists shocks (
     pct     text    not null
 ) strict;
 
+-- When a symbol printed nothing; a halt that lasts has no end.
+create table if not exists halts (
+    symbol text not null,
+    since  text not null,
+    until  text,
+    primary key (symbol, since)
+) strict;
+
 create table if not exists closes (
     session integer primary key,
     at      text not null,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from local.exchange.market.calendar import Moment
+from local.exchange.market.halts import Halt
 from local.exchange.market.market import Shock
 from local.exchange.trading.account import OPENING_CASH, Account, Fill, Position, Settings, Split
 from local.exchange.trading.order import Order
@@ -85,6 +86,7 @@ class Changes:
     splits: Sequence[Split] = ()
     closes: Sequence[Close] = ()
     shocks: Sequence[Shock] = ()
+    halts: Sequence[Halt] = ()
     positions: Iterable[Position] = ()
     positions_closed: Iterable[str] = ()
 
@@ -138,6 +140,9 @@ class Store:
         for shock in changes.shocks:
             row = [shock.symbol, shock.since.session, shock.since.tick, format(shock.pct, "f")]
             self._db.execute("insert into shocks values (?, ?, ?, ?)", row)
+        for halt in changes.halts:
+            row = [halt.symbol, encode(halt.since), encode(halt.until)]
+            self._db.execute("insert or replace into halts values (?, ?, ?)", row)
 
     def _upsert(self, table: Table[Row], values: Iterable[Row]) -> None:
         self._db.executemany(table.upsert, map(table.to_row, values))
@@ -151,6 +156,10 @@ class Store:
     def shocks(self) -> list[Shock]:
         rows = self._db.execute("select symbol, session, tick, pct from shocks order by rowid")
         return [Shock(row[0], Moment(row[1], row[2]), Decimal(row[3])) for row in rows]
+
+    def halts(self) -> list[Halt]:
+        rows = self._db.execute("select symbol, since, until from halts order by since, symbol")
+        return [Halt(row[0], *(at and datetime.fromisoformat(at) for at in row[1:])) for row in rows]
 
     def closes(self) -> Iterator[Close]:
         return self._select(CLOSES, "true order by session")

@@ -25,6 +25,25 @@ def now(live: LiveExchange) -> datetime:
     return at.astimezone(UTC)
 
 
+def prices(live: LiveExchange) -> dict[str, Any]:
+    """Return all that the data endpoints say is the latest, by symbol."""
+    symbols = ("AAPL", "MSFT")
+    latest = {
+        name: live.send("GET", f"/v2/stocks/{name}/latest?symbols=AAPL,MSFT").json()[name]
+        for name in ("trades", "quotes", "bars")
+    }
+    snapshots = live.send("GET", "/v2/stocks/snapshots?symbols=AAPL,MSFT").json()
+    for each in symbols:
+        del snapshots[each]["dailyBar"]  # it counts the last trade only with the five minutes that it began
+    return {each: [snapshots[each], *(found[each] for found in latest.values())] for each in symbols}
+
+
+def today(live: LiveExchange, series: str) -> list[datetime]:
+    """Return the times of AAPL's trades, quotes or minutes of the day."""
+    path = f"/v2/stocks/{series}?symbols=AAPL&timeframe=1Min&start=2007-01-03&limit=10000"
+    return [datetime.fromisoformat(row["t"]) for row in live.send("GET", path).json()[series]["AAPL"]]
+
+
 class TestJump:
     def test_to_a_day_ends_shortly_before_its_open(self, live: LiveExchange) -> None:
         live.sim("POST", "jump", to="2007-02-20")
@@ -103,6 +122,39 @@ class TestHalt:
         assert held == "accepted"
         assert live.trading.get_order_by_id(order).status == "filled"
         assert live.data.get_stock_latest_trade(request)["AAPL"].price != before
+
+    def test_silences_every_data_endpoint_until_it_is_lifted_also_after_a_restart(self, live: LiveExchange) -> None:
+        live.step(ticks=2)
+        halted_at = now(live)
+        live.sim("POST", "halt", symbol="AAPL")
+        before = prices(live)
+
+        live.step(ticks=3)
+        live.restart()
+        while_halted = prices(live)
+        lifted_at = now(live)
+        live.sim("POST", "halt", symbol="AAPL", halted=False)
+        live.step(ticks=2)
+
+        assert while_halted["AAPL"] == before["AAPL"]
+        assert while_halted["MSFT"] != before["MSFT"]
+        for series in ("trades", "quotes", "bars"):
+            found = today(live, series)
+            assert found[0] < halted_at < lifted_at < found[-1]
+            assert [each for each in found if halted_at < each < lifted_at] == []
+
+    def test_leaves_the_equity_as_it_was(self, holding: LiveExchange) -> None:
+        holding.sim("POST", "halt", symbol="AAPL")
+        before = holding.trading.get_account().equity
+
+        holding.step(ticks=10)
+
+        assert holding.trading.get_account().equity == before
+
+    def test_is_refused_for_a_crypto_pair(self, live: LiveExchange) -> None:
+        answer = live.send("POST", "/_sim/halt", json={"symbol": "BTC/USD"}, headers={"X-Sim-Token": "admin"})
+
+        assert (answer.status_code, answer.json()["message"]) == (422, "crypto pairs are never halted: halt a share")
 
 
 class TestDeterminism:

@@ -6,7 +6,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from local.exchange.market.bars import Timeframe, bars, daily_bar
+from local.exchange.market.bar import Timeframe
+from local.exchange.market.bars import bars, daily_bar
 from local.exchange.market.calendar import PRE_OPEN, Moment
 from local.exchange.market.market import Market
 from local.exchange.market.tape import Tape

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.exchange.market.bars import Bar, Timeframe, bars, merge
+from local.exchange.market.bar import Bar, Timeframe, merge
+from local.exchange.market.bars import bars
 from local.exchange.market.calendar import Moment
 from local.exchange.market.crypto_bars import crypto_bars
 from local.exchange.market.history import crypto_prints, share_prints
