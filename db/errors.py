@@ -68,16 +68,13 @@ _BY_CODE: dict[str, type[AuthorityError]] = {
     "FORBIDDEN": Forbidden,
     "42501": Forbidden,
     "INVALID": Invalid,
-    "22P02": Invalid,  # text that is no uuid, number or enum value
-    "22003": Invalid,  # a number out of range
-    "22007": Invalid,  # text that is no date
     "NOT_FOUND": NotFound,
     "CONFLICT": Conflict,
+    "DUPLICATE_ORDER": Conflict,
+    "TRADING_HALTED": Conflict,
     "PREFLIGHT_FAILED": PreflightFailed,
     "APPROVAL_EXPIRED": Conflict,
     "FOUR_EYES": Forbidden,
-    "22008": Invalid,  # a date that no calendar has
-    "22023": Invalid,  # an argument that makes no sense
     "PGRST102": Invalid,  # a body that is no JSON
     "ILLEGAL_TRANSITION": Conflict,
     "LEASE_LOST": LeaseLost,
@@ -87,6 +84,12 @@ _BY_CODE: dict[str, type[AuthorityError]] = {
 }
 
 
+def _by_class(code: str) -> type[AuthorityError]:
+    if code in {"502", "503", "504"}:
+        return Unreachable
+    return Invalid if len(code) == 5 and code.startswith("22") else AuthorityError  # 22: data that makes no sense
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn the client libraries' errors into the tree above, by code."""
@@ -94,7 +97,7 @@ def translated() -> Iterator[None]:
         yield
     except APIError as e:
         code = str(e.code or "ERROR")
-        kind = _BY_CODE.get(code, Unreachable if code in {"502", "503", "504"} else AuthorityError)
+        kind = _BY_CODE.get(code) or _by_class(code)
         message = e.message or "The database refused the call without saying why."
         details = e.details if isinstance(e.details, list) else None
         raise kind(message, code=code, hint=e.hint, details=details) from e

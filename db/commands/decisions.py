@@ -8,7 +8,7 @@ from uuid import UUID
 from supabase import Client
 
 from db.commands._call import call
-from db.models import Decision, Lockout, Override, Why
+from db.models import Decision, Lockout, Override, PositionExit, Why
 
 
 def create_lockout(
@@ -126,6 +126,17 @@ def set_profile_active(
         p_request_id=request_id,
     )
     return bool(data["changed"])
+
+
+def close_position(client: Client, *, trade_id: UUID, reason: str, request_id: UUID | None = None) -> PositionExit:
+    """Ask for an open position to be closed at market; no pause holds it up, a halt does. Operators and admins.
+
+    Raises
+    ------
+    NotFound when nothing is left to close; Conflict when an exit is under way already, or trading is halted
+    """
+    data = call(client, "close_position", p_trade_id=trade_id, p_reason=reason, p_request_id=request_id)
+    return PositionExit.model_validate(data)
 
 
 def why(

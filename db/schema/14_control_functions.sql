@@ -241,6 +241,8 @@ begin
         return 'The reason code must be one lower-case word such as manual, news or incident.';
     elsif p_resume_at <= clock_timestamp() then
         return 'The resume time has already passed: choose a later one or leave it empty.';
+    elsif p_resume_at > clock_timestamp() + interval '1 year' then
+        return 'The resume time is more than a year away: choose an earlier one or leave it empty.';
     end if;
     return null;
 end;

@@ -83,5 +83,8 @@ def test_a_trade_that_is_not_open_and_an_empty_reason_are_refused(sign_in: SignI
 def test_it_is_recorded_in_the_owners_log(sign_in: SignIn, trade_id: UUID, db: psycopg.Connection) -> None:
     asked = commands.close_position(sign_in("operator"), trade_id=trade_id, reason="Leaving early")
 
-    query = "select a.reason, a.detail ->> 'order_id', p.owner_id = a.tenant from audit_log a join positions p on true where action = 'close_position'"
+    query = (
+        "select a.reason, a.detail ->> 'order_id', p.owner_id = a.tenant "
+        "from audit_log a join positions p on true where a.action = 'close_position'"
+    )
     assert db.execute(query).fetchone() == ("Leaving early", str(asked.order_id), True)

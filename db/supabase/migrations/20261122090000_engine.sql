@@ -745,11 +745,15 @@ begin
         v_qty := o.qty;  -- what is reserved goes by it
     end if;
     v_changed := v_state <> o.state or v_filled > o.filled_qty or o.broker_status is distinct from b ->> 'status'
-                 or (v_qty, v_limit, v_stop) is distinct from (o.qty, o.limit_price, o.stop_price);
+                 or (v_qty, v_limit, v_stop) is distinct from (o.qty, o.limit_price, o.stop_price)
+                 or o.id = private.as_uuid(b ->> 'client_order_id') and o.broker_order_id is distinct from coalesce(b ->> 'broker_order_id', o.broker_order_id);
     if v_changed and not (private.is_terminal(o.state) and v_filled <= o.filled_qty) then
         update public.orders u
            set state = v_state,
-               broker_order_id = coalesce(u.broker_order_id, b ->> 'broker_order_id'),
+               -- Under our own id the broker's word holds; a leg goes by the broker's id from the start.
+               broker_order_id = case when u.id = private.as_uuid(b ->> 'client_order_id')
+                                      then coalesce(b ->> 'broker_order_id', u.broker_order_id)
+                                      else coalesce(u.broker_order_id, b ->> 'broker_order_id') end,
                broker_status = b ->> 'status',
                broker_updated_at = greatest(u.broker_updated_at, (b ->> 'updated_at')::timestamptz),
                accepted_at = coalesce(u.accepted_at, clock_timestamp()),
@@ -2152,8 +2156,8 @@ end;
 $$;
 
 -- Say what came of claimed notices: [{id, token, delivered_to, error}], error null when every target has it. A token
--- that is not the newest settles nothing. Answers what each is now. Called by: engines and the watcher.
-create function public.settle_notifications(p_results jsonb)
+-- that is not the newest, or of another holder, settles nothing. Answers what each is now. Called by: engines and the watcher.
+create function public.settle_notifications(p_holder text, p_results jsonb)
     returns jsonb
     language plpgsql
     volatile
@@ -2164,6 +2168,7 @@ declare
     v_now timestamptz := clock_timestamp();
     v_answer jsonb;
 begin
+    perform 1 from public.notifications n where n.status = 'sending' and n.claimed_by = p_holder order by n.id for update;
     if jsonb_typeof(p_results) is distinct from 'array'
        or exists (select 1 from jsonb_array_elements(p_results) e
                   where jsonb_typeof(e.value) <> 'object' or private.as_uuid(e.value ->> 'id') is null
@@ -2186,7 +2191,7 @@ begin
                due_at = v_now + private.notice_wait(n.attempts), claimed_until = null, last_error = coalesce(r.error, n.last_error),
                delivered_to = array(select distinct d from unnest(n.delivered_to || r.delivered_to) d order by d)
           from results r
-         where n.id = r.id and n.token = r.token and n.status = 'sending'
+         where n.id = r.id and n.token = r.token and n.claimed_by = p_holder and n.status = 'sending'
         returning n.id, n.status
     )
     select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'settled', s.id is not null, 'status', s.status)), '[]')
@@ -2229,19 +2234,19 @@ $$;
 
 revoke execute on function public.claim_notifications(text, int, int) from public, anon, authenticated;
 
-revoke execute on function public.settle_notifications(jsonb) from public, anon, authenticated;
+revoke execute on function public.settle_notifications(text, jsonb) from public, anon, authenticated;
 
 revoke execute on function public.test_alert(uuid) from public, anon;
 
 grant execute on function public.claim_notifications(text, int, int) to service_role;
 
-grant execute on function public.settle_notifications(jsonb) to service_role;
+grant execute on function public.settle_notifications(text, jsonb) to service_role;
 
 grant execute on function public.test_alert(uuid) to authenticated;
 
 comment on function public.claim_notifications(text, int, int) is 'Claim notices that are due, under a fencing token. Engine only.';
 
-comment on function public.settle_notifications(jsonb) is 'Say what came of claimed notices. Engine only; an older token settles nothing.';
+comment on function public.settle_notifications(text, jsonb) is 'Say what came of claimed notices. Engine only; an older token settles nothing.';
 
 comment on function public.test_alert(uuid) is 'Queue a notice that only shows whether notices arrive. Admins.';
 
