@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from db import commands
 from db.errors import Invalid
@@ -14,6 +14,9 @@ from db.queries.approvals import ApprovalFilters, approval_rows
 from db.queries.lockouts import LockoutFilters, lockout_rows
 from db.queries.paging import Cursor
 from engine.api.caller import Caller, GetCaller
+from engine.api.errors import CHANGING, READING
+from engine.api.shapes import ApprovalConfig, Approvals, Lockouts
+from engine.api.storable import Body, Reason, Switch, Whole
 
 PAGE_MAX = 500
 Size = Annotated[int, Query(ge=1, le=PAGE_MAX)]
@@ -21,51 +24,43 @@ Ticker = Annotated[str | None, Query(pattern=r"^(\*|[A-Za-z][A-Za-z0-9./-]{0,14}
 Status = Literal["pending", "approved", "rejected", "expired", "denied", "canceled"]
 
 
-class Body(BaseModel):
-    """A body with known fields; one sent twice with the same `request_id` acts once."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    request_id: UUID | None = None
-
-
 class ConfigRequest(Body):
     """The whole configuration that is to hold, and the version that it replaces."""
 
     config: dict[str, Any]
-    expected_version: int
-    reason: str = "Changed over the control API"
+    expected_version: Whole
+    reason: Reason = "Changed over the control API"
 
 
 class ApprovalConfigRequest(Body):
     """The approval settings to change; what is left out stays."""
 
-    auto_approve_paper: bool | None = None
-    require_approval_for_live: bool | None = None
-    approval_timeout_minutes: int | None = None
-    four_eyes: bool | None = None
+    auto_approve_paper: Switch | None = None
+    require_approval_for_live: Switch | None = None
+    approval_timeout_minutes: Whole | None = None
+    four_eyes: Switch | None = None
     notional_above_usd: str | int | float | None = None
-    first_trade_in_symbol: bool | None = None
-    off_hours: bool | None = None
-    after_loss_streak: int | None = None
-    expected_version: int | None = None
-    reason: str = "Approval settings changed over the control API"
+    first_trade_in_symbol: Switch | None = None
+    off_hours: Switch | None = None
+    after_loss_streak: Whole | None = None
+    expected_version: Whole | None = None
+    reason: Reason = "Approval settings changed over the control API"
 
 
 class DecisionRequest(Body):
     """A person's word on one entry; a rejection needs a reason."""
 
     decision: Literal["approve", "reject"]
-    reason: str | None = None
+    reason: Reason | None = None
     shown_hash: str | None = None
 
 
 class LockoutRequest(Body):
     """Which symbol to lock out, why and for how long."""
 
-    ticker: str
-    reason: str
-    duration_minutes: int = Field(60, strict=True)
+    ticker: str = Field(json_schema_extra={"pattern": r"^\s*(\*|[A-Za-z][A-Za-z0-9./-]{0,14})\s*$"})
+    reason: Reason
+    duration_minutes: Whole = Field(default=60, json_schema_extra={"minimum": 1, "maximum": 525_600})
     lockout_type: LockoutType = "manual"
     side: PositionSide | None = None
 
@@ -80,19 +75,19 @@ def admin_routes(caller: GetCaller) -> APIRouter:
 
 
 def _add_config(routes: APIRouter, signed_in: Any) -> None:
-    @routes.get("/config")
+    @routes.get("/config", responses=READING)
     def config(who: Annotated[Caller, signed_in]) -> RiskConfig:
         return commands.risk_config(who.client)
 
-    @routes.put("/config")
+    @routes.put("/config", responses=CHANGING)
     def change_config(body: ConfigRequest, who: Annotated[Caller, signed_in]) -> ConfigChange:
         return commands.update_risk_config(who.client, **body.model_dump())
 
-    @routes.get("/approval-config")
+    @routes.get("/approval-config", response_model=ApprovalConfig, responses=READING)
     def approval_config(who: Annotated[Caller, signed_in]) -> dict[str, Any]:
         return commands.approval_config(who.client)
 
-    @routes.put("/approval-config")
+    @routes.put("/approval-config", response_model=ApprovalConfig, responses=CHANGING)
     def change_approval_config(body: ApprovalConfigRequest, who: Annotated[Caller, signed_in]) -> dict[str, Any]:
         about = {"reason", "expected_version", "request_id"}
         patch = body.model_dump(exclude=about, exclude_unset=True)
@@ -101,7 +96,7 @@ def _add_config(routes: APIRouter, signed_in: Any) -> None:
 
 
 def _add_approvals(routes: APIRouter, signed_in: Any) -> None:
-    @routes.get("/approvals")
+    @routes.get("/approvals", response_model=Approvals, responses=READING)
     def approvals(
         who: Annotated[Caller, signed_in],
         status: Annotated[list[Status] | None, Query()] = None,
@@ -114,13 +109,13 @@ def _add_approvals(routes: APIRouter, signed_in: Any) -> None:
         found, following = approval_rows(who.client, filters, _cursor(after), limit)
         return {"success": True, "approvals": found, "next": _token(following)}
 
-    @routes.put("/approvals/{approval_id}")
+    @routes.put("/approvals/{approval_id}", responses=CHANGING)
     def decide(approval_id: UUID, body: DecisionRequest, who: Annotated[Caller, signed_in]) -> Decision:
         return commands.decide_approval(who.client, approval_id=approval_id, **body.model_dump())
 
 
 def _add_lockouts(routes: APIRouter, signed_in: Any) -> None:
-    @routes.get("/lockouts")
+    @routes.get("/lockouts", response_model=Lockouts, responses=READING)
     def lockouts(
         who: Annotated[Caller, signed_in],
         active: bool = True,
@@ -133,11 +128,11 @@ def _add_lockouts(routes: APIRouter, signed_in: Any) -> None:
         found, following = lockout_rows(who.client, filters, _cursor(after), limit, in_force=active)
         return {"success": True, "lockouts": found, "next": _token(following)}
 
-    @routes.post("/lockouts", status_code=201)
+    @routes.post("/lockouts", status_code=201, responses=CHANGING)
     def create(body: LockoutRequest, who: Annotated[Caller, signed_in]) -> Lockout:
         return commands.create_lockout(who.client, **body.model_dump())
 
-    @routes.delete("/lockouts/{lockout_id}")
+    @routes.delete("/lockouts/{lockout_id}", responses=CHANGING)
     def remove(
         lockout_id: UUID,
         who: Annotated[Caller, signed_in],

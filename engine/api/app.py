@@ -1,41 +1,43 @@
 """The API as a whole: who is calling, the routes, and how errors look."""
 
-from functools import lru_cache
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from db import errors
-from db.client import sign_in_client
 from engine import __version__
 from engine.api.admin import admin_routes
-from engine.api.caller import Caller
+from engine.api.body_limit import BodyLimit
+from engine.api.caller import Caller, Callers
 from engine.api.control import control_routes
 from engine.api.errors import add_error_handlers
 from engine.api.runtime import runtime_routes
+from engine.api.storable import require_storable_address
 from engine.service.health_tracker import HealthTracker
 
-CLIENTS_KEPT: Final = 64
+ABOUT: Final = """
+Every call acts with the rights of the person whose access token it carries. What is refused has one shape:
+`{"success": false, "error": {"code", "message", "hint"}}`. Amounts are text, so that no digit is lost.
+`WS /ws` tells of every change; see docs/http-api.md.
+"""
 
 
 def build_api(health: HealthTracker, *, supabase_url: str, publishable_key: str) -> FastAPI:
     """Build the API around an engine's health and the authority's address."""
-    api = FastAPI(title="Interlock engine", version=__version__)
-    bearer = HTTPBearer(auto_error=False)
+    # No /docs page: it would run another host's scripts beside a person's token.
+    api = FastAPI(title="Interlock engine", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
+    bearer = HTTPBearer(auto_error=False, description="A person's access token.")
+    callers = Callers(supabase_url, publishable_key)
 
-    @lru_cache(maxsize=CLIENTS_KEPT)  # a client costs 30 ms to make
-    def client_of(token: str) -> Any:
-        return sign_in_client(supabase_url, publishable_key, token)
-
-    def caller(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Caller:
-        if credentials is None:
-            raise errors.NotSignedIn(
-                "A token is required.", code="NOT_SIGNED_IN", hint="Send Authorization: Bearer <access token>."
-            )
-        return Caller(client_of(credentials.credentials))
+    def caller(
+        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+    ) -> Caller:
+        found = callers.of(credentials.credentials if credentials else None)
+        require_storable_address(request)
+        return found
 
     for routes in (control_routes(health, caller), runtime_routes(health, caller), admin_routes(caller)):
         api.include_router(routes)
     add_error_handlers(api)
+    api.add_middleware(BodyLimit)
     return api

@@ -14,6 +14,8 @@ from db.queries.lockouts import LockoutFilters, lockout_rows
 from db.queries.runtime import held_positions, open_findings, open_orders, profile_states
 from engine.api.caller import Caller, GetCaller
 from engine.api.control import health_view
+from engine.api.errors import NAMED, READING
+from engine.api.shapes import Alerts, Status, Symbol
 from engine.service.health_tracker import HealthTracker
 
 LOCKOUTS_MAX = 50
@@ -24,7 +26,7 @@ def runtime_routes(health: HealthTracker, caller: GetCaller) -> APIRouter:
     routes = APIRouter(prefix="/api")
     signed_in = Depends(caller)
 
-    @routes.get("/status")
+    @routes.get("/status", response_model=Status, responses=READING)
     def status(who: Annotated[Caller, signed_in]) -> dict[str, Any]:
         control = commands.trading_status(who.client)  # refuses whoever is no member
         return {
@@ -36,12 +38,12 @@ def runtime_routes(health: HealthTracker, caller: GetCaller) -> APIRouter:
             "orders": open_orders(who.client),
         }
 
-    @routes.get("/alerts")
+    @routes.get("/alerts", response_model=Alerts, responses=READING)
     def alerts(who: Annotated[Caller, signed_in]) -> dict[str, Any]:
         control = commands.trading_status(who.client)
         return {"success": True, "alerts": [*_stopped(control), *map(_finding, open_findings(who.client))]}
 
-    @routes.get("/symbol/{symbol:path}")  # a pair such as BTC/USD has a slash
+    @routes.get("/symbol/{symbol:path}", response_model=Symbol, responses=NAMED)  # a pair such as BTC/USD has a slash
     def symbol_now(
         symbol: str,
         who: Annotated[Caller, signed_in],

@@ -78,8 +78,10 @@ def stepped_engine(env: Mapping[str, str], exchange: RunningExchange, home: Path
     return SteppedEngine(bootstrap(settings, view_age_max_s=0), sim, exchange)
 
 
-def start_engine_process(env: Mapping[str, str], exchange: RunningExchange, home: Path, *, crash_at: str = "") -> Child:
-    """Start `python -m engine`; its log is engine.log in its home."""
+def start_engine_process(
+    env: Mapping[str, str], exchange: RunningExchange, home: Path, *, crash_at: str = "", **settings: str
+) -> Child:
+    """Start `python -m engine`; its log is engine.log in its home; `settings` are more environment variables."""
     own = {
         "LOCAL_HOME": str(home),
         "ENGINE_API_PORT": str(free_port()),
@@ -92,7 +94,7 @@ def start_engine_process(env: Mapping[str, str], exchange: RunningExchange, home
         "The engine",
         [sys.executable, "-m", "engine"],
         log=home / "engine.log",
-        environment=os.environ | env | exchange.env | own,
+        environment=os.environ | env | exchange.env | own | settings,
     )
 
 

@@ -36,15 +36,27 @@ def stepped(profile_id: str, env: dict[str, str], exchange: RunningExchange, tmp
     stepped.engine.lease.release()
 
 
-@pytest.fixture
-def api(env: dict[str, str], clean_db: psycopg.Connection, tmp_path: Path) -> Iterator[httpx.Client]:
-    """The control API of an engine that has just started, over the real authority."""
-    health = HealthTracker(SystemClock(), LocalBrake(tmp_path / "BRAKE"), control_age_max_s=10)
+@pytest.fixture(scope="session")
+def health(tmp_path_factory: pytest.TempPathFactory) -> HealthTracker:
+    """The health of an engine that has just started and has not heard the authority yet."""
+    brake = LocalBrake(tmp_path_factory.mktemp("engine") / "BRAKE")
+    return HealthTracker(SystemClock(), brake, control_age_max_s=10)
+
+
+@pytest.fixture(scope="session")
+def served_api(env: dict[str, str], health: HealthTracker) -> Iterator[httpx.Client]:
+    """The control API over the real authority, whatever its tables hold."""
     app = build_api(health, supabase_url=env["SUPABASE_URL"], publishable_key=env["SUPABASE_PUBLISHABLE_KEY"])
     with listen(0, "ENGINE_API_PORT") as listener, serving(app, listener):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with httpx.Client(base_url=url, timeout=10, trust_env=False, transport=httpx.HTTPTransport(retries=5)) as held:
             yield held
+
+
+@pytest.fixture
+def api(served_api: httpx.Client, clean_db: psycopg.Connection) -> httpx.Client:
+    """The control API, with every table as it was after set-up."""
+    return served_api
 
 
 @pytest.fixture
