@@ -67,9 +67,9 @@ def claim_notifications(client: Client, *, holder: str, limit: int, ttl_s: int) 
     return [Notification.model_validate(row) for row in data]
 
 
-def settle_notifications(client: Client, *, results: Payload) -> list[NoticeSettled]:
+def settle_notifications(client: Client, *, holder: str, results: Payload) -> list[NoticeSettled]:
     """Say what came of claimed notices; a token that is not the newest settles nothing. Engines."""
-    data = call(client, "settle_notifications", p_results=list(results))
+    data = call(client, "settle_notifications", p_holder=holder, p_results=list(results))
     return [NoticeSettled.model_validate(row) for row in data]
 
 

@@ -128,8 +128,8 @@ end;
 $$;
 
 -- Say what came of claimed notices: [{id, token, delivered_to, error}], error null when every target has it. A token
--- that is not the newest settles nothing. Answers what each is now. Called by: engines and the watcher.
-create function public.settle_notifications(p_results jsonb)
+-- that is not the newest, or of another holder, settles nothing. Answers what each is now. Called by: engines and the watcher.
+create function public.settle_notifications(p_holder text, p_results jsonb)
     returns jsonb
     language plpgsql
     volatile
@@ -140,6 +140,7 @@ declare
     v_now timestamptz := clock_timestamp();
     v_answer jsonb;
 begin
+    perform 1 from public.notifications n where n.status = 'sending' and n.claimed_by = p_holder order by n.id for update;
     if jsonb_typeof(p_results) is distinct from 'array'
        or exists (select 1 from jsonb_array_elements(p_results) e
                   where jsonb_typeof(e.value) <> 'object' or private.as_uuid(e.value ->> 'id') is null
@@ -162,7 +163,7 @@ begin
                due_at = v_now + private.notice_wait(n.attempts), claimed_until = null, last_error = coalesce(r.error, n.last_error),
                delivered_to = array(select distinct d from unnest(n.delivered_to || r.delivered_to) d order by d)
           from results r
-         where n.id = r.id and n.token = r.token and n.status = 'sending'
+         where n.id = r.id and n.token = r.token and n.claimed_by = p_holder and n.status = 'sending'
         returning n.id, n.status
     )
     select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'settled', s.id is not null, 'status', s.status)), '[]')
@@ -204,11 +205,11 @@ end;
 $$;
 
 revoke execute on function public.claim_notifications(text, int, int) from public, anon, authenticated;
-revoke execute on function public.settle_notifications(jsonb) from public, anon, authenticated;
+revoke execute on function public.settle_notifications(text, jsonb) from public, anon, authenticated;
 revoke execute on function public.test_alert(uuid) from public, anon;
 grant execute on function public.claim_notifications(text, int, int) to service_role;
-grant execute on function public.settle_notifications(jsonb) to service_role;
+grant execute on function public.settle_notifications(text, jsonb) to service_role;
 grant execute on function public.test_alert(uuid) to authenticated;
 comment on function public.claim_notifications(text, int, int) is 'Claim notices that are due, under a fencing token. Engine only.';
-comment on function public.settle_notifications(jsonb) is 'Say what came of claimed notices. Engine only; an older token settles nothing.';
+comment on function public.settle_notifications(text, jsonb) is 'Say what came of claimed notices. Engine only; an older token settles nothing.';
 comment on function public.test_alert(uuid) is 'Queue a notice that only shows whether notices arrive. Admins.';

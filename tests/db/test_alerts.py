@@ -40,9 +40,9 @@ def claim(engine) -> Callable[..., list[Notification]]:
     return claim
 
 
-def settle(engine, notice: Notification, error: str | None = None, **more: Any):
+def settle(engine, notice: Notification, error: str | None = None, *, holder: str = "one", **more: Any):
     result = {"id": str(notice.id), "token": notice.token, "delivered_to": [], "error": error} | more
-    return commands.settle_notifications(engine.client, results=[result])[0]
+    return commands.settle_notifications(engine.client, holder=holder, results=[result])[0]
 
 
 def events(db: psycopg.Connection) -> list[str]:
@@ -245,8 +245,9 @@ class TestOutbox:
         (new,) = claim("two")
 
         assert settle(engine, old).settled is False
-        assert settle(engine, new).status == "sent"
-        assert settle(engine, new).settled is False
+        assert settle(engine, new, holder="one").settled is False
+        assert settle(engine, new, holder="two").status == "sent"
+        assert settle(engine, new, holder="two").settled is False
 
     def test_many_engines_that_claim_at_once_share_the_notices_without_overlap(self, admin, claim):
         for _ in range(40):
@@ -321,7 +322,7 @@ class TestOutbox:
     )
     def test_results_that_make_no_sense_are_refused(self, engine, results):
         with pytest.raises(Invalid):
-            commands.alerts.call(engine.client, "settle_notifications", p_results=results)
+            commands.alerts.call(engine.client, "settle_notifications", p_holder="one", p_results=results)
 
     def test_a_test_is_an_admins_and_says_whether_anybody_can_send_it(self, admin, operator, engine, db):
         assert commands.test_alert(admin).notifier is False

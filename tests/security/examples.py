@@ -99,7 +99,8 @@ def _alerts(callers: dict[str, Actor], db: psycopg.Connection) -> dict[str, Argu
         "evaluate_alerts": {"p_notifiers": 1},
         "mute_alert": mute,
         "settle_notifications": {
-            "p_results": [{"id": notice, "token": 1, "delivered_to": ["a1b2"], "error": "no answer"}]
+            "p_holder": "an engine",
+            "p_results": [{"id": notice, "token": 1, "delivered_to": ["a1b2"], "error": "no answer"}],
         },
         "unmute_alert": {"p_mute_id": _id(callers[ADMIN], "mute_alert", mute, "mute"), "p_reason": "Settled"},
     }
