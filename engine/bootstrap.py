@@ -7,19 +7,23 @@ from dataclasses import dataclass
 from db.client import engine_client
 from engine.adapters.alpaca_broker import AlpacaBroker
 from engine.adapters.alpaca_market_data import AlpacaMarketData
+from engine.adapters.strategy_files import load_strategies
 from engine.adapters.supabase_authority import (
     ShardSession,
     SupabaseLeases,
     SupabaseOrderDesk,
     SupabaseStateStore,
 )
+from engine.adapters.supabase_signals import SupabaseSignalLog
 from engine.adapters.system_clock import SystemClock
 from engine.config import Settings
+from engine.domain.strategies import StrategyRegistry
 from engine.ports.clock import Clock
 from engine.service.auto_trader import AutoTrader
 from engine.service.bar_history import BarHistory
 from engine.service.exit_desk import ExitDesk
 from engine.service.health_tracker import HealthTracker
+from engine.service.judgement import Judgement
 from engine.service.lease import TTL_S, Lease
 from engine.service.local_brake import LocalBrake
 from engine.service.order_sync import OrderSync
@@ -84,6 +88,7 @@ def bootstrap(settings: Settings, *, view_age_max_s: float = 0.4) -> Engine:
     settlement = Settlement(broker, desk, book, health, clock, quiet_s=settings.cadence.quiet_s)
     exits = ExitDesk(desk, book)
     history = BarHistory(data, store)
+    judgement = Judgement(history, StrategyRegistry(load_strategies(settings.engine_strategies)))
     reconciler = Reconciler(broker, broker, store, sync, book, health)
     snapshots = Snapshots(store, book, clock, settings.state_path)
     return Engine(
@@ -97,7 +102,7 @@ def bootstrap(settings: Settings, *, view_age_max_s: float = 0.4) -> Engine:
         sync=sync,
         settlement=settlement,
         monitor=PositionMonitor(data, store, exits, book, clock),
-        trader=AutoTrader(data, desk, exits, history, book, health),
+        trader=AutoTrader(data, desk, SupabaseSignalLog(session), exits, history, judgement, book, health),
         executor=TradeExecutor(broker, desk, book, sync, health, lease, clock, senders=settings.engine_senders),
         reconciler=reconciler,
         snapshots=snapshots,

@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from engine.domain.errors import ConfigError
 
 LOCAL_HOME_DEFAULT: Final = ".local"
+# A shard's name is a folder's name too.
+SHARD_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,59}$"
 _HINT: Final = "Set it in .env, or start the local stack, which writes {home}/env."
 
 
@@ -78,11 +80,15 @@ class Settings(BaseSettings):
     alpaca_feed: str | None = None
     exchange_admin_token: SecretStr | None = None
     local_home: Path = Path(LOCAL_HOME_DEFAULT)
-    engine_shard: str = Field("main", min_length=1)
+    engine_shard: str = Field("main", pattern=SHARD_PATTERN)
     engine_cadence: Literal["local", "alpaca"] | None = None
     engine_senders: int = Field(4, ge=1, le=16)
+    engine_strategies: str = ""
+    engine_upgrade_db: bool = False
+    database_url: SecretStr | None = None
     engine_api_port: int = Field(8710, ge=0, le=65535)
     metrics_port: int = Field(8711, ge=0, le=65535)
+    alert_urls: SecretStr = SecretStr("")
 
     @property
     def broker_is_local(self) -> bool:
@@ -98,12 +104,27 @@ class Settings(BaseSettings):
         return self.alpaca_feed or (None if self.broker_is_local else "iex")
 
     @property
+    def alert_addresses(self) -> list[str]:
+        """Where alerts are sent to: addresses as Apprise writes them, with spaces between them."""
+        return self.alert_urls.get_secret_value().split()
+
+    @property
+    def secret_values(self) -> list[str]:
+        """Everything that must never appear in a log."""
+        held = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+        return [secret for secret in [*held, *self.alert_addresses] if secret]
+
+    @property
     def brake_path(self) -> Path:
         return self.local_home / "BRAKE"
 
     @property
     def state_path(self) -> Path:
-        return self.local_home / "engine" / "bot_state.json"
+        return self.local_home / "engine" / self.engine_shard / "bot_state.json"
+
+    @property
+    def journal_path(self) -> Path:
+        return self.state_path.with_name("journal.log")
 
 
 def load_settings() -> Settings:
@@ -127,4 +148,6 @@ def local_home() -> Path:
 
 
 def _in_words(message: str) -> str:
+    if message.startswith("String should match pattern"):
+        return "takes letters, digits, dot, dash and underscore, up to 60, and begins with a letter or digit"
     return "is not set" if message == "Field required" else message.lower()

@@ -121,7 +121,10 @@ as $$
         ('loss_limits.loss_streak_days', 'number', 0, 3650, false),
         ('market_hours.entries_when_closed', 'flag', null, null, true),
         ('signal_layers.macro', 'flag', null, null, false),
+        ('signal_layers.macro_index', 'ticker', null, null, false),
+        ('signal_layers.macro_window_bars', 'count', 2, 390, false),
         ('signal_layers.competitive', 'flag', null, null, false),
+        ('signal_layers.competitive_window_bars', 'count', 1, 390, false),
         ('retention.decisions_days', 'count', 30, 36500, true),
         ('retention.order_events_days', 'count', 30, 36500, true),
         ('retention.bars_days', 'count', 30, 36500, true),
@@ -161,6 +164,7 @@ begin
     end if;
     return (select case b.kind
                 when 'flag' then format('%s must be true or false.', b.path)
+                when 'ticker' then format('%s must be a symbol such as SPY, or * for all that are traded.', b.path)
                 when 'count' then format('%s must be a whole number from %s to %s%s.', b.path, b.minimum::bigint, b.maximum::bigint, b.or_unset)
                 else format('%s must be a number above 0 and at most %s%s.', b.path, trim_scale(b.maximum), b.or_unset) end
             from (select r.*, p_config #> string_to_array(r.path, '.') as value, p_config #>> string_to_array(r.path, '.') as text,
@@ -169,6 +173,7 @@ begin
             where b.value is not null and not (b.nullable and b.value = 'null')
               and (case b.kind
                        when 'flag' then jsonb_typeof(b.value) = 'boolean'
+                       when 'ticker' then jsonb_typeof(b.value) = 'string' and b.text ~ '^(\*|[A-Z][A-Z0-9./-]{0,14})$'
                        when 'count' then jsonb_typeof(b.value) in ('number', 'string') and b.text ~ '^[0-9]{1,9}$'
                             and case when b.text ~ '^[0-9]{1,9}$' then b.text::numeric between b.minimum and b.maximum end
                        else jsonb_typeof(b.value) in ('number', 'string') and private.positive(b.text) <= b.maximum end) is not true

@@ -8,6 +8,7 @@ EngineError
     . ConfigError
     . BrokerRefused
     . LeaseLost
+    . StrategyFailed
   x Refused
 """
 
@@ -44,6 +45,10 @@ class BrokerRefused(NeedsHuman):
 
 class LeaseLost(NeedsHuman):
     """Another engine writes for this shard, or this one was away too long; stop writing at once."""
+
+
+class StrategyFailed(NeedsHuman):
+    """A strategy's own code is at fault; its profiles stand still, all others go on."""
 
 
 class Refused(EngineError):

@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 from re import fullmatch
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
+
+
+ALL_TRADED: Final = "*"
 
 
 class TradingMode(StrEnum):
@@ -48,6 +51,7 @@ Count = Annotated[int, BeforeValidator(_count)]
 Share = Annotated[Decimal, BeforeValidator(_number), Field(gt=0, le=10)]
 Usd = Annotated[Decimal, BeforeValidator(_number), Field(gt=0, le=Decimal(10) ** 12)]
 Seconds = Annotated[Decimal, BeforeValidator(_number), Field(gt=0, le=86400)]
+Ticker = Annotated[str, StringConstraints(pattern=r"^(\*|[A-Z][A-Z0-9./-]{0,14})$", strict=True)]  # "*": all
 SectorName = Annotated[str, StringConstraints(min_length=1, max_length=40, strict=True)]
 
 
@@ -113,10 +117,16 @@ class MarketHours(_Section):
 
 
 class SignalLayers(_Section):
-    """Filters that a strategy's signals pass through, switched on or off."""
+    """Filters that a strategy's entries pass through, switched on or off; windows in daily bars.
+
+    With `*` the average of all traded symbols is the index.
+    """
 
     macro: StrictBool = False
+    macro_index: Ticker = ALL_TRADED
+    macro_window_bars: Annotated[Count, Field(ge=2, le=390)] = 200
     competitive: StrictBool = False
+    competitive_window_bars: Annotated[Count, Field(ge=1, le=390)] = 60
 
 
 class Retention(_Section):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Any, Final
 
+from engine.domain.broker_types import Side
 from engine.domain.errors import ConfigError
 
 CENT: Final = Decimal("0.01")
@@ -43,7 +44,7 @@ class SizingRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryPlan:
-    """A long entry: whole shares, prices in US dollars rounded to cents."""
+    """A bracketed entry: whole shares, prices in US dollars rounded to cents."""
 
     qty: Decimal
     limit_price: Decimal
@@ -54,32 +55,51 @@ class EntryPlan:
 def plan_entry(
     rules: SizingRules,
     *,
+    side: Side,
     capital_usd: Decimal,
-    ask: Decimal,
+    price: Decimal,
     qty_max: Decimal | None = None,
     notional_max_usd: Decimal | None = None,
 ) -> EntryPlan | None:
-    """Plan a marketable, bracketed long entry at the ask; None when not even one share fits.
+    """Plan a marketable, bracketed entry; None when not even one share fits.
 
     The plan's notional never exceeds `capital_usd` times `position_pct`, nor the given maxima.
+
+    Parameters
+    ----------
+    side : buy opens a long position, sell a short one
+    price : what can be traded at now: the ask for a buy, the bid for a sell
     """
-    limit_price = (ask * (1 + rules.collar_pct)).quantize(CENT, ROUND_HALF_UP)
-    if ask <= CENT or limit_price <= CENT:
+    limit_price = (price * (1 + _toward(side) * rules.collar_pct)).quantize(CENT, ROUND_HALF_UP)
+    # Below the entry there has to be room for a leg, at least a cent.
+    if min(price, limit_price) <= CENT:
         return None
     budget = capital_usd * rules.position_pct
     if notional_max_usd is not None:
         budget = min(budget, notional_max_usd)
-    qty = (budget / limit_price).to_integral_value(ROUND_DOWN)
+    # A sale may fill above its limit, at the bid.
+    qty = (budget / max(limit_price, price)).to_integral_value(ROUND_DOWN)
     if qty_max is not None:
         qty = min(qty, qty_max.to_integral_value(ROUND_DOWN))
     if qty < 1:
         return None
-    take_profit = (ask * (1 + rules.take_profit_pct)).quantize(CENT, ROUND_CEILING)
-    stop_loss = (ask * (1 - rules.stop_loss_pct)).quantize(CENT, ROUND_FLOOR)
-    return EntryPlan(
-        qty=qty,
-        limit_price=limit_price,
-        # The broker wants the legs on either side of the entry, at least a cent away.
-        take_profit_price=max(take_profit, limit_price + CENT),
-        stop_loss_price=max(min(stop_loss, ask.quantize(CENT, ROUND_FLOOR) - CENT), CENT),
-    )
+    take_profit, stop_loss = _legs(rules, side, price, limit_price)
+    return EntryPlan(qty=qty, limit_price=limit_price, take_profit_price=take_profit, stop_loss_price=stop_loss)
+
+
+def _legs(rules: SizingRules, side: Side, price: Decimal, limit_price: Decimal) -> tuple[Decimal, Decimal]:
+    """Return take-profit and stop-loss: on either side of the entry, at least a cent away, as the broker wants."""
+    target = price * (1 + _toward(side) * rules.take_profit_pct)
+    stop = price * (1 - _toward(side) * rules.stop_loss_pct)
+    if side is Side.BUY:
+        take_profit = max(target.quantize(CENT, ROUND_CEILING), limit_price + CENT)
+        stop_loss = min(stop.quantize(CENT, ROUND_FLOOR), price.quantize(CENT, ROUND_FLOOR) - CENT)
+    else:
+        take_profit = min(target.quantize(CENT, ROUND_FLOOR), limit_price - CENT)
+        stop_loss = max(stop.quantize(CENT, ROUND_CEILING), price.quantize(CENT, ROUND_CEILING) + CENT)
+    return max(take_profit, CENT), max(stop_loss, CENT)
+
+
+def _toward(side: Side) -> int:
+    """Return the direction in which a position of this side earns."""
+    return 1 if side is Side.BUY else -1

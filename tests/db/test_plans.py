@@ -330,6 +330,12 @@ CALLS: dict[str, tuple[UUID | None, list[str], str]] = {
         """record_bars('main', 1, '[{"symbol": "AAPL", "timeframe": "1Day", "bar_at": "2026-11-20T05:00:00Z",
             "open": "1", "high": "1", "low": "1", "close": "1", "volume": "1"}]')""",
     ),
+    "record_signals": (
+        None, [LEASE],
+        f"""record_signals('main', 1, '[{{"id": "{UUID(int=7)}", "profile_id": "{UUID(int=1010)}", "symbol": "AAPL",
+            "side": "buy", "strategy": "s", "bar_at": "2026-11-20T15:00:00Z",
+            "market_at": "2026-11-20T15:00:00Z", "detail": {{}}, "blocked_by": "macro"}}]')""",
+    ),
     "engine_lockout": (None, [LEASE], "engine_lockout('main', 1, 'AAPL', 'After a loss', 5, 'cooldown')"),
     "save_bot_state": (None, [LEASE], "save_bot_state('main', 1, '{}')"),
     "load_bot_state": (None, [LEASE], "load_bot_state('main', 1)"),

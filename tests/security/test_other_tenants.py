@@ -56,6 +56,7 @@ def test_the_token_of_one_shard_is_none_for_another(seeded, callers):
     [
         "record_marks",
         "record_order_updates",
+        "record_signals",
         "record_submission",
         "request_exits",
     ],

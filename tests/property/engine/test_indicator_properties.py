@@ -1,12 +1,13 @@
 """The vectorised indicators against slow ones that follow the definition word by word."""
 
 from itertools import pairwise
+from statistics import pstdev
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.domain.strategies import ma_crossover, moving_average, relative_strength
+from engine.domain.indicators import change, deviation, highest, lowest, moving_average, relative_strength
 
 PRICES = st.lists(st.integers(1, 100_000).map(lambda cents: cents / 100), min_size=2, max_size=60)
 
@@ -26,27 +27,48 @@ def slow_relative_strength(values: list[float], period: int) -> list[float]:
     return result
 
 
+def column(values: list[float]) -> np.ndarray:
+    return np.array(values)[:, np.newaxis]
+
+
+@settings(deadline=None, max_examples=50)
 @given(PRICES, st.data())
 def test_the_moving_average_equals_its_definition(prices: list[float], data: st.DataObject) -> None:
     period = data.draw(st.integers(1, len(prices)))
 
-    assert np.allclose(moving_average(np.array(prices), period), slow_average(prices, period))
+    average = moving_average(column(prices), period)[:, 0]
+
+    assert np.isnan(average[: period - 1]).all()
+    assert np.allclose(average[period - 1 :], slow_average(prices, period))
 
 
+@settings(deadline=None, max_examples=50)
 @given(PRICES, st.data())
 def test_the_relative_strength_equals_its_definition(prices: list[float], data: st.DataObject) -> None:
     period = data.draw(st.integers(1, len(prices) - 1))
 
-    fast = relative_strength(np.array(prices), period)
+    fast = relative_strength(column(prices), period)[:, 0]
 
-    assert np.allclose(fast, slow_relative_strength(prices, period))
-    assert ((fast >= 0) & (fast <= 100)).all()
+    assert np.isnan(fast[:period]).all()
+    assert np.allclose(fast[period:], slow_relative_strength(prices, period))
+    assert ((fast[period:] >= 0) & (fast[period:] <= 100)).all()
 
 
-@given(PRICES, st.integers(1, 10), st.integers(1, 10))
-def test_a_crossing_depends_on_nothing_but_the_last_bars(prices: list[float], fast: int, more: int) -> None:
-    slow = fast + more
-    whole = ma_crossover(np.array(prices), fast=fast, slow=slow)
-    recent = ma_crossover(np.array(prices[-(slow + 1) :]), fast=fast, slow=slow)
+@settings(deadline=None, max_examples=50)
+@given(PRICES, st.data())
+def test_ranges_deviations_and_changes_equal_their_definitions(prices: list[float], data: st.DataObject) -> None:
+    period = data.draw(st.integers(1, len(prices) - 1))
+    last = prices[-period:]
 
-    assert whole.action == recent.action
+    measured = [m(column(prices), period)[-1, 0] for m in (highest, lowest, deviation, change)]
+
+    assert np.allclose(measured, [max(last), min(last), pstdev(last), prices[-1] / prices[-1 - period] - 1], atol=1e-6)
+
+
+@settings(deadline=None, max_examples=50)
+@given(PRICES, st.integers(1, 70))
+def test_nothing_is_known_when_the_history_is_shorter_than_the_window(prices: list[float], more: int) -> None:
+    period = len(prices) + more
+
+    for indicator in (moving_average, highest, lowest, deviation, relative_strength, change):
+        assert np.isnan(indicator(column(prices), period)).all()

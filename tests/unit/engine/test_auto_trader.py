@@ -1,14 +1,17 @@
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from engine.domain.book import OrderState, Profile
 from engine.domain.control import ControlMode
 from engine.domain.requests import Answer
+from engine.domain.strategies import Strategy, StrategyRegistry
 from engine.service.auto_trader import AutoTrader
 from engine.service.bar_history import BarHistory
 from engine.service.exit_desk import ExitDesk
 from engine.service.health_tracker import HealthTracker
+from engine.service.judgement import Judgement
 from engine.service.views import Book
 from tests.unit.engine.builders import (
     MARKET,
@@ -27,8 +30,20 @@ FALLING, RISING = (10, 9, 8), (8, 9, 10)
 @pytest.fixture
 def trader(market_data: FakeMarketData, authority: FakeAuthority, book: Book, health: HealthTracker) -> AutoTrader:
     market_data.prices = {"AAPL": a_quote("8")}
+    return a_trader(market_data, authority, book, health)
+
+
+def a_trader(
+    market_data: FakeMarketData,
+    authority: FakeAuthority,
+    book: Book,
+    health: HealthTracker,
+    own: tuple[Strategy[Any], ...] = (),
+) -> AutoTrader:
     history = BarHistory(market_data, authority)
-    return AutoTrader(market_data, authority, ExitDesk(authority, book), history, book, health)
+    judgement = Judgement(history, StrategyRegistry(own))
+    exits = ExitDesk(authority, book)
+    return AutoTrader(market_data, authority, authority, exits, history, judgement, book, health)
 
 
 def test_one_entry_is_asked_for_when_a_new_bar_says_so(
@@ -52,8 +67,7 @@ def test_the_same_bar_gives_the_same_id_when_the_engine_was_restarted(
     market_data.history, market_data.prices = hourly_bars(*FALLING), {"AAPL": a_quote("8")}
 
     for _ in range(2):
-        fresh = BarHistory(market_data, authority)
-        AutoTrader(market_data, authority, ExitDesk(authority, book), fresh, book, health).tick(MARKET)
+        a_trader(market_data, authority, book, health).tick(MARKET)
 
     first, second = authority.entries
     assert first.id == second.id

@@ -17,12 +17,16 @@ def at(minutes: int) -> MarketTime:
     return MarketTime(NOON + timedelta(minutes=minutes), is_open=True)
 
 
+def closes(history: BarHistory, symbol: str = "AAPL") -> list[float]:
+    return history.bars("1Hour").select([symbol]).close[:, 0].tolist()
+
+
 def test_a_bar_counts_only_when_it_is_complete(history: BarHistory, market_data: FakeMarketData) -> None:
     market_data.history = hourly_bars(1, 2, 3)
 
     history.refresh(["AAPL"], "1Hour", at(-30))
 
-    assert history.closes("AAPL", "1Hour").tolist() == [1, 2]
+    assert closes(history) == [1, 2]
 
 
 def test_nothing_is_fetched_when_no_bar_has_ended_since(history: BarHistory, market_data: FakeMarketData) -> None:
@@ -46,7 +50,7 @@ def test_a_bar_is_kept_once_when_it_is_fetched_twice(
     history.record()
     history.record()
 
-    assert history.closes("AAPL", "1Hour").tolist() == [1, 2, 3]
+    assert closes(history) == [1, 2, 3]
     assert len(authority.bars) == 3
 
 
@@ -56,7 +60,7 @@ def test_the_whole_history_is_fetched_when_a_symbol_is_new(history: BarHistory, 
 
     history.refresh(["AAPL", "IBM"], "1Hour", MARKET)
 
-    assert history.closes("IBM", "1Hour").tolist() == [4, 5, 6]
+    assert closes(history, "IBM") == [4, 5, 6]
 
 
 def test_a_late_bar_is_still_taken_when_another_symbol_was_ahead(
@@ -69,7 +73,7 @@ def test_a_late_bar_is_still_taken_when_another_symbol_was_ahead(
 
     history.refresh(["AAPL", "IBM"], "1Hour", at(60))
 
-    assert history.closes("IBM", "1Hour")[-1] == 6
+    assert closes(history, "IBM")[-1] == 6
 
 
 def test_todays_daily_bar_waits_when_the_market_is_open(history: BarHistory, market_data: FakeMarketData) -> None:
