@@ -11,15 +11,18 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
+from structlog.contextvars import bound_contextvars
 
 from engine.bootstrap import Engine
 from engine.domain.errors import LeaseLost, Retryable
+from engine.domain.health import liveness_limit_s
 from engine.service import metrics
 from engine.service.health_tracker import HealthTracker
 
-DEAD_AFTER_RUNS: Final = 5
-DEAD_AFTER_MIN_S: Final = 10.0
 LOOK_EVERY_S: Final = 0.1
+ALERTS_EVERY_S: Final = 1.0  # with the delivery's half second well within the 5 s that an alert may take
+NOTICES_EVERY_S: Final = 0.5
+TELEMETRY_EVERY_S: Final = 5.0
 log = structlog.get_logger(__name__)
 
 
@@ -33,7 +36,7 @@ class Job:
 
     @property
     def limit_s(self) -> float:
-        return max(self.every_s * DEAD_AFTER_RUNS, DEAD_AFTER_MIN_S)
+        return liveness_limit_s(self.every_s)
 
 
 def job_table(engine: Engine) -> list[Job]:
@@ -41,8 +44,11 @@ def job_table(engine: Engine) -> list[Job]:
     market, every = engine.market.read, engine.settings.cadence
     return [
         Job("heartbeat", every.heartbeat_s, lambda: _beat(engine)),
+        Job("profile_sync", every.heartbeat_s, engine.book.read),
         Job("order_sync", every.sync_s, lambda: engine.sync.run(market())),
+        Job("trade_updates", every.submit_s / 2, engine.hints.catch_up),
         Job("position_monitor", every.monitor_s, lambda: _watch(engine)),
+        Job("offline", every.heartbeat_s, lambda: engine.offline.run(market)),
         Job("trade_tick", every.trade_tick_s, lambda: _trade(engine)),
         Job("submit", every.submit_s, engine.executor.submit_ready),
         Job("settlement", every.settle_s, engine.settlement.run),
@@ -50,6 +56,9 @@ def job_table(engine: Engine) -> list[Job]:
         Job("snapshots", every.equity_s, lambda: _snapshot(engine)),
         Job("reconcile", every.reconcile_s, lambda: engine.reconciler.run(market(), "incremental")),
         Job("reconcile_full", every.full_reconcile_s, lambda: engine.reconciler.run(market(), "full")),
+        Job("alerts", ALERTS_EVERY_S, engine.alerting.evaluate),
+        Job("notices", NOTICES_EVERY_S, engine.alerting.deliver),
+        Job("telemetry", TELEMETRY_EVERY_S, engine.telemetry.run),
     ]
 
 
@@ -84,16 +93,22 @@ class Jobs:
         is recorded and leaves the others running."""
         if self._lease_lost or self._stop.is_set():
             return
+        metrics.JOB_LAG.labels(job.name).set(self._health.job_began(job.name, job.every_s))
+        with bound_contextvars(job=job.name):
+            self._run_now(job)
+
+    def _run_now(self, job: Job) -> None:
         try:
-            job.run()
+            with metrics.JOB_DURATION.labels(job.name).time():
+                job.run()
         except LeaseLost as error:
-            log.error("lease lost, stopping", job=job.name, error=str(error))
+            log.error("lease lost, stopping", error=str(error))
             self._lease_lost = True
         except Retryable as error:
-            log.warning("job will be tried again", job=job.name, error=str(error))
+            log.warning("job will be tried again", error=str(error))
             self._note_failure(job, error)
         except Exception as error:
-            log.exception("job failed", job=job.name)
+            log.exception("job failed")
             self._note_failure(job, error)
         else:
             self._health.job_done(job.name)

@@ -14,6 +14,7 @@ from engine.bootstrap import Engine, bootstrap
 from engine.config import load_settings
 from engine.domain.errors import AuthorityUnavailable, LeaseLost
 from engine.jobs import Jobs, job_table
+from engine.logs import configure_logs
 
 EXIT_STOPPED: Final = 0
 EXIT_TAKEN_OVER: Final = 3
@@ -30,10 +31,14 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    engine = bootstrap(load_settings())
+    settings = load_settings()
+    configure_logs(secrets=settings.secret_values)
+    engine = bootstrap(settings)
     with serve(engine):
         while engine.recovery.run(stop.is_set):
-            if Jobs(job_table(engine), engine.health, stop).run():
+            kept = Jobs(job_table(engine), engine.health, stop).run()
+            engine.hints.stop()  # an account has one listener: whoever holds the lease
+            if kept:
                 _give_back_lease(engine)
                 break
             if _is_taken_over(engine):

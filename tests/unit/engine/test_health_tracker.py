@@ -36,7 +36,7 @@ def test_entries_are_paused_when_the_local_brake_is_on(health: HealthTracker, tm
     (tmp_path / "BRAKE").touch()
 
     assert health.is_paused()
-    assert "the local brake is on" in health.not_ready_because()
+    assert health.not_ready_because()[1] == "The local brake is on: nothing is sent until it is taken off."
 
 
 def test_the_engine_is_not_ready_when_a_job_has_not_succeeded_in_time(
@@ -48,9 +48,11 @@ def test_the_engine_is_not_ready_when_a_job_has_not_succeeded_in_time(
     clock.sleep(4)
     health.job_failed("sync", RuntimeError("no"))
 
-    assert health.not_ready_because() == ["job sync has not succeeded in time"]
+    assert health.not_ready_because() == [
+        "Job sync has not succeeded for 4 s; its limit is 3 s. Its last error: RuntimeError: no"
+    ]
     assert health.jobs()["sync"]["last_error"] == "RuntimeError: no"
 
 
 def test_the_engine_is_not_ready_when_its_jobs_have_not_begun(health: HealthTracker) -> None:
-    assert health.not_ready_because() == ["the engine is still recovering"]
+    assert health.not_ready_because() == ["The engine is still recovering: no job has begun."]
