@@ -16,13 +16,14 @@ from local.exchange.http.activities import list_activities
 from local.exchange.http.keys import exchange_of
 from local.exchange.http.render import account_body, json_response
 from local.exchange.trading.account import Settings
-from local.exchange.trading.errors import invalid, not_simulated
+from local.exchange.trading.errors import invalid
 from local.exchange.trading.exchange import Exchange
 from local.exchange.trading.history import equity_points
 from local.exchange.trading.listing import Direction
 
 PAGE_SIZE_MAX = 100
 _TIMEFRAMES = {
+    "1Min": timedelta(minutes=1),
     "5Min": timedelta(minutes=5),
     "15Min": timedelta(minutes=15),
     "1H": timedelta(hours=1),
@@ -65,7 +66,7 @@ async def activities(request: web.Request) -> web.Response:
 
 
 async def portfolio_history(request: web.Request) -> web.Response:
-    """Return the account's equity over time: at closes, or at ticks of regular hours."""
+    """Return the account's equity over time: at closes, or at times of regular hours."""
     exchange, query = exchange_of(request), request.query
     points = equity_points(exchange, *_history_range(exchange, query), _timeframe(query.get("timeframe")))
     base = points[0].equity if points else exchange.account.last_equity
@@ -100,8 +101,6 @@ def _timeframe(text: str | None) -> timedelta | None:
     """Return the distance of two points, None for one point a day."""
     if text in (None, "", "1D"):
         return None
-    if text == "1Min":
-        raise not_simulated("portfolio history by the minute (the shortest timeframe is 5Min)")
     if text not in _TIMEFRAMES:
         raise invalid("invalid timeframe")
     return _TIMEFRAMES[text]

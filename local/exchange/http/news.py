@@ -49,7 +49,9 @@ async def add(request: web.Request) -> web.Response:
     """Add a headline: it appears at `at` (simulated time), or now."""
     exchange, body = request.app[EXCHANGE], await params.json_body(request)
     at = params.moment({"at": str(body.get("at") or "")}, "at") or time_of(exchange)
-    kept = {name: _text(body, name) for name in ("headline", "summary", "content", "url", "author", "source")}
+    kept: dict[str, Any] = {
+        name: _text(body, name) for name in ("headline", "summary", "content", "url", "author", "source")
+    }
     if not kept["headline"]:
         raise invalid("headline is required")
     kept["symbols"] = _symbols(exchange, body.get("symbols") or [])

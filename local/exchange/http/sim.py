@@ -83,12 +83,12 @@ async def profile(request: web.Request) -> web.Response:
 
 
 async def set_profile(request: web.Request) -> web.Response:
-    """Choose how orders fill from the next tick on; a restart goes back to what the start says."""
+    """Choose how orders fill from the next tick on."""
     exchange, body = request.app[EXCHANGE], await params.json_body(request)
     wanted = body.get("profile")
     if wanted not in list(FillProfile):
         raise invalid(f"profile must be one of {', '.join(FillProfile)}")
-    exchange.profile = FillProfile(wanted)
+    interventions.choose_profile(exchange, FillProfile(wanted))
     return json_response({"profile": exchange.profile})
 
 

@@ -61,7 +61,7 @@ async def account(request: web.Request) -> web.Response:
 async def control_account(request: web.Request) -> web.Response:
     """Change what is wrong with an account: blocks, and assets that it may not trade as usual."""
     exchange, body = exchange_of(request), await params.json_body(request)
-    known = {item.name for item in fields_of(Controls)} - {"halted"}
+    known = {item.name for item in fields_of(Controls)} - {"halted", "fill_profile"}
     for name, value in body.items():
         if name not in known:
             raise invalid(f"unknown field: {name}")

@@ -80,7 +80,8 @@ class CryptoSeries:
         high = round(max(first, last) * (1 + reach * rng.random())) + 1
         low = round(min(first, last) * (1 - reach * rng.random())) - 1
         volume = round(PROFILES[self.symbol].coins_a_day * LOTS * rng.uniform(0.5, 2.0))
-        return DailyBar(*(Decimal(cents).scaleb(-2) for cents in (first, high, low, last)), volume)
+        opened, highest, lowest, closed = (Decimal(cents).scaleb(-2) for cents in (first, high, low, last))
+        return DailyBar(opened, highest, lowest, closed, volume)
 
     def _day(self, index: int) -> CryptoDay:
         day = self.first + timedelta(days=index)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from local.exchange.market.calendar import TICK, Moment, SessionCalendar
 from local.exchange.market.crypto import LOTS, CryptoDay, CryptoSeries
 from local.exchange.market.halts import Halt, Halts
-from local.exchange.market.intraday import MinutePath, Print, ask_size, bid_size, by_minute, prints
+from local.exchange.market.intraday import MINUTE, MINUTES, MinutePath, Print, ask_size, bid_size, by_minute, prints
 from local.exchange.market.path import SessionPath, seeded, synthesize
 from local.exchange.market.tape import CENT, CRYPTO, Tape
 
@@ -108,6 +108,17 @@ class Market:
         halted_on = self.calendar.moment_at(halt.since)
         ratio = self.tape.splits_between(symbol, after=halted_on.session, until=session)
         return _in_new_shares(self.tick(symbol, halted_on), ratio)
+
+    def price_within(self, symbol: str, moment: Moment, minutes: int) -> Decimal:
+        """Return what a listed symbol trades at some minutes (0 to 4) after a tick of regular hours."""
+        at = self.calendar.time_of(moment) + minutes * MINUTE
+        if symbol in self.crypto:
+            day = self.crypto_day(symbol, self.crypto[symbol].index_of(at))
+            return _dollars(day.minutes.prices_cents[(at - day.starts) // MINUTE])
+        if self.halts.silencing(symbol, at):
+            return self.tick(symbol, moment).trade
+        number = moment.tick * MINUTES + minutes
+        return _dollars(self.minutes(symbol, moment.session).prices_cents[number])
 
     def last_printed(self, symbol: str, moment: Moment) -> Moment:
         """Return `moment`, or the tick a share was halted on if it has printed nothing since."""

@@ -6,13 +6,13 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
-from local.exchange.market.calendar import SessionCalendar, new_york_sessions
+from local.exchange.market.calendar import NEW_YORK, SessionCalendar, new_york_sessions
 from local.exchange.market.tape import CALENDAR_MARGIN, CENT, Actions, DailyBar, Tape, whole_cents
 
 REQUIRED = ("symbol", "date", "open", "high", "low", "close", "volume")
@@ -20,6 +20,7 @@ OPTIONAL = ("split", "dividend")
 PRICE_MAX = Decimal(10_000_000)
 VOLUME_MAX = 10**12
 SPLIT_MAX = 1000
+_TIME_OF_DAY = re.compile(r"\d[T ]\d{1,2}:\d\d")
 _SYMBOL = re.compile(r"[A-Z][A-Z0-9.]{0,9}")
 
 
@@ -120,7 +121,7 @@ def _row(path: Path, line: int, values: Mapping[str, Any]) -> _Row:
         symbol=symbol,
         day=_day(path, line, values["date"]),
         bar=bar,
-        split=_whole(path, line, "split", values.get("split") or "1", 1, SPLIT_MAX),
+        split=_split(path, line, values.get("split") or "1"),
         dividend=_amount(path, line, "dividend", values.get("dividend") or "0"),
     )
 
@@ -149,9 +150,21 @@ def _whole(path: Path, line: int, name: str, value: object, least: int, most: in
     return int(amount)
 
 
+def _split(path: Path, line: int, value: object) -> int:
+    if 0 < _amount(path, line, "split", value) < 1:
+        remedy = "divide the prices before it by it, multiply the volumes, and leave split empty"
+        _refuse(path, line, f"has split {value}, a reverse split, which is not simulated: {remedy}")
+    return _whole(path, line, "split", value, 1, SPLIT_MAX)
+
+
 def _day(path: Path, line: int, value: object) -> date:
     if isinstance(value, datetime):
-        return value.date()
+        # Alpaca dates its own daily bars with New York's midnight, in UTC.
+        for local in (value, value.astimezone(NEW_YORK) if value.tzinfo else value):
+            if local.time() == time():
+                return local.date()
+    if isinstance(value, datetime) or _TIME_OF_DAY.search(str(value)):
+        _refuse(path, line, f"is of {value}, a time of day: give one bar a day, what is inside it is made up here")
     if isinstance(value, date):
         return value
     try:

@@ -11,7 +11,7 @@ from local.exchange.trading.hours import takes_cls, takes_opg
 from local.exchange.trading.ledger import Ledger
 from local.exchange.trading.margin import SHORTING_EQUITY_USD_MIN, opening_cost, value
 from local.exchange.trading.numbers import CENT, ZERO, is_whole, truncated
-from local.exchange.trading.order import Intent, Order, OrderClass, Side, TimeInForce
+from local.exchange.trading.order import Intent, Order, OrderClass, OrderType, Side, TimeInForce
 from local.exchange.trading.quotes import tick_of, ticks_of
 from local.exchange.trading.rules import CRYPTO_COST_USD_MIN, below_minimum, check_rules
 from local.exchange.trading.ticket import Ticket
@@ -89,17 +89,17 @@ def check_free(ledger: Ledger, symbol: str, qty: Decimal, *, closes: bool, leavi
 def check_wash_trade(order: Ticket | Order, ledger: Ledger, *, leaving_out: Order | None = None) -> None:
     """Refuse an order that could trade with another of the same account.
 
-    Orders of groups are exempt (Alpaca's message says to use them), but two orders that open may
-    never face each other: a position would turn around in one fill.
+    Orders of groups (Alpaca's message says to use them) and trailing stops are exempt, but no
+    account may be about to open a long and a short position at once, whatever the orders.
     """
     opens = not ledger.account.qty(order.symbol) * order.side.sign < 0
     for other in ledger.book.of_symbol(order.symbol):
         if other.side is order.side or other is leaving_out:
             continue
-        both_open = opens and not other.intent.closes
-        simple = order.order_class is OrderClass.SIMPLE and other.order_class is OrderClass.SIMPLE
-        if both_open or (simple and _could_meet(order, other)):
+        if _is_judged(order) and _is_judged(other) and _could_meet(order, other):
             raise _wash_trade(order, other)
+        if opens and not other.intent.closes:
+            raise errors.opens_both_ways(order.side)
 
 
 def check_buying_power(
@@ -116,6 +116,10 @@ def check_buying_power(
     available = min(worth.buying_power_at(1), max(ZERO, worth.cash - worth.held)) + freed
     if cost > available:
         raise errors.insufficient_balance("USD", requested=cost, available=truncated(available))
+
+
+def _is_judged(order: Ticket | Order) -> bool:
+    return order.order_class is OrderClass.SIMPLE and order.type is not OrderType.TRAILING_STOP
 
 
 def _could_meet(order: Ticket | Order, other: Order) -> bool:

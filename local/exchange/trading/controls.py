@@ -11,7 +11,10 @@ from dataclasses import asdict, dataclass, field, fields
 
 @dataclass(slots=True, kw_only=True)
 class Controls:
-    """Halted symbols, what is wrong with the account, and assets that are not as usual."""
+    """Halted symbols, what is wrong with the account, assets that are not as usual, and how orders fill.
+
+    An empty `fill_profile` leaves the choice to the start of the exchange.
+    """
 
     halted: list[str] = field(default_factory=list)
     trading_blocked: bool = False
@@ -20,6 +23,7 @@ class Controls:
     not_fractionable: list[str] = field(default_factory=list)
     not_shortable: list[str] = field(default_factory=list)
     hard_to_borrow: list[str] = field(default_factory=list)
+    fill_profile: str = ""
 
     def dump(self) -> str:
         return json.dumps(asdict(self))

@@ -101,6 +101,12 @@ def wash_trade_limits(existing_order_id: str, *, held_side: str, buy_limit: Deci
     )
 
 
+def opens_both_ways(side: str) -> Refusal:
+    """Return the refusal of an order that opens while one of the other side waits to open."""
+    both = {"sell": "a short sell while a long buy", "buy": "a long buy while a short sell"}
+    return forbidden(f"cannot open {both[side]} order is open")
+
+
 def insufficient_balance(coin: str, *, requested: Decimal, available: Decimal) -> Refusal:
     """Return the refusal of a crypto order that wants more coins or dollars than there are."""
     wanted, free = plain(requested), plain(available)

@@ -175,7 +175,7 @@ class Exchange(Stepping):
 
 
 def open_exchange(path: Path, tape: Tape, birth: Birth, profile: FillProfile = FillProfile.ALPACA_PAPER) -> Exchange:
-    """Open the ledger at `path`, or found a new one.
+    """Open the ledger at `path`, or found a new one; a fill profile that was chosen since outlasts `profile`.
 
     Raises
     ------
@@ -192,7 +192,9 @@ def open_exchange(path: Path, tape: Tape, birth: Birth, profile: FillProfile = F
     problems = check_ledger(store)
     if problems:
         raise LedgerDamaged(f"{path} contradicts itself: {problems[0]}")
-    return Exchange(Ledger(store, market), market, profile)
+    ledger = Ledger(store, market)
+    chosen = ledger.controls.fill_profile
+    return Exchange(ledger, market, FillProfile(chosen) if chosen else profile)
 
 
 def _newborn(tape: Tape, birth: Birth) -> State:

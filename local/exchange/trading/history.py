@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from local.exchange.market.calendar import TICK, Moment
+from local.exchange.market.intraday import MINUTE, MINUTES
 from local.exchange.trading.account import Fill, Split
 from local.exchange.trading.exchange import Exchange
 from local.exchange.trading.numbers import ZERO
@@ -25,7 +26,7 @@ class Point:
 
 def equity_points(exchange: Exchange, start: datetime, end: datetime, distance: timedelta | None) -> list[Point]:
     """Return the equity between two times: at each close, or every `distance` of regular hours."""
-    found = _closes(exchange) if distance is None else _ticks(exchange, start, end, distance)
+    found = _closes(exchange) if distance is None else _minutes(exchange, start, end, distance)
     return [point for point in found if start <= point.at <= end]
 
 
@@ -36,8 +37,8 @@ def _closes(exchange: Exchange) -> Iterator[Point]:
         before = close.equity
 
 
-def _ticks(exchange: Exchange, start: datetime, end: datetime, distance: timedelta) -> Iterator[Point]:
-    """Walk through the ticks, and through the fills beside them."""
+def _minutes(exchange: Exchange, start: datetime, end: datetime, distance: timedelta) -> Iterator[Point]:
+    """Walk through the minutes, and through the fills beside them; these happen on ticks."""
     state, market = exchange.ledger.state, exchange.market
     calendar, now = market.calendar, exchange.ledger.moment
     holdings = _Holdings(state.opening_cash, exchange.ledger.store)
@@ -48,11 +49,12 @@ def _ticks(exchange: Exchange, start: datetime, end: datetime, distance: timedel
             continue
         base = closes.get(session - 1, state.opening_cash)
         last = day.last_tick if session < now.session else now.tick
-        for tick in range(0, last + 1, distance // TICK):
+        for number in range(0, last * MINUTES + 1, distance // MINUTE):
+            tick, minutes = divmod(number, MINUTES)
             moment = Moment(session, tick)
             holdings.advance(calendar.time_of(moment) + TICK)
-            prices = {symbol: market.tick(symbol, moment).trade for symbol in holdings.shares}
-            yield Point(calendar.time_of(moment), holdings.worth(prices), base)
+            prices = {symbol: market.price_within(symbol, moment, minutes) for symbol in holdings.shares}
+            yield Point(day.opens + number * MINUTE, holdings.worth(prices), base)
 
 
 class _Holdings:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from local.exchange.trading import errors, lifecycle
 from local.exchange.trading.controls import Controls
 from local.exchange.trading.exchange import Exchange
+from local.exchange.trading.matching import FillProfile
 from local.exchange.trading.order import NEXT_STATES, RARE, Order, Side, Status, TimeInForce, is_crypto
 from local.exchange.trading.quotes import tick_of
 from local.exchange.trading.ticket import Ticket
@@ -27,6 +28,13 @@ def halt(exchange: Exchange, symbol: str, *, halted: bool) -> None:
         raise errors.unprocessable("crypto pairs are never halted: halt a share")
     with exchange.ledger.transaction():
         exchange.ledger.halt(symbol, halted=halted)
+
+
+def choose_profile(exchange: Exchange, profile: FillProfile) -> None:
+    """Let orders fill another way from the next tick on, also after a restart."""
+    with controlled(exchange) as controls:
+        controls.fill_profile = profile.value
+    exchange.profile = profile
 
 
 def trade_by_hand(exchange: Exchange, symbol: str, side: Side, qty: Decimal) -> Order:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import requests
 from alpaca.common.exceptions import APIError
+from alpaca.data.historical import CryptoHistoricalDataClient
+from alpaca.data.requests import CryptoLatestQuoteRequest
 from alpaca.trading.client import TradingClient
 
 from tests.integration.exchange.live import LiveExchange
@@ -32,6 +34,30 @@ class TestKeys:
 
         assert refused.value.status_code == 403
         assert str(refused.value) == '{"message":"forbidden."}'
+
+    def test_are_not_needed_for_crypto_data(self, live: LiveExchange) -> None:
+        client = CryptoHistoricalDataClient(url_override=live.url)
+
+        quotes = client.get_crypto_latest_quote(CryptoLatestQuoteRequest(symbol_or_symbols="BTC/USD"))
+
+        assert quotes["BTC/USD"].ask_price > 0
+
+    def test_must_be_right_for_crypto_data_where_there_are_some(self, live: LiveExchange) -> None:
+        headers = {"APCA-API-SECRET-KEY": "wrong"}
+
+        answer = live.send("GET", "/v1beta3/crypto/us/latest/quotes?symbols=BTC/USD", headers=headers)
+
+        assert (answer.status_code, answer.json()) == (403, {"message": "forbidden."})
+
+    def test_of_nobody_have_a_rate_limit_of_their_own(self, start_exchange: Callable[..., LiveExchange]) -> None:
+        live = start_exchange(rate_limit=1)
+        _wait_for_a_fresh_minute()
+        path = "/v1beta3/crypto/us/latest/quotes?symbols=BTC/USD"
+
+        nobody = [requests.get(live.url + path, timeout=5).status_code for _ in range(2)]
+
+        assert nobody == [200, 429]
+        assert live.send("GET", path).status_code == 200
 
 
 class TestEveryAnswer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -138,6 +139,21 @@ class TestHistory:
         assert history["equity"][-1] == float(holding.trading.get_account().equity)
         assert history["profit_loss"][0] == 0
 
+    def test_by_the_minute_passes_through_the_points_of_five_minutes(self, holding: LiveExchange) -> None:
+        holding.order(symbol="BTC/USD", time_in_force="gtc", qty="0.1")
+        holding.step(minutes=30)
+        fine, coarse = (
+            holding.trading.get("/account/portfolio/history", {"period": "1D", "timeframe": timeframe})
+            for timeframe in ("1Min", "5Min")
+        )
+
+        by_time = dict(zip(fine["timestamp"], fine["equity"], strict=True))
+
+        assert {later - now for now, later in pairwise(fine["timestamp"])} == {60}
+        assert len(fine["equity"]) == len(coarse["equity"]) * 5 - 4
+        assert [by_time[at] for at in coarse["timestamp"]] == coarse["equity"]
+        assert len(set(fine["equity"])) > len(coarse["equity"])
+
     def test_has_every_fourth_of_an_hour_when_asked(self, holding: LiveExchange) -> None:
         holding.step(to="close")
 
@@ -150,7 +166,7 @@ class TestHistory:
 
     @pytest.mark.parametrize(
         ("query", "status"),
-        [("timeframe=1Min", 501), ("timeframe=2H", 422), ("period=soon", 422), ("start=never", 422)],
+        [("timeframe=2Min", 422), ("timeframe=2H", 422), ("period=soon", 422), ("start=never", 422)],
     )
     def test_is_refused_when_the_request_is_wrong(self, live: LiveExchange, query: str, status: int) -> None:
         assert live.send("GET", f"/v2/account/portfolio/history?{query}").status_code == status

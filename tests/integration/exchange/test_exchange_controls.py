@@ -22,6 +22,8 @@ class TestFillProfile:
         live.sim("POST", "profile", profile="conservative")
 
         assert (before, live.sim("GET", "profile")) == ({"profile": "ideal"}, {"profile": "conservative"})
+        live.restart()
+        assert live.sim("GET", "profile") == {"profile": "conservative"}
 
     def test_limit_is_not_filled_by_a_touch_when_it_is_conservative(self, live: LiveExchange) -> None:
         filled = {}

@@ -235,6 +235,26 @@ class TestOrderThatTheAccountMayNotPlace:
         assert beside_a_stop.json()["reject_reason"] == "opposite side market/stop order exists"
         assert holding.order().status_code == 200
 
+    def test_lets_a_trailing_stop_rest_beside_a_purchase(self, holding: LiveExchange) -> None:
+        stop = holding.order(side="sell", type="trailing_stop", trail_percent="5", qty="2")
+
+        assert [stop.status_code, holding.order(qty="1").status_code] == [200, 200]
+
+    @pytest.mark.parametrize(
+        ("resting", "sent", "message"),
+        [
+            (("buy", "50"), ("sell", "120"), "cannot open a short sell while a long buy order is open"),
+            (("sell", "120"), ("buy", "50"), "cannot open a long buy while a short sell order is open"),
+        ],
+    )
+    def test_refuses_to_open_both_ways_even_where_the_two_could_not_meet(
+        self, live: LiveExchange, resting: tuple[str, str], sent: tuple[str, str], message: str
+    ) -> None:
+        first, second = (live.order(side=side, type="limit", limit_price=price) for side, price in (resting, sent))
+
+        assert first.status_code == 200
+        assert (second.status_code, second.json()) == (403, {"code": 40310000, "message": message})
+
     @pytest.mark.parametrize(
         ("controls", "fields", "status", "body"),
         [

@@ -55,7 +55,7 @@ def test_ticks_of_a_day_are_not_many(market: Market) -> None:
 
 
 @given(first=st.integers(0, 77), length=st.integers(1, 77))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_trades_make_up_minutes_and_minutes_the_day_with_a_halt_in_it(market: Market, first: int, length: int) -> None:
     day = market.calendar[SESSION]
     since, until = day.time_of(first), day.time_of(min(first + length, 78))

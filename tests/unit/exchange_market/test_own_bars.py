@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -70,11 +70,22 @@ class TestGoodFile:
         assert tape.splits_between("ACME", after=0, until=4) == 2
         assert tape.dividends_between("ACME", after=0, until=4) == 1 - Decimal("0.25") / Decimal("10.50")
 
-    def test_of_parquet_is_the_same_as_of_csv(self, write: Callable[..., Path], tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        "as_date",
+        [
+            date.fromisoformat,
+            str,
+            lambda day: datetime.fromisoformat(f"{day}T00:00"),
+            lambda day: datetime.fromisoformat(f"{day}T04:00Z"),  # as Alpaca dates its own daily bars
+        ],
+    )
+    def test_of_parquet_is_the_same_as_of_csv(
+        self, write: Callable[..., Path], tmp_path: Path, as_date: Callable[[str], object]
+    ) -> None:
         count = len(DAYS)
         columns = {
             "symbol": ["ACME"] * count,
-            "date": pa.array([date.fromisoformat(day) for day in DAYS]),
+            "date": pa.array([as_date(day) for day in DAYS]),
             "open": [10.0] * count,
             "high": [11.0] * count,
             "low": [9.0] * count,
@@ -87,6 +98,16 @@ class TestGoodFile:
         of_parquet, of_csv = load_own_tape(path), load_own_tape(write(*GOOD))
 
         assert [of_parquet.bar("ACME", n) for n in range(count)] == [of_csv.bar("ACME", n) for n in range(count)]
+
+    def test_of_parquet_is_refused_when_its_bars_are_shorter_than_a_day(self, tmp_path: Path) -> None:
+        columns = {name: ["1"] for name in ("open", "high", "low", "close", "volume")}
+        path = tmp_path / "minutes.parquet"
+        pq.write_table(
+            pa.table(columns | {"symbol": ["ACME"], "date": [datetime(2024, 7, 1, 9, 31, tzinfo=UTC)]}), path
+        )
+
+        with pytest.raises(BarsProblem, match=r"line 1: it is of 2024-07-01 09:31:00[^ ]*, a time of day"):
+            load_own_tape(path)
 
     def test_has_trades_as_few_as_its_volume(self, write: Callable[..., Path]) -> None:
         lines = [line.replace(",5000,", ",3,") for line in GOOD]
@@ -119,7 +140,10 @@ class TestBadFile:
             (3, "ACME,2024-07-02,8.00,11.00,9.00,10.50,5000,,", "do not enclose the others"),
             (3, "ACME,2024-07-02,10.00,11.00,9.00,10.50,0,,", "volume 0: write a whole number from 1"),
             (3, "ACME,2024-07-02,10.00,11.00,9.00,10.50,1.5,,", "volume 1.5: write a whole number"),
-            (3, "ACME,2024-07-02,10.00,11.00,9.00,10.50,5000,0.5,", "split 0.5: write a whole number from 1"),
+            (3, "ACME,2024-07-02,10.00,11.00,9.00,10.50,5000,0.5,", "split 0.5, a reverse split, which is not"),
+            (3, "ACME,2024-07-02,10.00,11.00,9.00,10.50,5000,1.5,", "split 1.5: write a whole number from 1"),
+            (3, "ACME,2024-07-02T14:30,10.00,11.00,9.00,10.50,5000,,", "a time of day: give one bar a day"),
+            (3, "ACME,2024-07-02 9:30,10.00,11.00,9.00,10.50,5000,,", "a time of day: give one bar a day"),
             (3, "ACME,2024-07-02,10.00,11.00,9.00,10.50,5000,,12", "dividend of 12, more than a share costs"),
             (3, "ACME,2024-07-04,10.00,11.00,9.00,10.50,5000,,", "2024-07-04, when the New York Stock Exchange was"),
             (3, "ACME,2024-07-01,10.00,11.00,9.00,10.50,5000,,", "repeats ACME on 2024-07-01, which line 2 has"),
