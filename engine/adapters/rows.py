@@ -11,6 +11,7 @@ from db import models
 from engine.domain.book import OpenTrade, Order, OrderState, Profile, Purpose, Snapshot
 from engine.domain.broker_types import Bar, BrokerOrder
 from engine.domain.control import ControlMode, TradingControl
+from engine.domain.journal import OfflineExit
 from engine.domain.reconcile import Finding
 from engine.domain.requests import EntryRequest, ExitRequest
 from engine.domain.submission import Submission
@@ -116,6 +117,19 @@ def submission_row(submission: Submission) -> dict[str, Any]:
     }
 
 
+def offline_exit_row(exit_: OfflineExit, answer: Submission) -> dict[str, Any]:
+    return submission_row(answer) | {
+        "trade_id": exit_.trade_id,
+        "purpose": exit_.purpose,
+        "qty": str(exit_.qty),
+        "order_type": exit_.order_type,
+        "stop_price": _amount(exit_.stop_price),
+        "exit_reason": exit_.exit_reason,
+        "reason": answer.reason or exit_.reason,
+        "market_at": exit_.market_at.isoformat(),
+    }
+
+
 def broker_order_row(order: BrokerOrder) -> dict[str, Any]:
     return {
         "client_order_id": order.client_order_id,
@@ -131,6 +145,7 @@ def broker_order_row(order: BrokerOrder) -> dict[str, Any]:
         "filled_qty": str(order.filled_qty),
         "filled_avg_price": _amount(order.filled_avg_price),
         "updated_at": order.updated_at.isoformat(),
+        "replaces": order.replaces,
         "legs": [broker_order_row(leg) for leg in order.legs],
     }
 
@@ -155,6 +170,9 @@ def finding_row(finding: Finding) -> Mapping[str, Any]:
         "symbol": finding.symbol,
         "detail": dict(finding.detail),
         "status": "repaired" if finding.repaired else "open",
+        "severity": finding.severity,
+        "action": finding.action,
+        "advice": finding.advice,
     }
 
 

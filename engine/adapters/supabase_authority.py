@@ -2,35 +2,94 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import structlog
 
 from db import commands, errors
 from engine.adapters import rows
-from engine.domain.book import Order, OrderState, Snapshot
+from engine.domain.book import Order, OrderState, Purpose, Snapshot
 from engine.domain.broker_types import Bar, BrokerOrder
 from engine.domain.control import TradingControl
 from engine.domain.errors import AuthorityUnavailable, LeaseLost, Refused
-from engine.domain.reconcile import Finding
+from engine.domain.journal import OfflineExit
 from engine.domain.requests import Answer, EntryRequest, ExitRequest
 from engine.domain.submission import Submission
 from engine.ports.authority import CancelRequest, Mark, UpdateAnswer
+from engine.ports.clock import Clock
 
+# How long an authority that did not answer is left alone before somebody asks again.
+ASK_AGAIN_S: Final = 0.5
+NO_SUCH_FUNCTION: Final = "PGRST202"
+UPGRADE_SHOWS_WITHIN_S: Final = 20.0
+log = structlog.get_logger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class ShardSession:
-    """The client and the fencing token that every call of a shard's engine carries."""
+    """The client and the fencing token that every call of a shard's engine carries.
 
-    def __init__(self, client: Any, shard: str) -> None:  # a supabase Client, whose name stays in db
+    Once a call has gone unanswered the authority counts as away: calls fail at once instead of waiting for
+    a timeout each, so that exits go on without it. One call at a time is let through to see whether it is back.
+    """
+
+    def __init__(self, client: Any, shard: str, clock: Clock) -> None:  # a supabase Client, whose name stays in db
         self.shard = shard
         self.token = 0
         self._client = client
+        self._clock = clock
+        self._away_since_s: int | float | None = None
+        self._ask_again_s: int | float = 0
+        self._asking = threading.Lock()
+
+    @property
+    def is_away(self) -> bool:
+        """Tell whether the last call went unanswered."""
+        return self._away_since_s is not None
 
     def call(self, command: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run a command, its errors in the domain's words."""
+        """Run a command, its errors in the domain's words.
+
+        Raises
+        ------
+        AuthorityUnavailable when there is no answer, or was none a moment ago
+        """
+        if self._away_since_s is None:
+            return self._call(command, *args, **kwargs)
+        is_due = self._clock.monotonic_s() >= self._ask_again_s
+        if not is_due or not self._asking.acquire(blocking=False):
+            raise AuthorityUnavailable("The database could not be reached a moment ago.")
+        try:
+            return self._call(command, *args, **kwargs)
+        finally:
+            self._asking.release()
+
+    def _call(self, command: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            answer = self._translated(command, *args, **kwargs)
+        except AuthorityUnavailable as error:
+            now_s = self._clock.monotonic_s()
+            if self._away_since_s is None:
+                log.error("the authority is away: no entries, exits go on", error=str(error))
+                self._away_since_s = now_s
+            self._ask_again_s = now_s + ASK_AGAIN_S
+            raise
+        except (LeaseLost, Refused):
+            self._note_back()
+            raise
+        self._note_back()
+        return answer
+
+    def _note_back(self) -> None:
+        if self._away_since_s is not None:
+            log.info("the authority is back", away_s=round(self._clock.monotonic_s() - self._away_since_s, 1))
+            self._away_since_s = None
+
+    def _translated(self, command: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(self._client, *args, **kwargs)
         except errors.LeaseLost as error:
@@ -39,6 +98,33 @@ class ShardSession:
             raise AuthorityUnavailable(error.message) from error
         except errors.AuthorityError as error:
             raise Refused(error.code, error.message, error.hint) from error
+
+
+class SupabaseSchema:
+    """What the database says of its own schema."""
+
+    def __init__(self, session: ShardSession, clock: Clock) -> None:
+        self._session = session
+        self._clock = clock
+
+    def read(self) -> tuple[str, str] | None:
+        """Return the schema's version and the oldest engine it serves; None when it is too old to say."""
+        try:
+            known = self._session.call(commands.schema_version)
+        except Refused as refused:
+            if refused.code == NO_SUCH_FUNCTION:
+                return None
+            raise
+        return known.schema_, known.oldest_engine
+
+    def read_until(self, schema: str) -> tuple[str, str] | None:
+        """Read again until an upgrade shows: the gateway takes a moment to see it."""
+        give_up_s = self._clock.monotonic_s() + UPGRADE_SHOWS_WITHIN_S
+        while True:
+            known = self.read()
+            if (known is not None and known[0] >= schema) or self._clock.monotonic_s() >= give_up_s:
+                return known
+            self._clock.sleep(ASK_AGAIN_S)
 
 
 class SupabaseLeases:
@@ -98,10 +184,11 @@ class SupabaseOrderDesk:
             requests=[{"id": request.id, "reason": request.reason} for request in requests],
         )
 
-    def claim(self) -> list[Order]:
+    def claim(self, *, limit: int = 50, exits_only: bool = False) -> list[Order]:
         """Take permits for orders that are ready, exits first."""
-        claimed = self._session.call(commands.claim_orders, shard=self._session.shard, token=self._session.token)
-        return [rows.to_order(row) for row in claimed]
+        if exits_only:
+            return [order for purpose in (Purpose.EXIT, Purpose.STOP_LOSS) for order in self._claim(50, purpose)]
+        return self._claim(limit, None)
 
     def record_submissions(self, submissions: Sequence[Submission]) -> None:
         results = [rows.submission_row(submission) for submission in submissions]
@@ -121,9 +208,24 @@ class SupabaseOrderDesk:
                 None if row.state is None else OrderState(row.state),
                 row.changed,
                 row.late,
+                row.after_pause,
+                row.deferred,
             )
             for row in recorded
         ]
+
+    def record_offline_exits(self, exits: Sequence[tuple[OfflineExit, Submission]]) -> None:
+        """Record exits that were sent without the authority; told again, in any order, nothing changes."""
+        told = [rows.offline_exit_row(exit_, answer) for exit_, answer in exits]
+        self._session.call(
+            commands.record_offline_exits, shard=self._session.shard, token=self._session.token, exits=told
+        )
+
+    def _claim(self, limit: int, purpose: Purpose | None) -> list[Order]:
+        claimed = self._session.call(
+            commands.claim_orders, shard=self._session.shard, token=self._session.token, limit=limit, purpose=purpose
+        )
+        return [rows.to_order(row) for row in claimed]
 
     def _ask(self, command: Callable[..., Any], requests: list[dict[str, Any]]) -> list[Answer]:
         answers = self._session.call(command, shard=self._session.shard, token=self._session.token, requests=requests)
@@ -175,15 +277,3 @@ class SupabaseStateStore:
     def load_state(self) -> Mapping[str, Any] | None:
         saved = self._session.call(commands.load_bot_state, shard=self._session.shard, token=self._session.token)
         return None if saved is None else saved.state
-
-    def record_reconciliation(
-        self, *, kind: str, orders_checked: int, positions_checked: int, findings: Sequence[Finding]
-    ) -> None:
-        run = {"kind": kind, "orders_checked": orders_checked, "positions_checked": positions_checked}
-        self._session.call(
-            commands.reconcile_apply,
-            shard=self._session.shard,
-            token=self._session.token,
-            run=run,
-            findings=[rows.finding_row(finding) for finding in findings],
-        )

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from engine.domain.book import OpenTrade, Order, Snapshot
+from engine.domain.book import OpenTrade, Order, Profile, Snapshot
 from engine.domain.journal import checksum
 
 FORMAT: Final = 2
@@ -22,7 +22,7 @@ AGE_MAX: Final = timedelta(days=7)
 class BotState:
     """What was open at `saved_at` (this machine's time), as lease number `token` of the shard knew it.
 
-    `attempts` counts, by trade and purpose as `<trade id>|<purpose>`, the exits that are over.
+    Profiles and the risk configuration are there for the exit rules alone.
     """
 
     shard: str
@@ -31,12 +31,14 @@ class BotState:
     market_at: datetime
     trades: tuple[OpenTrade, ...]
     orders: tuple[Order, ...]
-    attempts: Mapping[str, int] = field(default_factory=dict)
+    profiles: tuple[Profile, ...] = ()
+    risk_config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def snapshot(self) -> Snapshot:
-        """The books as far as exits need them: no profiles, no configuration."""
-        return Snapshot(profiles=(), trades=self.trades, orders=self.orders, risk_config={})
+        return Snapshot(
+            profiles=self.profiles, trades=self.trades, orders=self.orders, risk_config=dict(self.risk_config)
+        )
 
 
 _STATES: Final = TypeAdapter(BotState)

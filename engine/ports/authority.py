@@ -16,20 +16,25 @@ from engine.domain.book import Order, OrderState, Snapshot
 from engine.domain.broker_types import Bar, BrokerOrder
 from engine.domain.control import TradingControl
 from engine.domain.journal import OfflineExit
-from engine.domain.reconcile import Finding
 from engine.domain.requests import Answer, EntryRequest, ExitRequest
 from engine.domain.submission import Submission
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateAnswer:
-    """What a reported order is to us: `id` None when it is none of ours, `late` when it lives at
-    the broker although it is over on our side."""
+    """What a reported order is to us: `id` None when it is none of ours.
+
+    `late`: it lives, or has filled, at the broker although it was over on our side; `after_pause`:
+    and it is an entry, and trading was not running meanwhile. `deferred`: it took the place of an
+    order of ours that is not known to be over.
+    """
 
     id: str | None
     state: OrderState | None
     changed: bool
     late: bool
+    after_pause: bool = False
+    deferred: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +91,7 @@ class OrderDesk(Protocol):
         """Have orders cancelled at the broker by id; what was not sent ends at once; answers how many."""
         ...
 
-    def claim(self) -> list[Order]:
+    def claim(self, *, limit: int = 50, exits_only: bool = False) -> list[Order]:
         """Take permits for orders that are ready, exits first."""
         ...
 
@@ -111,10 +116,6 @@ class StateStore(Protocol):
     def save_state(self, state: Mapping[str, Any]) -> None: ...
 
     def load_state(self) -> Mapping[str, Any] | None: ...
-
-    def record_reconciliation(
-        self, *, kind: str, orders_checked: int, positions_checked: int, findings: Sequence[Finding]
-    ) -> None: ...
 
 
 class OfflineLedger(Protocol):

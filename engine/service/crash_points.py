@@ -1,6 +1,7 @@
-"""Named places where a test may kill the process, to prove that nothing is lost or doubled there.
+"""Named places where a test may stop the process, to prove that nothing is lost or doubled there.
 
-Inert unless ENGINE_CRASH_AT names the place; SIGKILL then, so that no cleanup of ours can help.
+Inert unless ENGINE_CRASH_AT names the place: `after_submit` kills the process there, so that no cleanup of
+ours can help; `after_submit:freeze` stops it until it is continued; `after_submit:raise` raises.
 """
 
 from __future__ import annotations
@@ -12,9 +13,24 @@ from typing import Final
 AFTER_CLAIM: Final = "after_claim"  # permits are out, nothing was sent
 AFTER_SUBMIT: Final = "after_submit"  # the broker has answered, nothing was recorded
 MID_TICK: Final = "mid_tick"  # the gate has answered, nothing was claimed
+OFFLINE_INTENDED: Final = "offline_intended"  # an exit is in the journal, nothing was sent
+OFFLINE_SENT: Final = "offline_sent"  # the broker has answered, the journal has the intent alone
+REPLAY_TOLD: Final = "replay_told"  # the authority knows the journal, the journal does not know that
+
+
+class CrashPointReached(Exception):
+    """Raised by a test's wish; nothing handles it."""
 
 
 def crash_point(name: str) -> None:
-    """Kill this process here and now if the environment asks for it."""
-    if os.environ.get("ENGINE_CRASH_AT") == name:
-        os.kill(os.getpid(), signal.SIGKILL)
+    """Stop this process here and now if the environment asks for it."""
+    where, _, how = os.environ.get("ENGINE_CRASH_AT", "").partition(":")
+    if where != name:
+        return
+    match how or "kill":
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "freeze":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case "raise":
+            raise CrashPointReached(name)

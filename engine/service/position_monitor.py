@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any, Final
 
@@ -31,12 +32,22 @@ log = structlog.get_logger(__name__)
 class PositionMonitor:
     """Exits are never gated by pause or approval."""
 
-    def __init__(self, market_data: MarketData, store: StateStore, exits: ExitDesk, book: Book, clock: Clock) -> None:
+    def __init__(
+        self,
+        market_data: MarketData,
+        store: StateStore,
+        exits: ExitDesk,
+        book: Book,
+        clock: Clock,
+        *,
+        without_authority: Callable[[], Snapshot | None] | None = None,
+    ) -> None:
         self._market_data = market_data
         self._store = store
         self._exits = exits
         self._book = book
         self._clock = clock
+        self._without_authority = without_authority or (lambda: book.last)
         self._suspicions: Counter[str] = Counter()
         self._partial_since: dict[str, int | float] = {}
         self._rules: dict[str, tuple[Mapping[str, Any], ExitRules]] = {}
@@ -45,8 +56,7 @@ class PositionMonitor:
         """Look at every open trade once; return how many exits are under way because of it."""
         watches, under_way = self._care(self._read_book(), market)
         marks = [mark for watch in watches if (mark := _mark(watch, market)) is not None]
-        if marks:
-            self._store.record_marks(marks)
+        self._record(marks)
         return under_way
 
     def run_urgent(self, market: MarketTime) -> int:
@@ -56,8 +66,7 @@ class PositionMonitor:
             return 0
         watches, under_way = self._care(snapshot, market)
         trailed = [mark for watch in watches if _has_moved(watch) and (mark := _mark(watch, market)) is not None]
-        if trailed:
-            self._store.record_marks(trailed)
+        self._record(trailed)
         return under_way
 
     def _care(self, snapshot: Snapshot | None, market: MarketTime) -> tuple[list[Watch], int]:
@@ -67,11 +76,16 @@ class PositionMonitor:
         self._exits.cancel([(order, watch.reason) for watch in watches if (order := _to_cancel(watch, snapshot))])
         return watches, under_way
 
+    def _record(self, marks: Sequence[Mark]) -> None:
+        with suppress(AuthorityUnavailable):  # they are for people to see; the next look has newer ones
+            if marks:
+                self._store.record_marks(marks)
+
     def _read_book(self) -> Snapshot | None:
         try:
             return self._book.read()
         except AuthorityUnavailable:
-            return self._book.last  # exits fail open: go on from what was known last
+            return self._without_authority()  # exits fail open: go on from what was known last
 
     def _watch(self, snapshot: Snapshot | None, market: MarketTime) -> list[Watch]:
         if snapshot is None or not snapshot.trades:

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 
-from engine.domain.errors import AuthorityUnavailable, BrokerUnavailable
+from engine.domain.broker_types import MarketTime
+from engine.domain.errors import AuthorityUnavailable, BrokerUnavailable, Retryable
 from engine.ports.clock import Clock
 from engine.service.lease import ACQUIRE_EVERY_S, Lease
+from engine.service.offline_desk import OfflineDesk
 from engine.service.reconciler import Reconciler
 from engine.service.settlement import Settlement
 from engine.service.snapshots import Snapshots
 from engine.service.views import Book, MarketClock
 
+# A recovery that has not come round for this long is stuck.
+TURN_MAX_S: Final = 180.0
 log = structlog.get_logger(__name__)
 
 
 class Recovery:
-    """Lease, state, unsettled orders, full reconciliation; then trade."""
+    """Schema, lease, state, journal, unsettled orders, full reconciliation; then trade.
+
+    Parameters
+    ----------
+    check_schema : raises NeedsHuman when database and engine do not fit each other
+    care : looks after open positions while the authority cannot be reached
+    """
 
     def __init__(
         self,
@@ -28,7 +39,11 @@ class Recovery:
         settlement: Settlement,
         reconciler: Reconciler,
         snapshots: Snapshots,
+        offline: OfflineDesk,
         clock: Clock,
+        *,
+        check_schema: Callable[[], None],
+        care: Callable[[MarketTime], object],
     ) -> None:
         self._lease = lease
         self._book = book
@@ -36,23 +51,36 @@ class Recovery:
         self._settlement = settlement
         self._reconciler = reconciler
         self._snapshots = snapshots
+        self._offline = offline
         self._clock = clock
+        self._check_schema = check_schema
+        self._care = care
+        self._turned_s: int | float = clock.monotonic_s()
+        self._is_without = False
+
+    @property
+    def is_turning(self) -> bool:
+        """Tell whether it has come round lately, be it only to wait for another engine's lease."""
+        return self._clock.monotonic_s() - self._turned_s <= TURN_MAX_S
 
     def run(self, should_stop: Callable[[], bool]) -> bool:
         """Recover; False when asked to stop before the lease could be had.
 
         Raises
         ------
-        NeedsHuman when the broker refuses the keys or the lease is lost again meanwhile
+        NeedsHuman when the broker refuses the keys, the lease is lost again meanwhile, or the database's
+        schema does not fit
         """
         while not should_stop():
+            self._turned_s = self._clock.monotonic_s()
             try:
+                self._check_schema()
                 if self._lease.try_acquire():
                     self._recover()
                     return True
                 log.info("another engine holds the lease, waiting for its end")
             except AuthorityUnavailable as error:
-                self._tell_last_state(str(error))
+                self._go_on_without(error)
             except BrokerUnavailable as error:
                 log.warning("broker cannot be reached, retrying", error=str(error))
                 self._lease.release()
@@ -60,24 +88,54 @@ class Recovery:
         return False
 
     def _recover(self) -> None:
+        self._is_without = False
         market = self._market.read()
         self._lease.beat(market)
+        self._compare_states()
+        told = self._offline.replay()
         unsettled = self._settlement.run_after_restart()
         findings = self._reconciler.run(market, "full")
         self._lease.beat(market)
+        snapshot = self._book.read()
+        self._snapshots.save_file(snapshot, market)
         log.info(
             "recovered",
-            open_orders=len(self._book.read().orders),
-            open_trades=len(self._book.read().trades),
+            open_orders=len(snapshot.orders),
+            open_trades=len(snapshot.trades),
+            told=told,
             unsettled=unsettled,
             findings=len(findings),
         )
 
-    def _tell_last_state(self, error: str) -> None:
-        state = self._snapshots.load_file() or {}
-        log.warning(
-            "authority cannot be reached, retrying; protective orders rest at the broker",
-            error=error,
-            saved_at=state.get("saved_at"),
-            open_trades=len(state.get("trades", [])),
+    def _compare_states(self) -> None:
+        """Prefer the database's state; a file from a later lease than ours means that the database went back."""
+        saved, file = self._snapshots.load_database(), self._snapshots.load_file()
+        if file is not None and file.token >= self._snapshots.token:
+            log.error(
+                "the database is older than this machine's state: was it restored? Compare it with the broker",
+                file_lease=file.token,
+                our_lease=self._snapshots.token,
+            )
+        log.info(
+            "state loaded",
+            source="none" if saved is None and file is None else "file" if saved is None else "database",
+            open_trades=len((saved or {}).get("trades", file.trades if file else ())),
         )
+
+    def _go_on_without(self, error: AuthorityUnavailable) -> None:
+        """Look after what is open; say so once, and not at every turn."""
+        if not self._is_without:
+            self._is_without = True
+            state = None if self._book.last is not None else self._snapshots.load_file()
+            if state is not None:
+                self._offline.start_from(state.snapshot)
+            log.warning(
+                "authority cannot be reached: no entries, exits go on; protective orders rest at the broker",
+                error=str(error),
+                saved_at=None if state is None else state.saved_at.isoformat(),
+                open_trades=None if state is None else len(state.trades),
+            )
+        try:
+            self._care(self._market.read())
+        except Retryable as failed:
+            log.warning("open positions could not be looked after", error=str(failed))

@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from engine.domain.book import Snapshot
+from engine.domain.bot_state import BotState, StateRefused, decode_state, encode_state
 from engine.domain.broker_types import MarketTime
 from engine.ports.authority import StateStore
 from engine.ports.clock import Clock
+from engine.service.journal import disk_problem, set_aside, write_durably
 from engine.service.views import Book
+
+log = structlog.get_logger(__name__)
 
 
 class Snapshots:
-    """`bot_state.json` lies beside the database: it tells what was open when nothing can be reached."""
+    """`bot_state.json` lies beside the database: it tells what was open when the database cannot be reached.
 
-    def __init__(self, store: StateStore, book: Book, clock: Clock, path: Path) -> None:
+    Parameters
+    ----------
+    report : told what is wrong with the disk, or None once all is well; entries stay closed meanwhile
+    token : the lease's number, by which the newer of two states is known
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        book: Book,
+        clock: Clock,
+        path: Path,
+        *,
+        shard: str = "main",
+        token: Callable[[], int] = int,
+        report: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
         self._store = store
         self._book = book
         self._clock = clock
         self._path = path
+        self._shard = shard
+        self._token_now = token
+        self._report = report
         self._was_open = False
+
+    @property
+    def token(self) -> int:
+        """The number of the lease that this engine holds or held last."""
+        return self._token_now()
 
     def watch_close(self, market: MarketTime) -> None:
         """Note the equity when the market has closed since the last look: the session's last word."""
@@ -40,36 +68,59 @@ class Snapshots:
         snapshot = self._book.last
         if snapshot is None:
             return
-        state = _state(snapshot, market)
-        write_durably(self._path, {"saved_at": self._clock.now().isoformat(), **state})
-        self._store.save_state(state)
+        self.save_file(snapshot, market)
+        self._store.save_state(_state(snapshot, market))
 
-    def load_file(self) -> Mapping[str, Any] | None:
-        """Return the file's state; None when there is none or it cannot be understood."""
+    def save_file(self, snapshot: Snapshot, market: MarketTime) -> None:
+        """Write the file; where that fails, say so and keep entries closed until it succeeds."""
+        state = BotState(
+            shard=self._shard,
+            token=self.token,
+            saved_at=self._clock.now(),
+            market_at=market.now,
+            trades=snapshot.trades,
+            orders=snapshot.orders,
+            profiles=snapshot.profiles,
+            risk_config=snapshot.risk_config,
+        )
         try:
-            state = json.loads(self._path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            write_durably(self._path, encode_state(state))
+        except OSError as error:
+            problem = disk_problem(self._path, error)
+            log.error("state cannot be saved, no position is opened", problem=problem)
+            self._report(problem)
+        else:
+            self._report(None)
+
+    def load_file(self) -> BotState | None:
+        """Return the file's state; None when there is none, or none to be used: that one is kept aside."""
+        try:
+            text = self._path.read_text(encoding="utf-8")
+        except FileNotFoundError:
             return None
-        return state if isinstance(state, dict) else None
+        except (OSError, UnicodeDecodeError) as error:
+            self._refuse(f"it cannot be read ({error})")
+            return None
+        try:
+            return decode_state(text, shard=self._shard, now=self._clock.now())
+        except StateRefused as refused:
+            self._refuse(str(refused))
+            return None
 
+    def load_database(self) -> Mapping[str, Any] | None:
+        """Return the newest state that the database has; None when there is none."""
+        return self._store.load_state()
 
-def write_durably(path: Path, document: Mapping[str, Any]) -> None:
-    """Replace a JSON file so that a crash leaves the old one or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".tmp")
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(document, file, separators=(",", ":"))
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    def _refuse(self, reason: str) -> None:
+        try:
+            kept_as = set_aside(self._path, "refused", self._clock)
+        except OSError as error:
+            kept_as = f"{self._path} ({error})"
+        log.error("state file is not used", path=str(self._path), reason=reason, kept_as=kept_as)
 
 
 def _state(snapshot: Snapshot, market: MarketTime) -> dict[str, Any]:
+    """Return what the database keeps of it: for people, since it knows the rest itself."""
     return {
         "market_at": market.now.isoformat(),
         "trades": [

@@ -3,12 +3,12 @@ from datetime import timedelta
 import pytest
 
 from engine.domain.bot_state import AGE_MAX, BotState, StateRefused, decode_state, encode_state
-from tests.unit.engine.builders import NOON, a_trade, an_order, protected_trade
+from tests.unit.engine.builders import NOON, a_profile, a_trade, an_order, protected_trade
 
 STATE = BotState(
     shard="main", token=7, saved_at=NOON, market_at=NOON,
     trades=(protected_trade(), a_trade(trade_id="naked", stop_price=None)), orders=(an_order(),),
-    attempts={"entry|exit": 2},
+    profiles=(a_profile(),), risk_config={"order_limits": {"quote_age_max_s": 20}},
 )  # fmt: skip
 TEXT = encode_state(STATE)
 

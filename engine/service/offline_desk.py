@@ -1,0 +1,339 @@
+"""Offline desk: exits go on while the authority is away, and are told to it when it is back.
+
+An exit has the id that the authority would have given it, and the broker takes an id once. So nothing is
+doubled, whoever else asks for the same exit: this engine once the authority is back, or another that has
+taken over meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from engine.domain.book import OpenTrade, Order, OrderState, Purpose, Snapshot
+from engine.domain.broker_types import BrokerOrder, MarketTime, Side
+from engine.domain.control import ControlMode
+from engine.domain.errors import BrokerUnavailable, Refused
+from engine.domain.exits import blocking_legs
+from engine.domain.journal import Answered, Cancelled, Intended, OfflineExit, Told, fold
+from engine.domain.offline import Seen, free_qty, offline_order, offline_view
+from engine.domain.requests import Answer, ExitRequest, exit_id
+from engine.domain.submission import Outcome, Submission
+from engine.domain.sync import plan_sync
+from engine.ports.authority import CancelRequest, OfflineLedger, OrderDesk
+from engine.ports.broker import Broker
+from engine.ports.clock import Clock
+from engine.service.crash_points import OFFLINE_INTENDED, OFFLINE_SENT, REPLAY_TOLD, crash_point
+from engine.service.health_tracker import HealthTracker
+from engine.service.journal import Journal
+from engine.service.views import Book
+
+LEGS_GONE_WITHIN_S: Final = 2.0
+LOOK_AGAIN_S: Final = 0.05
+ATTEMPTS_MAX: Final = 100
+VIEW_AGE_MAX_S: Final = 1.0
+log = structlog.get_logger(__name__)
+
+
+class OfflineDesk:
+    """Acts on the last snapshot of the books, and on nothing that the broker does not confirm."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        desk: OrderDesk,
+        ledger: OfflineLedger,
+        journal: Journal,
+        book: Book,
+        health: HealthTracker,
+        clock: Clock,
+        is_away: Callable[[], bool],
+    ) -> None:
+        self._broker = broker
+        self._desk = desk
+        self._ledger = ledger
+        self._journal = journal
+        self._book = book
+        self._health = health
+        self._clock = clock
+        self._is_away = is_away
+        self._lock = threading.RLock()
+        self._restored: Snapshot | None = None
+        self._view: Snapshot | None = None
+        self._seen = Seen((), (), ())
+        self._viewed_s = float("-inf")
+
+    def run(self, read_market: Callable[[], MarketTime]) -> int:
+        """Do what is due: carry exits on while the authority is away, tell it of them once it is back."""
+        return self.carry_on(read_market()) if self._is_away() else self.replay()
+
+    def start_from(self, snapshot: Snapshot) -> None:
+        """Take over what a state file tells, for as long as our books could not be read yet."""
+        self._restored = snapshot
+
+    def view(self) -> Snapshot | None:
+        """Return the books as they must be by now; None when nothing was ever known.
+
+        Raises
+        ------
+        BrokerUnavailable when the broker is away too: then nothing is assumed and nothing is done
+        """
+        with self._lock:
+            base = self._book.last or self._restored
+            if base is None:
+                return None
+            self._viewed_s = self._clock.monotonic_s()
+            sent = self._told().exits
+            self._seen = self._look(base, [exit_.id for exit_, _ in sent])
+            self._view = offline_view(base, self._seen, [exit_ for exit_, _ in sent])
+            return self._view
+
+    def request_exits(self, requests: Sequence[ExitRequest]) -> list[Answer]:
+        """Carry exits out at the broker, each after it was written down; answers in the same order."""
+        with self._lock:
+            self._fresh_view()
+            return [self._answer(request) for request in requests]
+
+    def request_cancels(self, requests: Sequence[CancelRequest]) -> int:
+        """Cancel orders at the broker; return how many of them work there."""
+        with self._lock:
+            wanted = {request.id for request in requests}
+            view = self._fresh_view()
+            orders = [order for order in view.orders if order.id in wanted and order.broker_order_id] if view else []
+            for order in orders:
+                self._cancel(order.trade_id or order.id, order.broker_order_id or "")
+            return len(orders)
+
+    def carry_on(self, market: MarketTime) -> int:
+        """Send the exits that the authority had accepted and nobody has sent yet; return how many are under way."""
+        with self._lock:
+            view = self.view()
+            if view is None:
+                return 0
+            waiting = [
+                order
+                for order in view.orders
+                if (_waits(order) or (order.state.is_unsettled and order.purpose is not Purpose.ENTRY))
+                and order.replaces_broker_id is None
+                and (order.purpose is Purpose.STOP_LOSS or market.is_open)
+            ]
+            return sum(answer.state.is_open for answer in self.request_exits([_as_request(o, market) for o in waiting]))
+
+    def replay(self) -> int:
+        """Tell the authority what was done without it; return how many exits and answers. May be repeated.
+
+        Raises
+        ------
+        AuthorityUnavailable when it is away again: nothing is lost, and nothing doubled by telling it again
+        """
+        with self._lock:
+            if self._journal.is_empty:
+                return 0
+            told = self._told()
+            self._tell(told)
+            crash_point(REPLAY_TOLD)
+            self._journal.close_chapter()
+            self._book.outdate()
+            if told.exits or told.submissions:
+                log.info("journal told", exits=len(told.exits), answers=len(told.submissions))
+            return len(told.exits) + len(told.submissions)
+
+    def keep(self, submissions: Sequence[Submission]) -> None:
+        """Write down what the broker answered and the authority could not be told."""
+        with self._lock:
+            for submission in submissions:
+                if submission.outcome is not Outcome.NOT_SENT:  # nothing happened: settlement finds that out
+                    self._note(submission)
+
+    def _fresh_view(self) -> Snapshot | None:
+        is_old = self._clock.monotonic_s() - self._viewed_s > VIEW_AGE_MAX_S
+        return self.view() if is_old else self._view
+
+    def _told(self) -> Told:
+        return Told((), ()) if self._journal.is_empty else fold(self._journal.acts())
+
+    def _tell(self, told: Told) -> None:
+        """Tell all at once; what the authority refuses is told one by one, so that it hides nothing else."""
+        try:
+            if told.exits:
+                self._ledger.record_offline_exits(told.exits)
+            if told.submissions:
+                self._desk.record_submissions(told.submissions)
+        except Refused as refused:
+            if len(told.exits) + len(told.submissions) == 1:
+                log.error("the authority refuses a line of the journal", told=str(told), reason=refused.message)
+                return
+            for exit_ in told.exits:
+                self._tell(Told((exit_,), ()))
+            for submission in told.submissions:
+                self._tell(Told((), (submission,)))
+
+    def _look(self, base: Snapshot, sent_ids: Sequence[str]) -> Seen:
+        """See what has become of our orders. Whatever the list of open orders has not, is asked for."""
+        theirs = self._broker.open_orders()
+        listed = {order.client_order_id for order in theirs}
+        ids = [order.id for order in base.orders if order.state.is_unsettled or _waits(order)]
+        asked = [self._broker.order(broker_id) for broker_id in plan_sync(base.orders, theirs).lookups]
+        asked += [self._broker.order_by_client_id(id) for id in {*ids, *sent_ids} - listed]
+        return Seen(theirs, [order for order in asked if order is not None], self._broker.positions())
+
+    def _answer(self, request: ExitRequest) -> Answer:
+        try:
+            return self._carry_out(request)
+        except BrokerUnavailable as error:
+            return Answer(request.id, OrderState.DENIED, "BROKER_UNAVAILABLE", str(error))
+
+    def _carry_out(self, request: ExitRequest) -> Answer:
+        trade = None if self._view is None else self._view.trades_by_id.get(request.trade_id)
+        if trade is None:
+            return Answer(request.id, OrderState.DENIED, "NO_POSITION", "Nothing of the trade is left at the broker.")
+        if self._health.brake_is_on or self._is_halted(trade):
+            return Answer(request.id, OrderState.DENIED, "TRADING_HALTED", "Trading is halted: nothing but cancels.")
+        if request.replaces_broker_id is not None:
+            return Answer(request.id, OrderState.DENIED, "AUTHORITY_AWAY", "Stops are not moved without the authority.")
+        order_id = self._id_under_way(trade, request)
+        before = self._what_became_of(order_id) or self._what_became_of(_next_id(trade, request, order_id))
+        return before or self._send(trade, request, order_id)
+
+    def _is_halted(self, trade: OpenTrade) -> bool:
+        control = self._health.control
+        return control is not None and control.mode_of(trade.profile_id, trade.symbol) is ControlMode.HALTED
+
+    def _id_under_way(self, trade: OpenTrade, request: ExitRequest) -> str:
+        """Return the id of the exit that the authority has accepted already, or else the request's own."""
+        orders = () if self._view is None else self._view.orders
+        mine = (o for o in orders if o.trade_id == trade.trade_id and o.purpose is request.purpose)
+        return next((o.id for o in mine if not o.state.is_at_broker and o.replaces_broker_id is None), request.id)
+
+    def _what_became_of(self, order_id: str) -> Answer | None:
+        """Return what is known of an exit that was sent before, by us or by another engine; None: never sent."""
+        known = {answer.id: answer for _, answer in self._told().exits}.get(order_id)
+        found = self._broker.order_by_client_id(order_id)
+        if found is not None:
+            if known is None or known.order != found:
+                self._note(Submission(id=order_id, outcome=Outcome.ACCEPTED, order=found))
+            return _answer_of(order_id, found)
+        if known is not None and known.outcome is Outcome.REJECTED:
+            return Answer(order_id, OrderState.REJECTED, known.code, known.reason)
+        return None
+
+    def _send(self, trade: OpenTrade, request: ExitRequest, order_id: str) -> Answer:
+        if request.purpose is Purpose.EXIT and not self._has_freed_shares(trade, order_id):
+            return Answer(order_id, OrderState.DENIED, "LEGS_WORKING", "Its protective orders still hold the shares.")
+        exit_ = self._plan(trade, request, order_id)
+        if exit_ is None:
+            return Answer(order_id, OrderState.DENIED, "NO_POSITION", "The account has no shares left for it.")
+        self._journal.append(Intended(at=self._clock.now(), exit=exit_))
+        crash_point(OFFLINE_INTENDED)
+        if self._health.brake_is_on:
+            return Answer(order_id, OrderState.DENIED, "TRADING_HALTED", "The engine's local brake is on.")
+        submission = self._broker.submit(offline_order(exit_, profile_id=trade.profile_id))
+        crash_point(OFFLINE_SENT)
+        if submission.outcome is Outcome.UNKNOWN or submission.may_be_duplicate:
+            found = self._broker.order_by_client_id(order_id)
+            if found is not None:
+                submission = Submission(id=order_id, outcome=Outcome.ACCEPTED, order=found)
+        self._note(submission)
+        log.warning(
+            "sent without the authority",
+            order_id=order_id,
+            trade_id=trade.trade_id,
+            symbol=trade.symbol,
+            purpose=request.purpose,
+            qty=str(exit_.qty),
+            why=request.reason,
+            outcome=submission.outcome,
+            code=submission.code,
+        )
+        return _answer_to(submission)
+
+    def _plan(self, trade: OpenTrade, request: ExitRequest, order_id: str) -> OfflineExit | None:
+        entries = [] if self._view is None else [o.id for o in self._view.orders if o.purpose is Purpose.ENTRY]
+        free = free_qty(trade, self._seen, [order_id], entries)
+        qty = min(free, request.qty or free)
+        if qty <= 0:
+            return None
+        return OfflineExit(
+            id=order_id,
+            trade_id=trade.trade_id,
+            symbol=trade.symbol,
+            side=Side.SELL if trade.is_long else Side.BUY,
+            purpose=request.purpose,
+            qty=qty,
+            order_type=request.order_type,
+            stop_price=request.stop_price,
+            exit_reason=request.exit_reason,
+            reason=request.reason,
+            market_at=request.market_at,
+        )
+
+    def _has_freed_shares(self, trade: OpenTrade, order_id: str) -> bool:
+        """Cancel what rests for a trade; False when something still rests, or has filled meanwhile."""
+        view = self._view
+        order = next((o for o in view.orders if o.id == order_id), None) if view is not None else None
+        legs = blocking_legs(trade, order) if order else tuple(leg for leg in trade.legs if leg.broker_order_id)
+        for leg in legs:
+            self._cancel(trade.trade_id, leg.broker_order_id or "")
+        give_up_s = self._clock.monotonic_s() + LEGS_GONE_WITHIN_S
+        while True:
+            now = [self._broker.order(leg.broker_order_id or "") for leg in legs]
+            if not any(theirs is not None and theirs.is_open for theirs in now):
+                pairs = zip(legs, now, strict=True)
+                return not any(theirs is not None and theirs.filled_qty > leg.filled_qty for leg, theirs in pairs)
+            if self._clock.monotonic_s() >= give_up_s:
+                return False
+            self._clock.sleep(LOOK_AGAIN_S)
+
+    def _cancel(self, trade_id: str, broker_order_id: str) -> None:
+        self._journal.append(Cancelled(at=self._clock.now(), trade_id=trade_id, broker_order_id=broker_order_id))
+        self._broker.cancel(broker_order_id)
+
+    def _note(self, submission: Submission) -> None:
+        self._journal.append(Answered(at=self._clock.now(), submission=submission))
+
+
+def _next_id(trade: OpenTrade, request: ExitRequest, order_id: str) -> str:
+    """Return the id of the attempt after this one: another engine may be a step ahead of us."""
+    for attempt in range(ATTEMPTS_MAX):
+        if exit_id(trade_id=trade.trade_id, purpose=request.purpose, attempt=attempt) == order_id:
+            return exit_id(trade_id=trade.trade_id, purpose=request.purpose, attempt=attempt + 1)
+    return order_id
+
+
+def _waits(order: Order) -> bool:
+    """Tell an exit or a stop that the authority has accepted and nobody has sent yet."""
+    return order.state is OrderState.READY and order.purpose in (Purpose.EXIT, Purpose.STOP_LOSS)
+
+
+def _as_request(order: Order, market: MarketTime) -> ExitRequest:
+    return ExitRequest(
+        id=order.id,
+        trade_id=order.trade_id or order.id,
+        exit_reason=str(order.purpose),
+        reason="It was asked for before the database went away.",
+        market_at=market.now,
+        purpose=order.purpose,
+        order_type=order.order_type,
+        qty=order.qty,
+        stop_price=order.stop_price,
+    )
+
+
+def _answer_of(order_id: str, found: BrokerOrder) -> Answer:
+    """Say what an exit that the broker knows means for whoever asks for it."""
+    if found.is_open:
+        return Answer(order_id, OrderState.WORKING, None, None)
+    if found.status == "filled":
+        return Answer(order_id, OrderState.DENIED, "NO_POSITION", "The exit has been filled.")
+    return Answer(order_id, OrderState.CANCELED, found.status.upper(), "The exit ended at the broker.")
+
+
+def _answer_to(submission: Submission) -> Answer:
+    """A rejection counts as over at the next look only, so that a broker that says no is not asked in a loop."""
+    if submission.order is not None:
+        return _answer_of(submission.id, submission.order)
+    state = OrderState.UNKNOWN if submission.outcome is Outcome.UNKNOWN else OrderState.DENIED
+    return Answer(submission.id, state, submission.code, submission.reason)

@@ -1,0 +1,236 @@
+"""The database is away: entries stop, exits go on, and everything is told once when it is back."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from engine.domain.book import Purpose
+from engine.domain.errors import AuthorityUnavailable
+from engine.domain.requests import exit_id
+from engine.service.crash_points import CrashPointReached
+from local.stack import Stack
+from tests.support.engine import SteppedEngine, stepped_engine
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+def away(stack: Stack) -> Iterator[Callable]:
+    """Return a context in which the database cannot be reached."""
+
+    @contextmanager
+    def absence() -> Iterator[None]:
+        stack.gateway.stop(1.0)
+        try:
+            yield
+        finally:
+            stack.start_gateway()
+
+    return absence
+
+
+@pytest.fixture
+def holding(stepped: SteppedEngine, clean_db: psycopg.Connection) -> SteppedEngine:
+    """An engine that holds AAPL and has bought all it wants; nothing at the broker protects it any more."""
+    stepped.act()
+    stepped.step(10)
+    stepped.act()
+    clean_db.execute("update profiles set active = false")
+    engine = stepped.engine
+    engine.book.outdate()
+    for leg in engine.book.read().trades[0].legs:
+        assert leg.broker_order_id is not None
+        engine.executor._broker.cancel(leg.broker_order_id)
+    engine.sync.run(stepped.now())
+    engine.book.outdate()
+    (trade,) = engine.book.read().trades
+    assert trade.legs == () and trade.qty > 0
+    return stepped
+
+
+def move_the_stop_above_the_price(stepped: SteppedEngine, db: psycopg.Connection) -> None:
+    """Have the position need closing at once."""
+    db.execute("update positions set stop_price = 100000")
+    stepped.engine.book.outdate()
+    stepped.engine.book.read()
+
+
+def trade_id(stepped: SteppedEngine) -> str:
+    assert stepped.engine.book.last is not None
+    return stepped.engine.book.last.trades[0].trade_id
+
+
+def sells(stepped: SteppedEngine) -> list[tuple[str, str]]:
+    """Return client id and status of all that was sent after the entry, as the exchange has it."""
+    sent = [order for order in stepped.orders_at_exchange() if order["parent_id"] is None]
+    return [(order["client_order_id"], order["status"]) for order in sent[1:]]
+
+
+def exits_in_books(db: psycopg.Connection) -> list[tuple[str, str, str]]:
+    query = "select id::text, purpose::text, state::text from orders where purpose <> 'entry' and parent_id is null"
+    return db.execute(query).fetchall()
+
+
+def come_back(stepped: SteppedEngine) -> None:
+    """Let the engine notice that the database answers again, and tell it the journal."""
+    engine = stepped.engine
+    engine.clock.sleep(0.6)  # an authority that did not answer is left alone for a moment
+    engine.lease.beat(stepped.now())
+    engine.offline.run(engine.market.read)
+
+
+def test_a_naked_position_is_protected_while_the_database_is_away(
+    holding: SteppedEngine, away: Callable, clean_db: psycopg.Connection
+) -> None:
+    stop_id = exit_id(trade_id=trade_id(holding), purpose=Purpose.STOP_LOSS, attempt=0)
+    with away():
+        for _ in range(3):
+            holding.engine.monitor.run(holding.now())
+
+        assert sells(holding) == [(stop_id, "new")]
+    come_back(holding)
+
+    assert exits_in_books(clean_db) == [(stop_id, "stop_loss", "working")]
+    assert holding.engine.offline.replay() == 0
+
+
+def test_a_position_is_closed_while_the_database_is_away_and_its_fill_is_booked_afterwards(
+    holding: SteppedEngine, away: Callable, clean_db: psycopg.Connection
+) -> None:
+    move_the_stop_above_the_price(holding, clean_db)
+    first_exit = exit_id(trade_id=trade_id(holding), purpose=Purpose.EXIT, attempt=0)
+    with away():
+        holding.engine.monitor.run(holding.now())
+        holding.sim.step_minutes(10)
+        for _ in range(3):
+            holding.engine.monitor.run(holding.now())
+
+        assert sells(holding) == [(first_exit, "filled")]
+    come_back(holding)
+    holding.engine.sync.run(holding.now())
+
+    assert exits_in_books(clean_db) == [(first_exit, "exit", "filled")]
+    assert clean_db.execute("select count(*) from positions").fetchone() == (0,)
+    assert clean_db.execute("select count(*), sum(qty) from fills where purpose = 'exit'").fetchone()[0] == 1
+    assert holding.engine.reconciler.run(holding.now(), "full") == []
+
+
+def test_no_exit_is_doubled_when_the_database_comes_back_before_it_is_told(
+    holding: SteppedEngine, away: Callable, clean_db: psycopg.Connection
+) -> None:
+    move_the_stop_above_the_price(holding, clean_db)
+    with away():
+        holding.engine.monitor.run(holding.now())
+    holding.engine.clock.sleep(0.6)
+
+    holding.engine.book.outdate()
+    assert holding.engine.monitor.run(holding.now()) == 1  # asks the database for the same exit
+    holding.engine.executor.submit_ready()
+    come_back(holding)
+    holding.step(10)
+
+    assert [status for _, status in sells(holding)] == ["filled"]
+    assert [state for _, _, state in exits_in_books(clean_db)] == ["filled"]
+    assert holding.exchange.sim("GET", "ledger")["positions"] == {}
+
+
+def test_an_exit_that_the_database_had_accepted_is_sent_without_it(
+    holding: SteppedEngine, away: Callable, clean_db: psycopg.Connection
+) -> None:
+    move_the_stop_above_the_price(holding, clean_db)
+    assert holding.engine.monitor.run(holding.now()) == 1
+    holding.engine.book.read()
+    with away():
+        holding.engine.book.outdate()
+        with pytest.raises(AuthorityUnavailable):
+            holding.engine.executor.submit_ready()
+        holding.engine.offline.run(holding.engine.market.read)
+
+        assert len(sells(holding)) == 1
+    come_back(holding)
+    holding.step(10)
+
+    assert [state for _, _, state in exits_in_books(clean_db)] == ["filled"]
+
+
+@pytest.mark.parametrize("point", ["offline_intended", "offline_sent", "replay_told"])
+def test_nothing_is_lost_and_nothing_doubled_when_the_engine_dies_at(
+    point: str,
+    holding: SteppedEngine,
+    away: Callable,
+    clean_db: psycopg.Connection,
+    env: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    move_the_stop_above_the_price(holding, clean_db)
+    clean_db.execute("update risk_configs set config = jsonb_set(config, '{order_limits,permit_ttl_s}', '1')")
+    monkeypatch.setenv("ENGINE_CRASH_AT", f"{point}:raise")
+    with pytest.raises(CrashPointReached):
+        with away():
+            holding.engine.monitor.run(holding.now())
+        come_back(holding)
+    monkeypatch.delenv("ENGINE_CRASH_AT")
+    holding.engine.offline._journal._close()  # as the process's end does
+    clean_db.execute("update engine_leases set expires_at = clock_timestamp()")
+
+    heir = stepped_engine(env, holding.exchange, tmp_path / "home")
+    heir.start()
+    while clean_db.execute("select count(*) from positions").fetchone() != (0,):
+        heir.step(1)
+        heir.engine.clock.sleep(0.2)
+
+    assert [status for _, status in sells(heir)] == ["filled"]
+    assert [state for _, _, state in exits_in_books(clean_db)] == ["filled"]
+    heir.engine.lease.release()
+
+
+def test_a_start_without_the_database_looks_after_what_the_state_file_tells(
+    holding: SteppedEngine, away: Callable, clean_db: psycopg.Connection, env: dict[str, str], tmp_path: Path
+) -> None:
+    move_the_stop_above_the_price(holding, clean_db)
+    holding.engine.snapshots.save_state(holding.now())
+    clean_db.execute("update engine_leases set expires_at = clock_timestamp()")
+    heir = stepped_engine(env, holding.exchange, tmp_path / "home")
+    looks = iter([False, False, True])
+    with away():
+        assert not heir.engine.recovery.run(should_stop=lambda: next(looks))
+
+        assert len(sells(heir)) == 1
+    heir.sim.step_minutes(10)
+    heir.start()
+
+    assert [state for _, _, state in exits_in_books(clean_db)] == ["filled"]
+    assert clean_db.execute("select count(*) from positions").fetchone() == (0,)
+    heir.engine.lease.release()
+
+
+def test_no_entry_is_asked_for_or_sent_while_the_database_is_away(
+    stepped: SteppedEngine, away: Callable, clean_db: psycopg.Connection
+) -> None:
+    stepped.engine.book.read()
+    with away():
+        for job in (stepped.engine.executor.submit_ready, lambda: stepped.engine.trader.tick(stepped.now())):
+            with pytest.raises(AuthorityUnavailable):
+                job()
+
+    assert stepped.orders_at_exchange() == []
+    assert clean_db.execute("select count(*) from orders").fetchone() == (0,)
+
+
+def test_exits_are_not_sent_while_the_brake_is_on(
+    holding: SteppedEngine, away: Callable, clean_db: psycopg.Connection
+) -> None:
+    move_the_stop_above_the_price(holding, clean_db)
+    engine = holding.engine
+    engine.settings.brake_path.parent.mkdir(parents=True, exist_ok=True)
+    engine.settings.brake_path.touch()
+    with away():
+        engine.monitor.run(holding.now())
+
+        assert sells(holding) == []
+    assert Decimal(next(iter(holding.exchange.sim("GET", "ledger")["positions"].values()))) > 0
