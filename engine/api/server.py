@@ -17,6 +17,7 @@ from engine.domain.errors import ConfigError
 
 HOST: Final = "127.0.0.1"
 STOP_WITHIN_S: Final = 5
+WS_MESSAGE_MAX: Final = 16 * 1024  # a token is all that anybody sends
 log = structlog.get_logger(__name__)
 
 
@@ -59,7 +60,16 @@ def listen(port: int, variable: str) -> socket.socket:
 @contextmanager
 def serving(api: FastAPI, listener: socket.socket) -> Iterator[None]:
     """Serve an API from a thread of its own while the body runs."""
-    server = uvicorn.Server(uvicorn.Config(api, log_level="warning", access_log=False))
+    config = uvicorn.Config(
+        api,
+        log_level="warning",
+        access_log=False,
+        ws="websockets-sansio",
+        ws_max_size=WS_MESSAGE_MAX,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=STOP_WITHIN_S - 2,
+    )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
     thread.start()
     try:
