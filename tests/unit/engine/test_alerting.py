@@ -1,0 +1,174 @@
+"""Notices on their way out: put into messages, sent to those who do not have them, reported as they went."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.domain.alerts import TOGETHER_FROM, Delivery, Message, Notice, deliveries_of, messages_of
+from engine.ports.alert_desk import Looked
+from engine.service.alerting import CLAIM_RESERVE_S, CLAIM_TTL_S, Alerting
+from tests.unit.engine.fakes import ManualClock
+
+IDS = count()
+
+
+def a_notice(**changes: object) -> Notice:
+    fields = {"id": f"n{next(IDS)}", "token": 1, "severity": "warning", "event": "opened", "title": "T", "body": "B"}
+    return Notice(**fields | changes)  # type: ignore[arg-type]
+
+
+notices = st.lists(
+    st.builds(
+        a_notice,
+        severity=st.sampled_from(["warning", "critical"]),
+        event=st.sampled_from(["opened", "resolved", "test"]),
+        delivered_to=st.frozensets(st.sampled_from("abc")),
+    ),
+    max_size=30,
+)
+
+
+class TestMessages:
+    @given(notices)
+    def test_every_notice_is_in_exactly_one_message_which_names_it(self, given_notices: list[Notice]) -> None:
+        messages = messages_of(given_notices)
+
+        sent = [notice.id for message in messages for notice in message.notices]
+        assert sorted(sent) == sorted(notice.id for notice in given_notices)
+        assert all(notice.id in message.body for message in messages for notice in message.notices)
+
+    @given(notices)
+    def test_what_other_targets_have_already_is_never_mixed(self, given_notices: list[Notice]) -> None:
+        for message in messages_of(given_notices):
+            assert {notice.delivered_to for notice in message.notices} == {message.delivered_to}
+
+    def test_a_few_notices_go_one_by_one_and_a_storm_in_one_message(self) -> None:
+        few = [a_notice() for _ in range(TOGETHER_FROM - 1)]
+        storm = [a_notice(severity="critical") for _ in range(50)]
+
+        assert len(messages_of(few)) == len(few)
+        (message,) = messages_of(storm)
+        assert message.title == "Interlock: 50 alerts, 50 critical"
+
+    @pytest.mark.parametrize(
+        ("severity", "event", "critical", "good"),
+        [
+            ("critical", "opened", True, False),
+            ("critical", "resolved", False, True),
+            ("warning", "opened", False, False),
+            ("warning", "test", False, False),
+        ],
+    )
+    def test_a_message_is_as_loud_as_what_it_tells(self, severity: str, event: str, critical: bool, good: bool) -> None:
+        (message,) = messages_of([a_notice(severity=severity, event=event)])
+
+        assert (message.is_critical, message.is_good_news) == (critical, good)
+
+    def test_a_refusal_is_kept_with_who_has_the_notice_all_the_same(self) -> None:
+        (message,) = messages_of([a_notice(delivered_to=frozenset("x"))])
+
+        (delivery,) = deliveries_of(message, {"b": "error 500"}, ["a", "b"])
+
+        assert delivery == Delivery(message.notices[0], frozenset("xa"), "b: error 500")
+
+
+@dataclass
+class FakeDesk:
+    due: list[Notice] = field(default_factory=list)
+    settled: list[Delivery] = field(default_factory=list)
+    claims: int = 0
+    given_up: int = 0
+    notifiers: int | None = None
+
+    def evaluate(self, notifiers: int) -> Looked:
+        self.notifiers = notifiers
+        return Looked(True, 1, 0)
+
+    def claim(self, holder: str, *, limit: int, ttl_s: int) -> list[Notice]:
+        self.claims += 1
+        return self.due
+
+    def settle(self, holder: str, deliveries: Sequence[Delivery]) -> int:
+        self.settled += deliveries
+        return self.given_up
+
+
+@dataclass
+class FakeNotifier:
+    clock: ManualClock
+    targets: tuple[str, ...] = ("a", "b")
+    refuses: dict[str, str] = field(default_factory=dict)
+    takes_s: float = 0
+    sent: list[tuple[str, Message]] = field(default_factory=list)
+
+    def send(self, target: str, message: Message) -> str | None:
+        self.clock.sleep(self.takes_s)
+        self.sent.append((target, message))
+        return self.refuses.get(target)
+
+
+@pytest.fixture
+def notifier(clock: ManualClock) -> FakeNotifier:
+    return FakeNotifier(clock)
+
+
+@pytest.fixture
+def desk() -> FakeDesk:
+    return FakeDesk()
+
+
+@pytest.fixture
+def alerting(desk: FakeDesk, notifier: FakeNotifier, clock: ManualClock) -> Alerting:
+    return Alerting(desk, notifier, clock, holder="one")
+
+
+class TestDelivery:
+    def test_a_notice_goes_to_every_target_once(
+        self, alerting: Alerting, desk: FakeDesk, notifier: FakeNotifier
+    ) -> None:
+        desk.due = [a_notice()]
+
+        assert alerting.deliver() == 1
+        assert sorted(target for target, _ in notifier.sent) == ["a", "b"]
+        assert [(d.error, d.delivered_to) for d in desk.settled] == [(None, frozenset("ab"))]
+
+    def test_a_target_that_has_it_does_not_get_it_again(
+        self, alerting: Alerting, desk: FakeDesk, notifier: FakeNotifier
+    ) -> None:
+        desk.due = [a_notice(delivered_to=frozenset("a"))]
+
+        alerting.deliver()
+
+        assert [target for target, _ in notifier.sent] == ["b"]
+
+    def test_what_one_target_refuses_is_tried_again_with_it_alone(
+        self, alerting: Alerting, desk: FakeDesk, notifier: FakeNotifier
+    ) -> None:
+        desk.due = [a_notice()]
+        notifier.refuses = {"b": "error 500"}
+
+        assert alerting.deliver() == 0
+        assert [(d.error, d.delivered_to) for d in desk.settled] == [("b: error 500", frozenset("a"))]
+
+    def test_nothing_is_claimed_when_there_is_nowhere_to_send_it(self, desk: FakeDesk, clock: ManualClock) -> None:
+        nowhere = Alerting(desk, FakeNotifier(clock, targets=()), clock, holder="one")
+
+        assert nowhere.deliver() == 0
+        assert desk.claims == 0
+        nowhere.evaluate()
+        assert desk.notifiers == 0
+
+    def test_nothing_is_sent_when_the_claim_may_soon_be_another_engines(
+        self, alerting: Alerting, desk: FakeDesk, notifier: FakeNotifier
+    ) -> None:
+        desk.due = [a_notice() for _ in range(TOGETHER_FROM - 1)]
+        notifier.takes_s = (CLAIM_TTL_S - CLAIM_RESERVE_S + 1) / len(notifier.targets)
+
+        alerting.deliver()
+
+        assert len(desk.settled) == 1
+        assert len(notifier.sent) == len(notifier.targets)
