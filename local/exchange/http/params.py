@@ -88,7 +88,7 @@ def order_id(request: web.Request) -> str:
     try:
         return str(UUID(request.match_info["order_id"]))
     except ValueError:
-        raise invalid("order_id must be a valid uuid") from None
+        raise invalid("order_id is missing") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
