@@ -381,6 +381,35 @@ class OpenTrade(Row):
     legs: list[Order]
 
 
+class ProtectionTrade(Row):
+    """A trade that was closed; `age_s` are the seconds since it was booked, by the database's clock."""
+
+    trade_id: UUID
+    profile_id: UUID
+    symbol: str
+    exit_reason: str
+    pnl_usd: Decimal
+    closed_at: datetime
+    age_s: Decimal
+
+
+class ProtectionBreak(Row):
+    """A difference between our books and the broker's that is open."""
+
+    finding_id: int
+    kind: str
+    symbol: str | None
+    seen_again: bool
+    age_s: Decimal
+
+
+class ProtectionFacts(Row):
+    """What system lockouts are judged by."""
+
+    trades: list[ProtectionTrade]
+    breaks: list[ProtectionBreak]
+
+
 class RiskConfigVersion(Row):
     """The active risk configuration."""
 

@@ -98,6 +98,9 @@ from (values
     ('working',           array['partially_filled', 'filled', 'canceled', 'expired', 'rejected', 'replaced']),
     ('partially_filled',  array['filled', 'canceled', 'expired', 'replaced'])
 ) as t (from_state, to_states);
+-- Rare words of the broker's: replaced by hand before we knew it was there, refused after a part had filled.
+insert into private.order_transitions (from_state, to_state)
+values ('ready', 'replaced'), ('submitting', 'replaced'), ('partially_filled', 'rejected');
 
 create table public.order_events (
     id            bigint generated always as identity primary key,

@@ -73,6 +73,22 @@ create index positions_owner on public.positions (owner_id);
 create index positions_profile on public.positions (profile_id, symbol);
 comment on table public.positions is 'Open quantity per trade, with its protection and last mark.';
 
+-- Splits of shares: the second kind of fact, beside fills, that a position is the sum of.
+create table public.splits (
+    id             bigint generated always as identity primary key,
+    broker_account text not null,
+    symbol         text not null,
+    ratio          numeric(18, 9) not null check (ratio > 0 and ratio <> 1),  -- new shares for an old one
+    effective_at   timestamptz not null,         -- market time: fills before it were in old shares
+    source         text not null default '',
+    recorded_at    timestamptz not null default now(),
+    unique (broker_account, symbol, effective_at)
+);
+comment on table public.splits is 'Splits of shares that were held, as applied to our books; append-only.';
+create trigger splits_is_append_only
+    before update or delete on public.splits
+    for each statement execute function private.refuse_change();
+
 create view public.trade_history with (security_invoker = true) as
 select t.*, p.name as profile_name, p.strategy,
        t.entry_notional_usd / nullif(t.qty_entered, 0) as entry_price,
@@ -86,8 +102,13 @@ comment on view public.trade_history is 'Closed trades; return_pct is a fraction
 alter table public.fills enable row level security;
 alter table public.trades enable row level security;
 alter table public.positions enable row level security;
+alter table public.splits enable row level security;
 revoke all on public.fills, public.trades, public.positions, public.trade_history from anon, authenticated, service_role;
 grant select on public.fills, public.trades, public.positions, public.trade_history to authenticated, service_role;
+revoke all on public.splits from anon, authenticated, service_role;
+grant select on public.splits to authenticated, service_role;
+create policy "members read the splits"
+    on public.splits for select to authenticated using ((select private.caller_role()) is not null);
 create policy "owners and staff read fills"
     on public.fills for select to authenticated
     using (owner_id = (select private.caller_id()) or (select private.is_staff()));
@@ -113,6 +134,9 @@ declare
                              / nullif(p_filled_qty - p_order.filled_qty, 0), 18);
     v_notional numeric;
 begin
+    if v_price <= 0 then
+        v_price := p_avg_price;  -- the broker has corrected what was filled before
+    end if;
     insert into public.fills (order_id, trade_id, owner_id, profile_id, symbol, side, purpose, qty, price,
                               cumulative_qty, executed_at)
     values (p_order.id, p_order.trade_id, p_order.owner_id, p_order.profile_id, p_order.symbol, p_order.side,
@@ -177,6 +201,100 @@ begin
     end if;
 end;
 $$;
+
+-- How many new shares one share of a symbol has become since a moment.
+create function private.split_factor(p_account text, p_symbol text, p_since timestamptz)
+    returns numeric
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select round(coalesce(exp(sum(ln(s.ratio))), 1), 9) from public.splits s
+    where s.broker_account = p_account and s.symbol = p_symbol and s.effective_at > p_since;
+$$;
+
+-- Note a split of shares and restate the open trades that were entered before it, of every shard on the
+-- account: fills stay what they were, their sums are counted in new shares. It is noted only if our books then
+-- say what the broker holds. Called by: the engine. Errors: LEASE_LOST, INVALID.
+create function public.record_split(p_shard text, p_token bigint, p_symbol text, p_ratio numeric, p_effective_at timestamptz,
+                                    p_expected_qty numeric, p_source text default '')
+    returns boolean
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_account text := private.account_of(p_shard);
+    v_qty numeric;
+begin
+    perform private.check_lease(p_shard, p_token);
+    if not coalesce(p_ratio > 0 and p_ratio <> 1 and p_ratio < 1e6, false) or p_effective_at is null or p_symbol is null or p_expected_qty is null then
+        perform private.fail(422, 'INVALID', 'A split needs a symbol, a ratio above 0 other than 1, the time it took effect and the quantity now held.');
+    end if;
+    perform private.lock_controls(p_exclusive => false);
+    perform 1 from public.profile_capital c
+      where c.profile_id in (select f.id from public.profiles f where f.broker_account = v_account) order by c.profile_id for update;
+    if exists (select 1 from public.splits s where s.broker_account = v_account and s.symbol = p_symbol and s.effective_at = p_effective_at) then
+        return false;
+    end if;
+    select coalesce(sum(private.qty_after_split(n.trade_id, p_ratio, p_effective_at) * case n.side when 'long' then 1 else -1 end), 0) into v_qty
+      from public.positions n join public.profiles f on f.id = n.profile_id
+     where f.broker_account = v_account and n.symbol = p_symbol;
+    if v_qty <> p_expected_qty then
+        return false;
+    end if;
+    perform private.split_trade(n.trade_id, p_ratio, p_effective_at)
+      from public.positions n join public.profiles f on f.id = n.profile_id
+     where f.broker_account = v_account and n.symbol = p_symbol;
+    insert into public.splits (broker_account, symbol, ratio, effective_at, source)
+    values (v_account, p_symbol, p_ratio, p_effective_at, left(coalesce(p_source, ''), 200));
+    perform private.audit('record_split', 'symbol:' || p_symbol, 'done', p_source,
+                          jsonb_build_object('ratio', p_ratio, 'effective_at', p_effective_at, 'account', v_account));
+    return true;
+end;
+$$;
+
+-- A trade's open quantity once its fills before a moment are counted in new shares.
+create function private.qty_after_split(p_trade_id uuid, p_ratio numeric, p_at timestamptz)
+    returns numeric
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select t.qty_entered - t.qty_exited + (p_ratio - 1) * coalesce(
+        (select sum(case f.purpose when 'entry' then f.qty else -f.qty end
+                    * private.split_factor(o.broker_account, f.symbol, f.executed_at))
+           from public.fills f where f.trade_id = t.id and f.executed_at < p_at), 0)
+    from public.trades t join public.profiles o on o.id = t.profile_id where t.id = p_trade_id;
+$$;
+
+create function private.split_trade(p_trade_id uuid, p_ratio numeric, p_at timestamptz)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+begin
+    update public.trades t
+       set qty_entered = t.qty_entered + (p_ratio - 1) * b.entered, qty_exited = t.qty_exited + (p_ratio - 1) * b.exited
+      from (select coalesce(sum(f.qty * private.split_factor(o.broker_account, f.symbol, f.executed_at)) filter (where f.purpose = 'entry'), 0) as entered,
+                   coalesce(sum(f.qty * private.split_factor(o.broker_account, f.symbol, f.executed_at)) filter (where f.purpose <> 'entry'), 0) as exited
+              from public.fills f join public.profiles o on o.id = f.profile_id
+             where f.trade_id = p_trade_id and f.executed_at < p_at) b
+     where t.id = p_trade_id;
+    perform private.restate_trade(p_trade_id, p_at);
+    update public.positions n
+       set stop_price = round(n.stop_price / p_ratio, 2), take_profit_price = round(n.take_profit_price / p_ratio, 2),
+           mark_price = round(n.mark_price / p_ratio, 6)
+     where n.trade_id = p_trade_id and n.opened_at < p_at;
+end;
+$$;
+revoke execute on function public.record_split(text, bigint, text, numeric, timestamptz, numeric, text) from public, anon, authenticated;
+grant execute on function public.record_split(text, bigint, text, numeric, timestamptz, numeric, text) to service_role;
+comment on function public.record_split(text, bigint, text, numeric, timestamptz, numeric, text) is
+    'Note a split of shares that were held and restate the trades that hold them. Engine only.';
 
 -- How many of the profile's last trades in a row lost money, counted up to p_max among those closed after
 -- p_since (market time).

@@ -18,7 +18,9 @@ create table public.reconciliation_runs (
     finished_at       timestamptz not null,
     orders_checked    int not null,
     positions_checked int not null,
-    findings          int not null
+    findings          int not null,
+    broker_cursor     timestamptz,               -- market time: orders submitted until then were compared
+    orders_changed    int not null default 0
 );
 create index reconciliation_runs_shard on public.reconciliation_runs (shard, finished_at desc);
 create index reconciliation_runs_finished on public.reconciliation_runs (finished_at desc);
@@ -34,9 +36,14 @@ create table public.reconciliation_findings (
     detail        jsonb not null default '{}',
     status        text not null check (status in ('open', 'repaired')),
     first_seen_at timestamptz not null,
-    last_seen_at  timestamptz not null
+    last_seen_at  timestamptz not null,          -- when it last changed; an open one was still there in the newest run
+    severity      text not null default 'warning' check (severity in ('info', 'warning', 'critical')),
+    action        text not null default '',      -- what was done about it
+    advice        text not null default '',      -- what a person should do
+    ignored       boolean not null default false -- there, and not minded by the account's policy
 );
 create unique index reconciliation_findings_open on public.reconciliation_findings (shard, key) where status = 'open';
+create unique index reconciliation_findings_ignored on public.reconciliation_findings (shard, key) where ignored;
 create index reconciliation_findings_run on public.reconciliation_findings (run_id);
 create index reconciliation_findings_last_seen on public.reconciliation_findings (last_seen_at desc);
 comment on table public.reconciliation_findings is 'Differences between our books and the broker''s, open or repaired.';
@@ -122,55 +129,10 @@ begin
 end;
 $$;
 
--- Note one reconciliation: new differences open a finding, known ones are seen again, and open ones
--- that a full sweep no longer sees are repaired. Called by: the engine. Errors: LEASE_LOST.
-create function public.reconcile_apply(p_shard text, p_token bigint, p_run jsonb, p_findings jsonb)
-    returns jsonb
-    language plpgsql
-    volatile
-    security definer
-    set search_path = ''
-as $$
-declare
-    v_run uuid;
-    v_now timestamptz := clock_timestamp();
-begin
-    perform private.check_lease(p_shard, p_token);
-    if coalesce(p_run ->> 'kind', '') not in ('full', 'incremental') then
-        perform private.fail(422, 'INVALID', 'The kind of a run is full or incremental.');
-    elsif jsonb_typeof(p_findings) is distinct from 'array'
-          or exists (select 1 from jsonb_array_elements(p_findings) e
-                     where coalesce(e.value ->> 'key', '') = '' or coalesce(e.value ->> 'kind', '') = ''
-                        or coalesce(e.value ->> 'status', 'open') not in ('open', 'repaired')) then
-        perform private.fail(422, 'INVALID', 'p_findings must be an array of findings with key, kind and, if any, status open or repaired.');
-    end if;
-    insert into public.reconciliation_runs (shard, kind, started_at, finished_at, orders_checked, positions_checked, findings)
-    values (p_shard, p_run ->> 'kind', coalesce((p_run ->> 'started_at')::timestamptz, v_now), v_now,
-            coalesce((p_run ->> 'orders_checked')::int, 0), coalesce((p_run ->> 'positions_checked')::int, 0),
-            jsonb_array_length(p_findings))
-    returning id into v_run;
-    insert into public.reconciliation_findings as f (run_id, shard, key, kind, symbol, detail, status, first_seen_at, last_seen_at)
-    select distinct on (n.key) v_run, p_shard, n.key, n.kind, n.symbol, coalesce(n.detail, '{}'), coalesce(n.status, 'open'), v_now, v_now
-    from jsonb_to_recordset(p_findings) as n (key text, kind text, symbol text, detail jsonb, status text)
-    on conflict (shard, key) where status = 'open' do update
-        set last_seen_at = v_now, detail = excluded.detail, run_id = excluded.run_id;
-    update public.reconciliation_findings f
-       set status = 'repaired', last_seen_at = v_now
-     where f.shard = p_shard and f.status = 'open'
-       and (p_run ->> 'kind' = 'full' and f.last_seen_at < v_now
-            or exists (select 1 from jsonb_to_recordset(p_findings) as n (key text, status text)
-                       where n.key = f.key and n.status = 'repaired'));
-    return jsonb_build_object('run_id', v_run, 'findings', jsonb_array_length(p_findings));
-end;
-$$;
-
 revoke execute on function public.save_bot_state(text, bigint, jsonb) from public, anon, authenticated;
 revoke execute on function public.load_bot_state(text, bigint) from public, anon, authenticated;
 revoke execute on function public.engine_snapshot(text, bigint) from public, anon, authenticated;
-revoke execute on function public.reconcile_apply(text, bigint, jsonb, jsonb) from public, anon, authenticated;
 grant execute on function public.save_bot_state(text, bigint, jsonb) to service_role;
 grant execute on function public.load_bot_state(text, bigint) to service_role;
 grant execute on function public.engine_snapshot(text, bigint) to service_role;
-grant execute on function public.reconcile_apply(text, bigint, jsonb, jsonb) to service_role;
 comment on function public.engine_snapshot(text, bigint) is 'Everything an engine needs to act for its shard. Engine only.';
-comment on function public.reconcile_apply(text, bigint, jsonb, jsonb) is 'Note a reconciliation and its findings. Engine only.';

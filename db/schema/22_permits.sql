@@ -46,7 +46,8 @@ begin
 end;
 $$;
 
--- Our state for the broker's status. Statuses that end nothing, known or new, are working.
+-- Our state for the broker's status. Statuses that end nothing, known or new, are working. `missing` is our own
+-- word for what the broker has denied to know again and again.
 create function private.state_of(p_status text, p_filled_qty numeric)
     returns public.order_state
     language sql
@@ -54,6 +55,7 @@ create function private.state_of(p_status text, p_filled_qty numeric)
 as $$
     select case
         when p_status in ('filled', 'canceled', 'expired', 'rejected', 'replaced') then p_status::public.order_state
+        when p_status = 'missing' then 'canceled'
         when p_filled_qty > 0 then 'partially_filled'
         else 'working' end;
 $$;
@@ -72,6 +74,9 @@ declare
     v_filled numeric := coalesce((b ->> 'filled_qty')::numeric, 0);
     v_release numeric := 0;
     v_state public.order_state;
+    v_qty numeric;
+    v_limit numeric;
+    v_stop numeric;
     v_changed boolean;
 begin
     if not coalesce(v_filled >= 0 and v_filled < 1e15 and (v_filled = 0 or (b ->> 'filled_avg_price')::numeric between 1e-9 and 1e9)
@@ -94,20 +99,39 @@ begin
     end if;
     v_state := case when private.is_terminal(o.state) then o.state
                     else private.state_of(b ->> 'status', greatest(v_filled, o.filled_qty)) end;
-    v_changed := v_state <> o.state or v_filled > o.filled_qty or o.broker_status is distinct from b ->> 'status';
+    -- The broker restates what rests there: after a split, beside a partly filled sibling, where a stop trails.
+    v_qty := greatest(coalesce(private.positive(b ->> 'qty'), o.qty), v_filled, o.filled_qty);
+    v_limit := coalesce(round(private.positive(b ->> 'limit_price'), 6), o.limit_price);
+    v_stop := coalesce(round(private.positive(b ->> 'stop_price'), 6), o.stop_price);
+    if o.purpose = 'entry' and greatest(v_filled, o.filled_qty) > 0 then
+        v_qty := o.qty;  -- what is reserved goes by it
+    end if;
+    v_changed := v_state <> o.state or v_filled > o.filled_qty or o.broker_status is distinct from b ->> 'status'
+                 or (v_qty, v_limit, v_stop) is distinct from (o.qty, o.limit_price, o.stop_price)
+                 or o.id = private.as_uuid(b ->> 'client_order_id') and o.broker_order_id is distinct from coalesce(b ->> 'broker_order_id', o.broker_order_id);
     if v_changed and not (private.is_terminal(o.state) and v_filled <= o.filled_qty) then
         update public.orders u
            set state = v_state,
-               broker_order_id = coalesce(u.broker_order_id, b ->> 'broker_order_id'),
+               -- Under our own id the broker's word holds; a leg goes by the broker's id from the start.
+               broker_order_id = case when u.id = private.as_uuid(b ->> 'client_order_id')
+                                      then coalesce(b ->> 'broker_order_id', u.broker_order_id)
+                                      else coalesce(u.broker_order_id, b ->> 'broker_order_id') end,
                broker_status = b ->> 'status',
                broker_updated_at = greatest(u.broker_updated_at, (b ->> 'updated_at')::timestamptz),
                accepted_at = coalesce(u.accepted_at, clock_timestamp()),
                filled_qty = greatest(u.filled_qty, v_filled),
-               filled_avg_price = case when v_filled >= u.filled_qty then coalesce((b ->> 'filled_avg_price')::numeric, u.filled_avg_price)
-                                       else u.filled_avg_price end,
+               -- Only with a fill: a later one is priced by the difference of the averages.
+               filled_avg_price = case when v_filled > u.filled_qty then (b ->> 'filled_avg_price')::numeric else u.filled_avg_price end,
+               qty = v_qty, limit_price = v_limit, stop_price = v_stop,
                reserved_usd = u.reserved_usd - v_release,
                reason = coalesce(b ->> 'reason', u.reason)
          where u.id = p_order_id;
+        if (v_limit, v_stop) is distinct from (o.limit_price, o.stop_price) and not private.is_terminal(v_state) then
+            update public.positions n
+               set stop_price = case o.purpose when 'stop_loss' then v_stop else n.stop_price end,
+                   take_profit_price = case o.purpose when 'take_profit' then v_limit else n.take_profit_price end
+             where n.trade_id = o.trade_id and o.purpose in ('stop_loss', 'take_profit');
+        end if;
     else
         v_changed := false;
     end if;
@@ -137,14 +161,15 @@ begin
             v_id := coalesce(private.as_uuid(v_leg ->> 'broker_order_id'), gen_random_uuid());
             insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
                 order_class, time_in_force, limit_price, stop_price, state, exit_reason, trade_id, parent_id,
-                broker_order_id, broker_status, market_at, created_at, updated_at, submitted_at, accepted_at)
+                broker_order_id, broker_status, market_at, created_at, updated_at, submitted_at, accepted_at, replaces_id)
             select v_id, o.owner_id, o.profile_id, o.shard, o.symbol, (v_leg ->> 'side')::public.order_side, o.position_side,
                    case when v_leg ->> 'type' = 'limit' then 'take_profit' else 'stop_loss' end::public.order_purpose,
                    (v_leg ->> 'qty')::numeric, v_leg ->> 'type', o.order_class, o.time_in_force,
                    (v_leg ->> 'limit_price')::numeric, (v_leg ->> 'stop_price')::numeric, 'working',
                    case when v_leg ->> 'type' = 'limit' then 'take_profit' else 'stop_loss' end,
                    o.trade_id, o.id, v_leg ->> 'broker_order_id', null, o.market_at,
-                   clock_timestamp(), clock_timestamp(), o.submitted_at, clock_timestamp()
+                   clock_timestamp(), clock_timestamp(), o.submitted_at, clock_timestamp(),
+                   (select r.id from public.orders r where r.broker_order_id = v_leg ->> 'replaces')
             from public.orders o where o.id = p_parent_id;
         end if;
         v_changed := private.apply_broker_order(v_id, v_leg) or v_changed;
@@ -223,6 +248,58 @@ begin
 end;
 $$;
 
+-- An order that took the place of one of ours at the broker becomes an order of its own, with the same purpose,
+-- trade and group. One that asks for more than was left, or than there is capital for, nobody has judged: it is to
+-- be cancelled. NULL when something else has taken its place here. The caller holds the profile's capital row.
+create function private.take_place(o public.orders, b jsonb)
+    returns uuid
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_id uuid := coalesce(private.as_uuid(b ->> 'broker_order_id'), gen_random_uuid());
+    v_qty numeric := coalesce(private.positive(b ->> 'qty'), o.qty);
+    v_notional numeric := round(v_qty * coalesce(private.positive(b ->> 'limit_price'), o.limit_price, o.reference_price, 0), 6);
+    v_fits boolean := o.purpose <> 'entry';
+begin
+    if o.purpose = 'entry' and v_qty <= o.qty - o.filled_qty then
+        update public.profile_capital c
+           set reserved_usd = c.reserved_usd + v_notional, updated_at = clock_timestamp()
+         where c.profile_id = o.profile_id and c.reserved_usd + c.used_usd + v_notional <= c.capital_usd;
+        v_fits := found;
+    end if;
+    insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type, order_class,
+        time_in_force, limit_price, stop_price, take_profit_price, stop_loss_price, reference_price, notional_usd, reserved_usd,
+        state, reason, exit_reason, signal_id, trade_id, parent_id, broker_order_id, cancel_requested_at, market_at,
+        submitted_at, accepted_at, replaces_id)
+    values (v_id, o.owner_id, o.profile_id, o.shard, o.symbol, o.side, o.position_side, o.purpose, v_qty,
+        coalesce(b ->> 'type', o.order_type), o.order_class, o.time_in_force, private.positive(b ->> 'limit_price'),
+        private.positive(b ->> 'stop_price'), o.take_profit_price, o.stop_loss_price, o.reference_price,
+        case when v_fits and o.purpose = 'entry' then v_notional else 0 end, case when v_fits and o.purpose = 'entry' then v_notional else 0 end,
+        'working', case when v_fits then 'Took the place of another order at the broker.'
+                        else 'Took the place of another order at the broker and asks for more than was allowed: it is cancelled.' end,
+        o.exit_reason, o.signal_id, o.trade_id, o.parent_id, b ->> 'broker_order_id', case when not v_fits then clock_timestamp() end,
+        o.market_at, clock_timestamp(), clock_timestamp(), o.id);
+    return v_id;
+exception when unique_violation then
+    return null;
+end;
+$$;
+
+-- Whether trading was not running in an order's scope at some moment since it ended on our side.
+create function private.was_paused_since_end(o public.orders)
+    returns boolean
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select exists (select 1 from public.trading_control_history h
+                   where h.to_mode <> 'RUNNING' and private.in_scope(h.scope, h.scope_key, o.profile_id, o.symbol)
+                     and coalesce(h.ended_at, 'infinity') > coalesce(o.ended_at, o.updated_at));
+$$;
+
 create function private.apply_update(b jsonb, p_shard text)
     returns jsonb
     language plpgsql
@@ -231,26 +308,37 @@ create function private.apply_update(b jsonb, p_shard text)
     set search_path = ''
 as $$
 declare
-    v_id uuid;
+    v_before public.orders;
+    v_after public.orders;
     v_changed boolean;
+    v_late boolean;
 begin
-    select o.id into v_id from public.orders o
+    select o.* into v_before from public.orders o
      where o.id = private.as_uuid(b ->> 'client_order_id') or o.broker_order_id = b ->> 'broker_order_id'
      order by (o.broker_order_id = b ->> 'broker_order_id') is true desc limit 1;
-    if v_id is null then
+    if v_before.id is null and b ->> 'replaces' is not null then
+        select o.* into v_before from public.orders o where o.broker_order_id = b ->> 'replaces';
+        if v_before.shard = p_shard and v_before.state <> 'replaced' then
+            -- Its predecessor is not known to be over: that one is looked up first.
+            return jsonb_build_object('id', null, 'client_order_id', b ->> 'client_order_id', 'state', null, 'changed', false, 'deferred', true);
+        elsif v_before.shard = p_shard then
+            select o.* into v_before from public.orders o where o.id = private.take_place(v_before, b);
+        end if;
+    end if;
+    if v_before.id is null then
         return jsonb_build_object('id', null, 'client_order_id', b ->> 'client_order_id', 'state', null, 'changed', false);
-    end if;
-    if (select o.shard from public.orders o where o.id = v_id) <> p_shard then
+    elsif v_before.shard <> p_shard then
         -- Another engine's order in the same account: known, and that engine's to record.
-        return (select jsonb_build_object('id', o.id, 'state', o.state, 'changed', false, 'late', false) from public.orders o where o.id = v_id);
+        return jsonb_build_object('id', v_before.id, 'state', v_before.state, 'changed', false, 'late', false);
     end if;
-    v_changed := private.apply_broker_order(v_id, b);
-    v_changed := private.apply_legs(v_id, b -> 'legs') or v_changed;
-    return (select jsonb_build_object('id', o.id, 'state', o.state, 'changed', v_changed,
-                -- Ended on our side, alive at the broker: the engine has to cancel it.
-                'late', private.is_terminal(o.state) and o.state not in ('filled', 'replaced')
-                        and not private.is_terminal(private.state_of(b ->> 'status', 0)))
-            from public.orders o where o.id = v_id);
+    v_changed := private.apply_broker_order(v_before.id, b);
+    v_changed := private.apply_legs(v_before.id, b -> 'legs') or v_changed;
+    select o.* into v_after from public.orders o where o.id = v_before.id;
+    -- Ended on our side, alive at the broker: the engine has to cancel it. Or it filled after its end.
+    v_late := private.is_terminal(v_before.state) and v_before.state not in ('filled', 'replaced')
+              and (not private.is_terminal(private.state_of(b ->> 'status', 0)) or v_after.filled_qty > v_before.filled_qty);
+    return jsonb_build_object('id', v_after.id, 'state', v_after.state, 'changed', v_changed, 'late', v_late,
+        'after_pause', v_late and v_after.purpose = 'entry' and private.was_paused_since_end(v_before));
 end;
 $$;
 
@@ -271,7 +359,8 @@ begin
     perform private.lock_controls(p_exclusive => false);  -- a pause waits for this, or sees what it settles
     perform private.lock_capital_of(
         (select array_agg(private.as_uuid(e.value ->> 'client_order_id')) from jsonb_array_elements(p_updates) e),
-        (select array_agg(e.value ->> 'broker_order_id') from jsonb_array_elements(p_updates) e));
+        (select array_agg(r.id) from jsonb_array_elements(p_updates) e
+         cross join lateral (values (e.value ->> 'broker_order_id'), (e.value ->> 'replaces')) r (id)));
     for v_update in select e.value from jsonb_array_elements(p_updates) e loop
         v_answers := v_answers || private.apply_update(v_update, p_shard);
     end loop;

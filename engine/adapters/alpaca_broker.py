@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from datetime import date, datetime, time
 from typing import Any, Final
 
 import requests
+import structlog
 from alpaca.common.exceptions import APIError
 from alpaca.trading.client import TradingClient
 
@@ -19,21 +21,26 @@ from engine.adapters.alpaca_http import (
     read_errors,
     status_of,
     tame,
+    urgent,
 )
-from engine.domain.book import Order
-from engine.domain.broker_types import BrokerOrder, BrokerPosition
+from engine.adapters.alpaca_rate import AlpacaRateLimit, RateLimited
+from engine.domain.book import Order, Purpose
+from engine.domain.broker_types import NEW_YORK, AccountState, BrokerOrder, BrokerPosition, Split
 from engine.domain.submission import Outcome, Submission, judge_refusal
 
 PAGE: Final = 500
-BLOCKED_BY: Final = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
+BLOCKED_BY: Final = ("trading_blocked", "account_blocked")
+OPENS_AT: Final = time(9, 30, tzinfo=NEW_YORK)  # a split takes effect with the session of its ex-date
+log = structlog.get_logger(__name__)
 
 
 class AlpacaBroker:
     """Raw bodies, parsed here once: alpaca-py's own models refuse values they do not know."""
 
-    def __init__(self, *, base_url: str, api_key: str, secret_key: str) -> None:
+    def __init__(self, *, base_url: str, api_key: str, secret_key: str, rate: AlpacaRateLimit | None = None) -> None:
         self._client = TradingClient(api_key, secret_key, raw_data=True, url_override=base_url.rstrip("/"))
-        tame(self._client, base_url)
+        self._rate = rate or AlpacaRateLimit()
+        tame(self._client, base_url, self._rate)
 
     def submit(self, order: Order) -> Submission:
         """Send an order under its own id, once; ambiguous answers come back as unknown.
@@ -42,12 +49,10 @@ class AlpacaBroker:
         rest nor none.
         """
         try:
-            body: Any = (
-                self._client.patch(f"/orders/{order.replaces_broker_id}", _move(order))
-                if order.replaces_broker_id
-                else self._client.post("/orders", order_ticket(order))
-            )
-            accepted = parse_order(body)
+            with nullcontext() if order.purpose is Purpose.ENTRY else urgent():
+                accepted = parse_order(self._send(order))
+        except RateLimited as error:
+            return Submission(id=order.id, outcome=Outcome.NOT_SENT, code="RATE_LIMITED", reason=str(error))
         except APIError as error:
             code, message = code_and_message(error)
             return judge_refusal(
@@ -67,7 +72,7 @@ class AlpacaBroker:
     def cancel(self, broker_order_id: str) -> None:
         """Ask for the cancellation; an order that is over already is no error."""
         try:
-            with read_errors(passing=(404, 422)):
+            with urgent(), read_errors(passing=(404, 422)):
                 self._client.delete(f"/orders/{broker_order_id}")
         except APIError:
             return
@@ -82,45 +87,71 @@ class AlpacaBroker:
 
     def open_orders(self) -> Sequence[BrokerOrder]:
         """Return every open order of the account, legs as orders of their own."""
-        return self._all({"status": "open"})
+        return [order for page in self._pages({"status": "open"}) for order in page]
 
-    def orders_since(self, after: datetime) -> Sequence[BrokerOrder]:
-        """Return every order submitted after a market time, with its legs, whatever its status."""
-        return self._all({"status": "all", "after": after.isoformat(), "nested": "true"})
+    def order_pages(self, after: datetime | None, *, nested: bool = True) -> Iterator[Sequence[BrokerOrder]]:
+        """Return all orders submitted after a market time, oldest first; waits for the rate limit's leave."""
+        query = {"status": "all", "nested": "true" if nested else "false"}
+        return self._pages(query if after is None else query | {"after": after.isoformat()}, patient=True)
 
     def positions(self) -> Sequence[BrokerPosition]:
         """Return what the account holds."""
         with read_errors():
             return [BrokerPosition(row["symbol"], decimal(row["qty"])) for row in self._client.get("/positions")]
 
-    def is_blocked(self) -> bool:
+    def state(self) -> AccountState:
         """Tell whether the broker or its user has stopped the account from trading."""
         with read_errors():
             account: Any = self._client.get("/account")
-            return account["status"] != "ACTIVE" or any(account[reason] for reason in BLOCKED_BY)
+            inactive = [] if account["status"] == "ACTIVE" else [f"status {account['status']}"]
+            blocked_by = [reason for reason in BLOCKED_BY if account[reason]]
+            return AccountState((*inactive, *blocked_by), bool(account["trade_suspended_by_user"]))
+
+    def splits(self, since: date, until: date) -> Sequence[Split]:
+        """Return the splits of shares that took effect in a span of at most 90 days."""
+        query = {"ca_types": "split", "since": since.isoformat(), "until": until.isoformat()}
+        with read_errors(passing=()):
+            rows: Any = self._client.get("/corporate_actions/announcements", query)
+            return [_split(row) for row in rows]
+
+    def _send(self, order: Order) -> Any:
+        if order.replaces_broker_id:
+            return self._client.patch(f"/orders/{order.replaces_broker_id}", _move(order))
+        return self._client.post("/orders", order_ticket(order))
 
     def _one(self, path: str, query: Mapping[str, str]) -> BrokerOrder | None:
         try:
-            with read_errors():
+            with urgent(), read_errors():
                 body: Any = self._client.get(path, dict(query))
                 return parse_order(body)
         except APIError:
             return None
 
-    def _all(self, query: Mapping[str, str]) -> list[BrokerOrder]:
-        """Page through a list oldest first; pages overlap by time, so repeats are dropped."""
-        orders: dict[str, BrokerOrder] = {}
+    def _pages(self, query: Mapping[str, str], *, patient: bool = False) -> Iterator[list[BrokerOrder]]:
+        """Page through a list oldest first; what two pages share comes once."""
         page: dict[str, str] = {**query, "direction": "asc", "limit": str(PAGE)}
+        last_ids: set[str] = set()
         while True:
-            with read_errors():
-                rows = [parse_order(row) for row in self._client.get("/orders", page)]
-            fresh = [order for order in rows if order.broker_order_id not in orders]
-            orders |= {order.broker_order_id: order for order in fresh}
-            if len(rows) < PAGE or not fresh:
-                return list(orders.values())
+            rows = self._page(page, patient=patient)
+            ids = {str(row["id"]) for row in rows}
+            yield [order for row in rows if str(row["id"]) not in last_ids and (order := _readable(row)) is not None]
+            if len(rows) < PAGE or ids <= last_ids:
+                return
             # `after` leaves out what was submitted at the very time it names: continue by id.
             page.pop("after", None)
-            page["after_order_id"] = rows[-1].broker_order_id
+            page["after_order_id"] = str(rows[-1]["id"])
+            last_ids = ids
+
+    def _page(self, query: Mapping[str, str], *, patient: bool) -> list[Mapping[str, Any]]:
+        while True:
+            try:
+                with read_errors(passing=()):
+                    rows: Any = self._client.get("/orders", dict(query))
+                    return [row for row in rows if row["id"]]
+            except RateLimited:
+                if not patient:
+                    raise
+                self._rate.wait()
 
 
 def order_ticket(order: Order) -> dict[str, Any]:
@@ -160,7 +191,7 @@ def parse_order(row: Mapping[str, Any]) -> BrokerOrder:
         status=str(row["status"]),
         symbol=str(row["symbol"]),
         side=str(row["side"]),
-        qty=decimal(row["qty"]),
+        qty=decimal(row.get("qty") or row.get("filled_qty") or 0),  # an order in dollars has none
         type=str(row.get("type") or row["order_type"]),
         order_class=str(row.get("order_class") or "simple"),
         filled_qty=decimal(row.get("filled_qty") or 0),
@@ -170,7 +201,23 @@ def parse_order(row: Mapping[str, Any]) -> BrokerOrder:
         stop_price=maybe_decimal(row.get("stop_price")),
         filled_avg_price=maybe_decimal(row.get("filled_avg_price")),
         legs=tuple(parse_order(leg) for leg in row.get("legs") or ()),
+        replaces=row.get("replaces"),
+        replaced_by=row.get("replaced_by"),
     )
+
+
+def _readable(row: Mapping[str, Any]) -> BrokerOrder | None:
+    """Read an order of a list; one that cannot be read must not hide the others."""
+    try:
+        return parse_order(row)
+    except (TypeError, KeyError, ArithmeticError, ValueError) as error:
+        log.error("an order in the broker's list cannot be read", broker_order_id=row["id"], error=repr(error))
+        return None
+
+
+def _split(row: Mapping[str, Any]) -> Split:
+    effective_at = datetime.combine(date.fromisoformat(row["ex_date"]), OPENS_AT)
+    return Split(row["target_symbol"], decimal(row["new_rate"]) / decimal(row["old_rate"]), effective_at)
 
 
 def _plain(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,17 +13,20 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import requests
+import structlog
 from alpaca.common.exceptions import APIError
 from alpaca.common.rest import RESTClient
 
+from engine.adapters.alpaca_rate import AlpacaRateLimit
 from engine.domain.errors import BrokerRefused, BrokerUnavailable
 
 TIMEOUT_S: Final = 3.0
 _LAST = threading.local()
+log = structlog.get_logger(__name__)
 
 
-def tame(client: RESTClient, base_url: str) -> None:
-    """Give every call a timeout and take alpaca-py's own retries away.
+def tame(client: RESTClient, base_url: str, rate: AlpacaRateLimit | None = None) -> None:
+    """Give every call a timeout, hold it to the rate limit, and take alpaca-py's own retries away.
 
     alpaca-py waits for ever, and sends an order up to four times on 504 and 429. It offers no
     parameter for either, so its session and its counters are changed after construction.
@@ -32,12 +36,22 @@ def tame(client: RESTClient, base_url: str) -> None:
     session = client._session
     # A proxy from the environment would swallow calls to this machine.
     session.trust_env = urlsplit(base_url).hostname not in ("127.0.0.1", "localhost")
-    session.request = _with_timeout(session.request)  # type: ignore[method-assign]  # no other hook
+    session.request = _guarded(session.request, rate)  # type: ignore[method-assign]  # no other hook
 
 
 def last_request_id() -> str | None:
     """Return the X-Request-ID of this thread's last answer, for the broker's support."""
     return getattr(_LAST, "request_id", None)
+
+
+@contextmanager
+def urgent() -> Iterator[None]:
+    """Let this thread's calls use what is kept of the rate limit for exits and cancels."""
+    before, _LAST.urgent = getattr(_LAST, "urgent", False), True
+    try:
+        yield
+    finally:
+        _LAST.urgent = before
 
 
 @contextmanager
@@ -92,11 +106,25 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _with_timeout(send: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
+def _guarded(send: Callable[..., requests.Response], rate: AlpacaRateLimit | None) -> Callable[..., requests.Response]:
     def request(method: str, url: str, **options: Any) -> requests.Response:
         _LAST.request_id = None
+        if rate is not None:
+            rate.take(urgent=getattr(_LAST, "urgent", False))
+        began_s = time.perf_counter()
         response = send(method, url, timeout=TIMEOUT_S, **options)
         _LAST.request_id = response.headers.get("X-Request-ID")
+        if rate is not None:
+            rate.note(response.status_code, response.headers)
+        noted = log.info if method != "GET" or response.status_code >= 500 else log.debug
+        noted(
+            "broker answered",
+            method=method,
+            path=urlsplit(url).path,
+            status=response.status_code,
+            request_id=_LAST.request_id,
+            took_ms=round((time.perf_counter() - began_s) * 1000),
+        )
         return response
 
     return request

@@ -7,24 +7,41 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from alpaca.common.exceptions import APIError
+from alpaca.common.rest import RESTClient
+from alpaca.data.historical.news import NewsClient
 from alpaca.data.historical.stock import StockHistoricalDataClient
 from alpaca.trading.client import TradingClient
 
 from engine.adapters.alpaca_http import decimal, moment, read_errors, tame
+from engine.adapters.alpaca_rate import AlpacaRateLimit
 from engine.domain.broker_types import Bar, MarketTime, Quote
 from engine.domain.errors import BrokerUnavailable
+from engine.domain.news import Headline
 
 PAGES_MAX: Final = 200  # a server that never ends its pages must not hold us for ever
+NEWS_PAGE: Final = 50
+NEWS_SYMBOLS_MAX: Final = 50  # of one request
 
 
 class AlpacaMarketData:
     """`feed` as in Alpaca's documentation (iex is free); None leaves it to the server."""
 
-    def __init__(self, *, base_url: str, data_url: str, api_key: str, secret_key: str, feed: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        data_url: str,
+        api_key: str,
+        secret_key: str,
+        feed: str | None = None,
+        rate: AlpacaRateLimit | None = None,
+    ) -> None:
         self._trading = TradingClient(api_key, secret_key, raw_data=True, url_override=base_url.rstrip("/"))
         self._data = StockHistoricalDataClient(api_key, secret_key, raw_data=True, url_override=data_url.rstrip("/"))
-        tame(self._trading, base_url)
+        tame(self._trading, base_url, rate)  # the data has a limit of its own
+        self._news = NewsClient(api_key, secret_key, raw_data=True, url_override=data_url.rstrip("/"))
         tame(self._data, data_url)
+        tame(self._news, data_url)
         self._feed = {"feed": feed} if feed else {}
 
     def clock(self) -> MarketTime:
@@ -47,29 +64,44 @@ class AlpacaMarketData:
             "adjustment": "split",
             **self._feed,
         }
-        return [bar for page in self._pages("/stocks/bars", query) for bar in _bars(page["bars"], timeframe)]
+        pages = self._pages(self._data, "/stocks/bars", query)
+        return [bar for page in pages for bar in _bars(page["bars"], timeframe)]
 
     def quotes(self, symbols: Iterable[str]) -> dict[str, Quote]:
         """Return the latest quotes; symbols without one are missing."""
-        page = self._get("/stocks/quotes/latest", {"symbols": ",".join(sorted(symbols)), **self._feed})
+        page = self._get(self._data, "/stocks/quotes/latest", {"symbols": ",".join(sorted(symbols)), **self._feed})
         with read_errors():
             quotes = [_quote(symbol, row) for symbol, row in page["quotes"].items()]
         # One side missing is reported as 0: that is no price to trade at.
         return {quote.symbol: quote for quote in quotes if quote.bid > 0 and quote.ask > 0}
 
-    def _pages(self, path: str, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        page = self._get(path, query)
+    def headlines(self, symbols: Iterable[str], start: datetime) -> list[Headline]:
+        """Return the articles about any of the symbols since `start`, each once, oldest first."""
+        wanted, found = sorted(symbols), {}
+        for first in range(0, len(wanted), NEWS_SYMBOLS_MAX):
+            query = {
+                "symbols": ",".join(wanted[first : first + NEWS_SYMBOLS_MAX]),
+                "start": start.isoformat(),
+                "sort": "asc",
+                "limit": NEWS_PAGE,
+            }
+            for page in self._pages(self._news, "/news", query):
+                found |= {headline.id: headline for headline in _headlines(page)}
+        return sorted(found.values(), key=lambda headline: (headline.at, headline.id))
+
+    def _pages(self, client: RESTClient, path: str, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        page = self._get(client, path, query)
         yield page
         for _ in range(PAGES_MAX):
             if not page.get("next_page_token"):
                 return
-            page = self._get(path, {**query, "page_token": page["next_page_token"]})
+            page = self._get(client, path, {**query, "page_token": page["next_page_token"]})
             yield page
 
-    def _get(self, path: str, query: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _get(self, client: RESTClient, path: str, query: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
             with read_errors():
-                body: Any = self._data.get(path, dict(query))
+                body: Any = client.get(path, dict(query))
                 page: Mapping[str, Any] = body
                 return page
         except APIError as error:
@@ -96,3 +128,19 @@ def _bars(rows_by_symbol: Mapping[str, Any], timeframe: str) -> list[Bar]:
 
 def _quote(symbol: str, row: Mapping[str, Any]) -> Quote:
     return Quote(symbol, decimal(row["bp"]), decimal(row["ap"]), moment(row["t"]).astimezone(UTC))
+
+
+def _headlines(page: Mapping[str, Any]) -> list[Headline]:
+    with read_errors():
+        return [
+            Headline(
+                id=str(row["id"]),
+                at=moment(row["created_at"]).astimezone(UTC),
+                text=str(row["headline"]),
+                symbols=tuple(map(str, row["symbols"])),
+                summary=str(row.get("summary") or ""),
+                source=str(row.get("source") or ""),
+                url=row.get("url"),
+            )
+            for row in page["news"]
+        ]

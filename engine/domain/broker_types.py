@@ -46,6 +46,8 @@ class BrokerOrder:
     stop_price: Decimal | None = None
     filled_avg_price: Decimal | None = None
     legs: tuple[BrokerOrder, ...] = ()
+    replaces: str | None = None  # the broker's id of the order whose place it took
+    replaced_by: str | None = None
 
     @property
     def is_open(self) -> bool:
@@ -59,6 +61,27 @@ class BrokerPosition:
 
     symbol: str
     qty: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """Whether the account may trade: what the broker blocks it by, and its user's own switch."""
+
+    blocked_by: tuple[str, ...] = ()
+    suspended_by_user: bool = False
+
+    @property
+    def is_blocked(self) -> bool:
+        return bool(self.blocked_by) or self.suspended_by_user
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """`ratio` new shares for an old one; fills before `effective_at` (market time) were in old shares."""
+
+    symbol: str
+    ratio: Decimal
+    effective_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

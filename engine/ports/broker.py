@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime
 from typing import Protocol
 
 from engine.domain.book import Order
-from engine.domain.broker_types import BrokerOrder, BrokerPosition
+from engine.domain.broker_types import AccountState, BrokerOrder, BrokerPosition, Split
 from engine.domain.submission import Submission
 
 
@@ -34,8 +34,11 @@ class Broker(Protocol):
         """Return every open order of the account, legs as orders of their own."""
         ...
 
-    def orders_since(self, after: datetime) -> Sequence[BrokerOrder]:
-        """Return every order submitted after a market time, with its legs, whatever its status."""
+    def order_pages(self, after: datetime | None, *, nested: bool = True) -> Iterator[Sequence[BrokerOrder]]:
+        """Return all orders submitted after a market time (None: ever), oldest first, page by page.
+
+        Nested, legs come with their entry; else as orders of their own.
+        """
         ...
 
     def positions(self) -> Sequence[BrokerPosition]:
@@ -46,6 +49,34 @@ class Broker(Protocol):
 class BrokerAccount(Protocol):
     """The account's own state. Raises BrokerUnavailable or BrokerRefused."""
 
-    def is_blocked(self) -> bool:
+    def state(self) -> AccountState:
         """Tell whether the broker or its user has stopped the account from trading."""
         ...
+
+    def splits(self, since: date, until: date) -> Sequence[Split]:
+        """Return the splits of shares that took effect in a span of at most 90 days."""
+        ...
+
+
+class RateLimit(Protocol):
+    """What the broker's limit of calls leaves."""
+
+    def calls_left(self) -> int:
+        """Return how many calls are left now beside those that are kept for exits and cancels."""
+        ...
+
+
+class TradeUpdates(Protocol):
+    """The broker's stream of what happens to orders: a hint that something did, never the truth."""
+
+    def start(self, on_hint: Callable[[], None]) -> None:
+        """Listen; call `on_hint` for every update and after every connect, from a thread of its own."""
+        ...
+
+    def is_connected(self) -> bool: ...
+
+    def reconnect(self) -> None:
+        """Drop the connection, which may be deaf, and make another."""
+        ...
+
+    def stop(self) -> None: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -11,12 +11,14 @@ import structlog
 
 from engine.domain.book import Order, Snapshot
 from engine.domain.broker_types import BrokerOrder, MarketTime
+from engine.domain.reconcile import LateOrder
 from engine.domain.sync import due_cancels, plan_sync
 from engine.ports.authority import OrderDesk
 from engine.ports.broker import Broker
 from engine.service.views import Book
 
 PARTIAL_MAX: Final = timedelta(minutes=15)  # market time
+CHAIN_MAX: Final = 50  # replacements of one order between two looks
 log = structlog.get_logger(__name__)
 
 
@@ -28,12 +30,13 @@ class OrderSync:
         self._desk = desk
         self._book = book
         self._foreign: dict[str, BrokerOrder] = {}
-        self._late: dict[str, BrokerOrder] = {}
+        self._late: dict[str, LateOrder] = {}
         self._missing: set[str] = set()
         self._sent: list[Order] = []
         self._sent_after: Snapshot | None = None
         self._noted: dict[str, BrokerOrder] = {}
         self._lock = threading.RLock()
+        self.finds = 0  # how many looks have found something new
 
     def run(self, market: MarketTime) -> int:
         """Bring our books up to date once; return how many orders changed."""
@@ -45,8 +48,9 @@ class OrderSync:
             news = [order for order in plan.updates if order.broker_order_id not in self._foreign]
             noted, self._noted = self._noted, {}
             found = self._look_up([broker_id for broker_id in plan.lookups if broker_id not in noted])
-            changed = self.record([*news, *noted.values(), *found])
+            changed = self.record([*news, *noted.values(), *self._with_successors(found)])
             self._cancel_due(ours, market)
+            self.finds += bool(changed)
             return changed
 
     def note_sent(self, orders: Sequence[Order]) -> None:
@@ -64,19 +68,21 @@ class OrderSync:
         """Report orders to the authority; cancel those that should not live; count what changed."""
         if not orders:
             return 0
+        # An order can be ours by the one whose place it took: that one goes first.
+        orders = sorted(orders, key=lambda order: (order.replaces is not None, order.submitted_at))
         answers = self._desk.record_updates(orders)
         with self._lock:
             for order, answer in zip(orders, answers, strict=True):
-                if answer.id is None:
+                if answer.id is None and not answer.deferred and order.is_open:
                     self._foreign[order.broker_order_id] = order
                 elif answer.late:
-                    self._cancel_late(order)
+                    self._take_back(order, after_pause=answer.after_pause)
         changed = sum(answer.changed for answer in answers)
         if changed:
             self._book.outdate()
         return changed
 
-    def take_late(self) -> list[BrokerOrder]:
+    def take_late(self) -> list[LateOrder]:
         """Hand over the late orders found since the last call."""
         late, self._late = list(self._late.values()), {}
         return late
@@ -91,6 +97,12 @@ class OrderSync:
         """Broker ids of our working orders that the broker does not know."""
         return frozenset(self._missing)
 
+    def forget_foreign(self, broker_order_ids: Iterable[str]) -> None:
+        """Note that orders have become ours."""
+        with self._lock:
+            for broker_order_id in broker_order_ids:
+                self._foreign.pop(broker_order_id, None)
+
     def _forget_ended_foreign(self, theirs: Sequence[BrokerOrder]) -> None:
         listed = {order.broker_order_id for order in theirs}
         self._foreign = {key: order for key, order in self._foreign.items() if key in listed}
@@ -102,6 +114,15 @@ class OrderSync:
             log.error("working order is missing at the broker", broker_order_id=broker_id)
         self._missing = missing
         return [order for order in found.values() if order is not None]
+
+    def _with_successors(self, found: Sequence[BrokerOrder]) -> list[BrokerOrder]:
+        """Follow each order that was replaced to the one that works now."""
+        chain = list(found)
+        for order in chain:
+            if order.replaced_by is not None and len(chain) - len(found) < CHAIN_MAX:
+                successor = self._broker.order(order.replaced_by)
+                chain += [successor] if successor is not None else []
+        return chain
 
     def _ours(self) -> list[Order]:
         """Return our open orders: as our books were read last, and what was sent since."""
@@ -117,7 +138,13 @@ class OrderSync:
                 log.info("cancelling", order_id=order.id, symbol=order.symbol, purpose=order.purpose)
                 self._broker.cancel(order.broker_order_id)
 
-    def _cancel_late(self, order: BrokerOrder) -> None:
-        log.error("late order found at the broker, cancelling", client_order_id=order.client_order_id)
-        self._late[order.broker_order_id] = order
-        self._broker.cancel(order.broker_order_id)
+    def _take_back(self, order: BrokerOrder, *, after_pause: bool) -> None:
+        log.error(
+            "late order found at the broker",
+            client_order_id=order.client_order_id,
+            status=order.status,
+            after_pause=after_pause,
+        )
+        self._late[order.broker_order_id] = LateOrder(order, after_pause)
+        if order.is_open:
+            self._broker.cancel(order.broker_order_id)

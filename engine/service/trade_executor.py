@@ -16,7 +16,7 @@ from engine.domain.errors import BrokerUnavailable, Retryable
 from engine.domain.exits import blocking_legs
 from engine.domain.submission import Outcome, Submission
 from engine.ports.authority import OrderDesk
-from engine.ports.broker import Broker
+from engine.ports.broker import Broker, RateLimit
 from engine.ports.clock import Clock
 from engine.service import metrics
 from engine.service.crash_points import AFTER_CLAIM, AFTER_SUBMIT, crash_point
@@ -26,7 +26,9 @@ from engine.service.order_sync import OrderSync
 from engine.service.views import Book
 
 PAUSED_MESSAGE: Final = "Trade execution is paused by administrator"
+BLOCKED_MESSAGE: Final = "The broker account may not trade: it is blocked or suspended."
 LEGS_GONE_WITHIN_S: Final = 2.0
+CLAIM_MAX: Final = 50
 LOOK_AGAIN_S: Final = 0.05
 log = structlog.get_logger(__name__)
 
@@ -53,6 +55,7 @@ class TradeExecutor:
         clock: Clock,
         *,
         senders: int,
+        rate: RateLimit | None = None,
     ) -> None:
         self._broker = broker
         self._desk = desk
@@ -61,6 +64,7 @@ class TradeExecutor:
         self._health = health
         self._lease = lease
         self._clock = clock
+        self._rate = rate
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(senders, thread_name_prefix="sender")
 
@@ -73,6 +77,8 @@ class TradeExecutor:
         """Send an entry. While paused nothing reaches the broker and the permit is handed back."""
         if self._health.is_paused(permit.order.profile_id, permit.order.symbol):
             return _not_sent(permit.order, "TRADING_PAUSED", PAUSED_MESSAGE)
+        if self._health.broker_blocked:
+            return _not_sent(permit.order, "ACCOUNT_BLOCKED", BLOCKED_MESSAGE)
         return self._submit(permit)
 
     def close_position(self, permit: Permit) -> Submission:
@@ -101,7 +107,7 @@ class TradeExecutor:
 
     def _submit_ready(self) -> int:
         asked_s = self._clock.monotonic_s()
-        permits = [_permit(order, asked_s) for order in self._desk.claim()]
+        permits = [_permit(order, asked_s) for order in self._claim()]
         if not permits:
             return 0
         crash_point(AFTER_CLAIM)
@@ -111,6 +117,11 @@ class TradeExecutor:
         self._sync.note_sent([_sent(*pair) for pair in zip(permits, submissions, strict=True) if pair[1].order])
         self._book.outdate()
         return len(permits)
+
+    def _claim(self) -> list[Order]:
+        """Claim no more than the broker's limit lets through; exits have calls of their own."""
+        left = CLAIM_MAX if self._rate is None else self._rate.calls_left()
+        return self._desk.claim(limit=max(1, min(left, CLAIM_MAX)), exits_only=left < 1)
 
     def _send(self, permit: Permit) -> Submission:
         try:

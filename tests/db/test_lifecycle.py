@@ -122,12 +122,14 @@ class TestSubmission:
 
 LEGAL = {
     "awaiting_approval": {"ready", "approval_rejected", "approval_expired", "canceled", "denied"},
-    "ready": {"submitting", "canceled", "expired", "denied", "working", "partially_filled", "filled", "rejected"},
-    "submitting": {"unknown", "working", "partially_filled", "filled", "rejected", "canceled", "expired", "ready"},
+    "ready": {"submitting", "canceled", "expired", "denied", "working", "partially_filled", "filled", "rejected",
+              "replaced"},
+    "submitting": {"unknown", "working", "partially_filled", "filled", "rejected", "canceled", "expired", "ready",
+                   "replaced"},
     "unknown": {"working", "partially_filled", "filled", "rejected", "canceled", "expired", "replaced", "ready"},
     "working": {"partially_filled", "filled", "canceled", "expired", "rejected", "replaced"},
-    "partially_filled": {"filled", "canceled", "expired", "replaced"},
-}
+    "partially_filled": {"filled", "canceled", "expired", "rejected", "replaced"},
+}  # fmt: skip
 
 
 class TestStateMachine:

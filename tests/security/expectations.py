@@ -118,6 +118,7 @@ FUNCTIONS: dict[str, frozenset[str]] = {
     "mute_alert": STAFF,
     "pause_trading": _ADMIN,
     "preflight_resume": STAFF,
+    "protection_facts": _ENGINE,
     "prune_history": _ENGINE,
     "reconcile_apply": _ENGINE,
     "reconcile_books": _ENGINE,
@@ -157,4 +158,4 @@ FUNCTIONS: dict[str, frozenset[str]] = {
 }
 
 # Volatile, but without any write unless they refuse: PostgREST may answer a GET to these.
-WRITE_NOTHING = frozenset({"engine_snapshot", "load_bot_state", "reconcile_books", "reconcile_orders", "verify_audit_chain"})
+WRITE_NOTHING = frozenset({"engine_snapshot", "load_bot_state", "protection_facts", "reconcile_books", "reconcile_orders", "verify_audit_chain"})

@@ -1,5 +1,58 @@
 -- What the engine needs to be killed anywhere and lose nothing. Made from db/schema; the two build the same database.
 
+-- The shipped default sets every limit that the gate checks.
+create or replace function private.default_risk_config()
+    returns jsonb
+    language sql
+    immutable
+    set search_path = ''
+as $$
+    select '{
+        "order_limits": {
+            "qty_max": "10000",
+            "notional_max_usd": "25000",
+            "price_collar_pct": "0.05",
+            "signal_bars_max": 4,
+            "quote_age_max_s": 300,
+            "entry_ttl_s": 60,
+            "permit_ttl_s": 10
+        },
+        "position_limits": {
+            "positions_max": 10,
+            "open_orders_max": 20,
+            "position_notional_max_usd": "25000"
+        },
+        "sector_exposure": {
+            "max_pct": "0.80",
+            "sectors": {"AAPL": "technology", "MSFT": "technology", "IBM": "technology", "GOOG": "communication", "FB": "communication"}
+        },
+        "gross_exposure": {"max_pct": "1"},
+        "order_rate": {"per_minute_max": 60, "per_day_max": 500, "repeats_max": 20, "repeats_window_s": 3600},
+        "loss_limits": {"daily_loss_max_pct": "0.05", "drawdown_max_pct": "0.25", "loss_streak_max": 6, "loss_streak_days": 5},
+        "market_hours": {"entries_when_closed": true},
+        "signal_layers": {"macro": false, "competitive": false},
+        "cooldown_lockout": {"enabled": false, "lock_minutes": 30, "losses_only": false},
+        "stoploss_lockout": {"enabled": true, "stops_max": 3, "lookback_hours": 24, "lock_minutes": 60, "per_symbol": true},
+        "drawdown_lockout": {"enabled": true, "drawdown_max_pct": "0.15", "lookback_days": 5, "lock_minutes": 240},
+        "news_lockout": {
+            "enabled": true, "headlines": true, "score_min": 3, "lookback_minutes": 60, "moves": true,
+            "move_sigmas_min": 5, "move_min_pct": "0.05", "gap_min_pct": "0.08", "move_bars": 20, "lock_minutes": 60
+        },
+        "reconciliation_lockout": {"enabled": true, "lock_minutes": 30},
+        "retention": {"decisions_days": null, "order_events_days": null, "bars_days": null},
+        "operator_approval": {
+            "auto_approve_paper": true,
+            "require_approval_for_live": true,
+            "approval_timeout_minutes": 15,
+            "four_eyes": false,
+            "notional_above_usd": null,
+            "first_trade_in_symbol": false,
+            "off_hours": false,
+            "after_loss_streak": null
+        }
+    }'::jsonb;
+$$;
+
 -- What each known key may hold; other keys are kept as they are. A limit may be null: it is not set then, and blocks.
 create or replace function private.risk_bounds()
     returns table (path text, kind text, minimum numeric, maximum numeric, nullable boolean)
@@ -34,6 +87,30 @@ as $$
         ('signal_layers.macro_window_bars', 'count', 2, 390, false),
         ('signal_layers.competitive', 'flag', null, null, false),
         ('signal_layers.competitive_window_bars', 'count', 1, 390, false),
+        ('cooldown_lockout.enabled', 'flag', null, null, false),
+        ('cooldown_lockout.lock_minutes', 'count', 1, 525600, false),
+        ('cooldown_lockout.losses_only', 'flag', null, null, false),
+        ('stoploss_lockout.enabled', 'flag', null, null, false),
+        ('stoploss_lockout.stops_max', 'count', 1, 1000, false),
+        ('stoploss_lockout.lookback_hours', 'number', 0, 8760, false),
+        ('stoploss_lockout.lock_minutes', 'count', 1, 525600, false),
+        ('stoploss_lockout.per_symbol', 'flag', null, null, false),
+        ('drawdown_lockout.enabled', 'flag', null, null, false),
+        ('drawdown_lockout.drawdown_max_pct', 'number', 0, 1, false),
+        ('drawdown_lockout.lookback_days', 'number', 0, 365, false),
+        ('drawdown_lockout.lock_minutes', 'count', 1, 525600, false),
+        ('news_lockout.enabled', 'flag', null, null, false),
+        ('news_lockout.headlines', 'flag', null, null, false),
+        ('news_lockout.score_min', 'count', 1, 100, false),
+        ('news_lockout.lookback_minutes', 'count', 1, 10080, false),
+        ('news_lockout.moves', 'flag', null, null, false),
+        ('news_lockout.move_sigmas_min', 'number', 0, 100, false),
+        ('news_lockout.move_min_pct', 'number', 0, 1, false),
+        ('news_lockout.gap_min_pct', 'number', 0, 1, false),
+        ('news_lockout.move_bars', 'count', 11, 250, false),
+        ('news_lockout.lock_minutes', 'count', 1, 525600, false),
+        ('reconciliation_lockout.enabled', 'flag', null, null, false),
+        ('reconciliation_lockout.lock_minutes', 'count', 1, 525600, false),
         ('retention.decisions_days', 'count', 30, 36500, true),
         ('retention.order_events_days', 'count', 30, 36500, true),
         ('retention.bars_days', 'count', 30, 36500, true),
@@ -467,6 +544,85 @@ begin
     return null;
 end;
 $$;
+
+-- What has locked something once never locks it again, whatever became of that lockout.
+create unique index symbol_lockouts_cause on public.symbol_lockouts (lockout_type, ticker, profile_id, (detail ->> 'cause'))
+    nulls not distinct where detail ? 'cause';
+
+-- The same for the engine, which says what it saw, and for one profile where the reason is the profile's own.
+-- `detail.cause` names what it saw: a cause locks once, and never again after a person has removed its lockout. While one
+-- of the same type, symbol, side and profile is in force it answers that one, unless another cause asks for longer.
+-- Errors: LEASE_LOST, INVALID.
+create or replace function public.engine_lockout(p_shard text, p_token bigint, p_ticker text, p_reason text, p_duration_minutes int,
+                                      p_lockout_type text, p_side text default null, p_profile_id uuid default null,
+                                      p_detail jsonb default '{}')
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_error text := private.lockout_error(p_ticker, p_reason, p_duration_minutes, p_lockout_type, p_side);
+    l public.symbol_lockouts;
+begin
+    perform private.check_lease(p_shard, p_token);
+    if v_error is not null then
+        perform private.fail(422, 'INVALID', v_error);
+    elsif p_lockout_type = 'manual' then
+        perform private.fail(422, 'INVALID', 'A manual lockout is a person''s: use one of the other types.');
+    elsif p_profile_id is not null and not exists (select 1 from public.profiles f where f.id = p_profile_id and f.shard = p_shard) then
+        perform private.fail(422, 'INVALID', format('Profile %s does not exist in shard %s.', p_profile_id, p_shard));
+    end if;
+    perform private.lock_controls(p_exclusive => true);
+    select n.* into l from public.symbol_lockouts n
+     where n.ticker = upper(private.trimmed(p_ticker)) and n.lockout_type = p_lockout_type::public.lockout_type
+       and n.profile_id is not distinct from p_profile_id
+       and (n.detail ->> 'cause' = p_detail ->> 'cause'
+            or n.side is not distinct from p_side::public.position_side and n.removed_at is null and n.expires_at > clock_timestamp()
+               and (n.detail ->> 'cause' is null or p_detail ->> 'cause' is null
+                    or n.expires_at >= clock_timestamp() + make_interval(mins => p_duration_minutes)))
+     order by (n.detail ->> 'cause' = p_detail ->> 'cause') is true desc, n.expires_at desc limit 1;
+    if l.id is not null then
+        return jsonb_build_object('success', true, 'lockout', to_jsonb(l), 'entries_canceled', 0);
+    end if;
+    return private.lock_out(p_ticker, p_reason, p_duration_minutes, p_lockout_type, p_side, p_profile_id, p_detail);
+end;
+$$;
+
+-- What protections judge by: a shard's trades closed since a market time, oldest first, with the seconds since they were
+-- booked, and its open breaks. Called by: the engine. Errors: LEASE_LOST.
+create function public.protection_facts(p_shard text, p_token bigint, p_since timestamptz)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+begin
+    perform private.require_lease(p_shard, p_token);
+    return jsonb_build_object(
+        'trades', (select coalesce(jsonb_agg(jsonb_build_object(
+                'trade_id', t.id, 'profile_id', t.profile_id, 'symbol', t.symbol, 'exit_reason', coalesce(t.exit_reason, ''),
+                'pnl_usd', t.realized_pnl_usd, 'closed_at', t.closed_at,
+                'age_s', (select extract(epoch from clock_timestamp() - max(f.recorded_at)) from public.fills f where f.trade_id = t.id))
+                order by t.closed_at, t.id), '[]')
+            from public.trades t join public.profiles o on o.id = t.profile_id
+            where o.shard = p_shard and t.closed_at > p_since),
+        'breaks', (select coalesce(jsonb_agg(jsonb_build_object(
+                'finding_id', f.id, 'kind', f.kind, 'symbol', f.symbol, 'seen_again',
+                exists (select 1 from public.reconciliation_runs r where r.shard = f.shard and r.finished_at > f.first_seen_at),
+                'age_s', extract(epoch from clock_timestamp() - f.first_seen_at)) order by f.id), '[]')
+            from public.reconciliation_findings f where f.shard = p_shard and f.status = 'open'));
+end;
+$$;
+
+revoke execute on function public.protection_facts(text, bigint, timestamptz) from public, anon, authenticated;
+
+grant execute on function public.protection_facts(text, bigint, timestamptz) to service_role;
+
+comment on function public.protection_facts(text, bigint, timestamptz) is
+    'Closed trades and open breaks of a shard, which system lockouts are judged by. Engine only.';
 
 -- Exits: closing, reducing and protecting open positions. Never gated by pause, limits or approval;
 -- only a halt, which leaves nothing but cancels, refuses them.

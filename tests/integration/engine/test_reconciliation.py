@@ -64,7 +64,7 @@ def test_a_late_entry_is_cancelled_and_reported_when_it_was_given_up(
 
     reported = engine.reconciler.run(stepped.now(), "incremental")
 
-    assert [finding.kind for finding in reported] == ["ENTRY_AFTER_PAUSE"]
+    assert [(finding.kind, finding.action) for finding in reported] == [("LATE_ORDER", "Cancelled at the broker.")]
     assert {o["status"] for o in stepped.orders_at_exchange()} == {"canceled"}
 
 

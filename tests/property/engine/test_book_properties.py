@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engine.domain.book import Order, OrderState
 from engine.domain.broker_types import BrokerOrder, BrokerPosition
-from engine.domain.reconcile import compare_positions
+from engine.domain.reconcile import compare_positions, held_by
 from engine.domain.sync import plan_sync
 from tests.unit.engine.builders import a_snapshot, a_trade, an_order, at_broker
 
@@ -62,9 +62,9 @@ def test_every_working_order_is_either_listed_or_looked_up(sides: tuple[list[Ord
 def test_comparing_positions_twice_says_the_same(trades: tuple, positions: list[BrokerPosition]) -> None:
     snapshot = a_snapshot(trades=trades)
 
-    first = compare_positions(snapshot, positions)
+    first = compare_positions(held_by(snapshot), positions)
 
-    assert compare_positions(snapshot, positions) == first
+    assert compare_positions(held_by(snapshot), positions) == first
     assert len({finding.key for finding in first}) == len(first)
 
 
@@ -79,4 +79,4 @@ def test_no_difference_is_found_when_the_broker_holds_what_our_trades_say(
     }
     agreeing = [BrokerPosition(symbol, Decimal(qty)) for symbol, qty in held.items()]
 
-    assert compare_positions(ours, agreeing) == []
+    assert compare_positions(held_by(ours), agreeing) == []

@@ -1,6 +1,6 @@
 """Small in-memory stand-ins for the ports, for rules that need no real database or broker."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -10,7 +10,6 @@ from engine.domain.book import Order, OrderState, Snapshot
 from engine.domain.broker_types import Bar, BrokerOrder, BrokerPosition, MarketTime, Quote
 from engine.domain.control import ControlMode, TradingControl
 from engine.domain.layers.blocked import BlockedEntry
-from engine.domain.reconcile import Finding
 from engine.domain.requests import Answer, EntryRequest, ExitRequest
 from engine.domain.submission import Outcome, Submission
 from engine.ports.authority import CancelRequest, Mark, UpdateAnswer
@@ -67,8 +66,8 @@ class FakeBroker:
     def open_orders(self) -> list[BrokerOrder]:
         return self.open
 
-    def orders_since(self, after: datetime) -> list[BrokerOrder]:
-        return list(self.known.values())
+    def order_pages(self, after: datetime | None, *, nested: bool = True) -> Iterator[list[BrokerOrder]]:
+        yield [order for order in self.known.values() if after is None or order.submitted_at > after]
 
     def positions(self) -> list[BrokerPosition]:
         return []
@@ -79,6 +78,8 @@ class FakeMarketData:
     history: list[Bar] = field(default_factory=list)
     prices: dict[str, Quote] = field(default_factory=dict)
     asked_bars: list[tuple[tuple[str, ...], str, datetime]] = field(default_factory=list)
+    articles: list[Headline] = field(default_factory=list)
+    asked_news: list[datetime] = field(default_factory=list)
 
     def clock(self) -> MarketTime:
         return MARKET
@@ -90,6 +91,11 @@ class FakeMarketData:
 
     def quotes(self, symbols: Iterable[str]) -> dict[str, Quote]:
         return {symbol: self.prices[symbol] for symbol in symbols if symbol in self.prices}
+
+
+    def headlines(self, symbols: Iterable[str], start: datetime) -> list[Headline]:
+        self.asked_news.append(start)
+        return [each for each in self.articles if each.at >= start and set(each.symbols) & set(symbols)]
 
 
 @dataclass
@@ -134,7 +140,7 @@ class FakeAuthority:
     def record_blocked(self, entries: Sequence[BlockedEntry]) -> None:
         self.blocked += entries
 
-    def claim(self) -> list[Order]:
+    def claim(self, *, limit: int = 50, exits_only: bool = False) -> list[Order]:
         claimed, self.claimable = self.claimable, []
         return claimed
 
@@ -162,10 +168,6 @@ class FakeAuthority:
 
     def load_state(self) -> Mapping[str, Any] | None:
         return self.saved[-1] if self.saved else None
-
-    def record_reconciliation(
-        self, *, kind: str, orders_checked: int, positions_checked: int, findings: Sequence[Finding]
-    ) -> None: ...
 
     def _answers(self, requests: Sequence[EntryRequest] | Sequence[ExitRequest]) -> list[Answer]:
         return self.answers or [Answer(request.id, OrderState.READY, None, None) for request in requests]

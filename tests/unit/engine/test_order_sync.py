@@ -1,6 +1,7 @@
 import pytest
 
 from engine.domain.book import OrderState
+from engine.domain.reconcile import LateOrder
 from engine.ports.authority import UpdateAnswer
 from engine.service.order_sync import OrderSync
 from engine.service.views import Book
@@ -48,7 +49,7 @@ def test_a_late_order_is_cancelled_and_kept_for_the_report_when_it_lives_at_the_
     sync.run(MARKET)
 
     assert broker.cancelled == [STRANGER.broker_order_id]
-    assert sync.take_late() == [STRANGER]
+    assert sync.take_late() == [LateOrder(STRANGER, after_pause=False)]
     assert sync.take_late() == []
 
 
