@@ -1,12 +1,16 @@
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
 from engine.domain.book import OrderState, Profile
+from engine.domain.broker_types import MarketTime
 from engine.domain.control import ControlMode
 from engine.domain.requests import Answer
-from engine.domain.strategies import Strategy, StrategyRegistry
+from engine.domain.strategies import Bars, Params, Strategy, StrategyRegistry, Verdicts
 from engine.service.auto_trader import AutoTrader
 from engine.service.bar_history import BarHistory
 from engine.service.exit_desk import ExitDesk
@@ -15,6 +19,7 @@ from engine.service.judgement import Judgement
 from engine.service.views import Book
 from tests.unit.engine.builders import (
     MARKET,
+    NOON,
     a_profile,
     a_quote,
     a_snapshot,
@@ -100,6 +105,7 @@ def test_an_exit_is_asked_for_when_the_signal_turns_and_a_trade_is_open(
 ) -> None:
     authority.book = a_snapshot(profiles=(a_profile(),), trades=(protected_trade(),))
     market_data.history = hourly_bars(*RISING)
+    market_data.prices = {}  # not needed to leave
 
     trader.tick(MARKET)
 
@@ -116,6 +122,112 @@ def test_no_second_position_is_opened_when_the_profile_holds_the_symbol(
     trader.tick(MARKET)
 
     assert not authority.entries
+
+
+def test_a_short_position_is_asked_for_at_the_bid_when_the_profile_allows_it(
+    trader: AutoTrader, authority: FakeAuthority, market_data: FakeMarketData
+) -> None:
+    short = a_profile(params=a_profile().params | {"allow_short": True})
+    authority.book = a_snapshot(profiles=(short,))
+    market_data.history = hourly_bars(*RISING)
+    market_data.prices = {"AAPL": replace(a_quote("8"), ask=Decimal("8.50"))}
+
+    trader.tick(MARKET)
+
+    (request,) = authority.entries
+    assert (request.side, request.reference_price) == ("sell", Decimal(8))
+    assert request.take_profit_price < request.limit_price < request.stop_loss_price
+
+
+@pytest.mark.parametrize(("prices", "asked"), [(FALLING, ["entry"]), (RISING, [])])
+def test_a_short_position_is_closed_by_what_opens_a_long_one(
+    trader: AutoTrader,
+    authority: FakeAuthority,
+    market_data: FakeMarketData,
+    prices: tuple[int, ...],
+    asked: list[str],
+) -> None:
+    authority.book = a_snapshot(profiles=(a_profile(),), trades=(protected_trade(side="short"),))
+    market_data.history = hourly_bars(*prices)
+
+    trader.tick(MARKET)
+
+    assert [request.trade_id for request in authority.exits] == asked
+    assert not authority.entries
+
+
+def test_profiles_that_differ_in_nothing_a_strategy_looks_at_are_judged_in_one_pass(
+    market_data: FakeMarketData, authority: FakeAuthority, book: Book, health: HealthTracker
+) -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def always(bars: Bars, _: Params) -> Verdicts:
+        seen.append(bars.symbols)
+        up = np.ones_like(bars.close)
+        return Verdicts(long=up, short=-up, strength=up)
+
+    own = Strategy(name="always", about="Enters.", params=Params, judge=always, bars_needed=lambda _: 1)
+    sizes = {"position_pct": "0.5", "stop_loss_pct": "0.05", "take_profit_pct": "0.1"}
+    authority.book = a_snapshot(
+        profiles=(
+            a_profile(id="a", strategy="always", params=sizes),
+            a_profile(id="b", strategy="always", params=sizes | {"position_pct": "0.2"}, symbols=("IBM", "AAPL")),
+            a_profile(id="c", strategy="always", params=sizes | {"allow_short": True}),
+        )
+    )
+    market_data.history = hourly_bars(8, 8) + hourly_bars(5, 5, symbol="IBM")
+    market_data.prices = {"AAPL": a_quote("8"), "IBM": a_quote("5", "IBM")}
+
+    a_trader(market_data, authority, book, health, (own,)).tick(MARKET)
+
+    assert seen == [("AAPL", "IBM"), ("AAPL",)]
+    asked = [(request.profile_id, request.symbol) for request in authority.entries]
+    assert asked == [("a", "AAPL"), ("b", "IBM"), ("b", "AAPL"), ("c", "AAPL")]
+
+
+def test_the_others_are_judged_when_one_strategy_is_at_fault(
+    market_data: FakeMarketData, authority: FakeAuthority, book: Book, health: HealthTracker
+) -> None:
+    def broken(bars: Bars, _: Params) -> Verdicts:
+        raise ZeroDivisionError
+
+    own = Strategy(name="broken", about="Breaks.", params=Params, judge=broken, bars_needed=lambda _: 1)
+    authority.book = a_snapshot(profiles=(a_profile(id="a", strategy="broken"), a_profile(id="b")))
+    market_data.history, market_data.prices = hourly_bars(*FALLING), {"AAPL": a_quote("8")}
+
+    a_trader(market_data, authority, book, health, (own,)).tick(MARKET)
+
+    assert [request.profile_id for request in authority.entries] == ["b"]
+
+
+def test_symbols_are_compared_once_all_have_their_bar(
+    trader: AutoTrader, authority: FakeAuthority, market_data: FakeMarketData
+) -> None:
+    momentum = {"lookback": 1, "top": 1, "position_pct": "0.5", "stop_loss_pct": "0.05", "take_profit_pct": "0.1"}
+    profile = a_profile(strategy="cross_sectional_momentum", params=momentum, symbols=("AAPL", "IBM"))
+    authority.book = a_snapshot(profiles=(profile,))
+    early = hourly_bars(8, 8) + hourly_bars(5, 5, symbol="IBM")
+    market_data.history, market_data.prices = early, {"AAPL": a_quote("9"), "IBM": a_quote("9", "IBM")}
+    trader.tick(MARKET)
+    later = MarketTime(NOON + timedelta(hours=1), is_open=True)
+
+    market_data.history = [*early, replace(early[1], at=NOON, close=Decimal(9), high=Decimal(9))]
+    trader.tick(later)
+    assert not authority.entries
+    market_data.history += [replace(early[3], at=NOON)]
+    trader.tick(later)
+
+    assert [request.symbol for request in authority.entries] == ["AAPL"]
+
+
+def test_more_entries_than_one_call_takes_go_in_several(
+    trader: AutoTrader, authority: FakeAuthority, market_data: FakeMarketData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.service.auto_trader.ENTRIES_PER_CALL", 2)
+
+    answers = trader.handle_signals([an_entry_request(id=str(n)) for n in range(5)])
+
+    assert [answer.id for answer in answers if answer] == ["0", "1", "2", "3", "4"]
 
 
 def test_handle_signal_puts_the_denial_on_record_and_answers_none_when_paused(
