@@ -23,6 +23,7 @@ from supabase import Client, ClientOptions, create_client
 
 import db.queries
 from db.queries import (
+    alerts,
     approvals,
     bars,
     controls,
@@ -35,6 +36,7 @@ from db.queries import (
     schedules,
     trades,
 )
+from db.queries.alerts import AlertFilters
 from db.queries.approvals import ApprovalFilters
 from db.queries.lockouts import LockoutFilters
 from db.queries.orders import OrderFilters
@@ -72,6 +74,15 @@ PAUSES = pd.DataFrame({"started_at": [pd.Timestamp(MIDDLE)], "ended_at": [pd.Tim
 
 # Every function of db.queries, asked as the pages ask it.
 QUESTIONS: dict[str, Callable[[str], partial[Any]]] = {
+    "alerts open": lambda _: partial(alerts.open_alerts, filters=AlertFilters()),
+    "alerts open, as rows": lambda _: partial(alerts.open_alert_rows),
+    "alerts past": lambda _: partial(alerts.past_alerts, filters=AlertFilters()),
+    "alerts past, further on": lambda _: partial(alerts.past_alerts, filters=AlertFilters(), after=CURSOR),
+    "alerts past of a rule": lambda _: partial(alerts.past_alerts, filters=AlertFilters(rules=("ORDER_UNKNOWN",))),
+    "alerts exported": lambda _: partial(alerts.alerts_for_export, filters=AlertFilters()),
+    "alerts muted": lambda _: partial(alerts.mutes_in_force),
+    "notices": lambda _: partial(alerts.notices),
+    "notices, further on": lambda _: partial(alerts.notices, after=CURSOR),
     "approvals waiting": lambda _: partial(approvals.waiting_approvals, filters=ApprovalFilters()),
     "approvals decided": lambda _: partial(approvals.decided_approvals, filters=ApprovalFilters()),
     "approvals decided, further on": lambda _: partial(
@@ -258,6 +269,11 @@ PENDING = f"(select id from operator_approvals where order_id = '{WAITING}')"
 NOTED = """update_risk_config((select config || '{"note": 1}' from risk_configs where active),
     (select version from risk_configs where active), 'Note')"""
 
+ALERT = f"""reset role; insert into alerts (id, rule, subject, severity, message, opened_at)
+    values ('{UUID(int=8)}', 'JOB_LATE', 's', 'critical', 'Late', now())"""
+NOTICE = f"""reset role; insert into notifications (id, event, severity, title, body, created_at, due_at)
+    values ('{UUID(int=9)}', 'test', 'warning', 't', 'b', now(), now())"""
+
 # Every function of the authority: who calls it, what has to be there, the call.
 CALLS: dict[str, tuple[UUID | None, list[str], str]] = {
     "trading_status": (SMALL, [], "trading_status()"),
@@ -345,6 +361,20 @@ CALLS: dict[str, tuple[UUID | None, list[str], str]] = {
             '[{"key": "k", "kind": "ORDER_MISSING", "symbol": "AAPL"}]')""",
     ),
     "prune_history": (None, [LEASE], "prune_history('main', 1, 100)"),
+    "evaluate_alerts": (None, [LEASE], "evaluate_alerts(1)"),
+    "acknowledge_alert": (ADMIN, [ALERT], f"acknowledge_alert('{UUID(int=8)}', 'On it')"),
+    "mute_alert": (ADMIN, [], "mute_alert('Known', 'JOB_LATE')"),
+    "unmute_alert": (
+        ADMIN, ["select mute_alert('Known', 'JOB_LATE')"],
+        "unmute_alert((select id from alert_mutes order by starts_at desc limit 1), 'Over')",
+    ),
+    "test_alert": (ADMIN, [], "test_alert()"),
+    "claim_notifications": (None, [NOTICE], "claim_notifications('tests', 10)"),
+    "settle_notifications": (
+        None, [NOTICE, "select claim_notifications('tests', 500)"],
+        f"""settle_notifications('tests', '[{{"id": "{UUID(int=9)}", "token": 1, "error": null}}]')""",
+    ),
+    "engine_telemetry": (None, [], "engine_telemetry('main', 0, 0)"),
 }  # fmt: skip
 TOO_DEAR: dict[str, str] = {}  # none reads too much now
 READS_ALL = {"verify_audit_chain": "recomputes every hash, which is its purpose"}
