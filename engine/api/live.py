@@ -19,6 +19,7 @@ from db import commands
 from db.errors import AuthorityError, Forbidden, NotSignedIn
 from engine.api.caller import Caller, Callers, token_ends_at
 from engine.api.control import health_view
+from engine.api.runtime import open_alerts_of
 from engine.service.health_tracker import HealthTracker
 
 PROTOCOL: Final = "interlock.v1"
@@ -151,7 +152,11 @@ class _Viewer:
     def _read(self) -> dict[str, Any]:
         assert self._caller is not None, "a viewer is identified before it is told anything"
         control = commands.trading_status(self._caller.client)
-        return {"type": "health_update", "health": health_view(self._live.health, control)}
+        return {
+            "type": "health_update",
+            "health": health_view(self._live.health, control),
+            "alerts": open_alerts_of(self._caller),
+        }
 
     async def _send(self, message: dict[str, Any]) -> Close | None:
         if (news := _gist(message)) == self._told:
@@ -212,4 +217,5 @@ def _gist(message: dict[str, Any]) -> object:
     control = {key: value for key, value in health["tradingControl"].items() if key not in _PASSING}
     jobs = {name: job.get("healthy") for name, job in health["jobs"].items()}
     alive = health["tradingControl"]["engine"]["alive"]
-    return [control, alive, jobs, *(health.get(key) for key in ("ready", "isPaused", "brake", "reasons"))]
+    told = [health.get(key) for key in ("ready", "isPaused", "brake", "reasons")]
+    return [control, alive, jobs, message["alerts"], *told]

@@ -117,6 +117,7 @@ class Alert(BaseModel):
     at: datetime | None
     symbol: str | None
     detail: dict[str, Any]
+    severity: Literal["warning", "critical"] | None = None
 
 
 class Alerts(Listed):

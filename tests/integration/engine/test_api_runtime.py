@@ -1,8 +1,12 @@
 """What the API tells of what goes on: to each caller what is the caller's to see."""
 
+import json
+
 import httpx
 import pytest
+from websockets.sync.client import connect
 
+from db import commands
 from tests.db.conftest import Engine
 from tests.integration.engine.conftest import bearer
 from tests.support.clients import SignIn
@@ -53,7 +57,7 @@ def test_there_is_no_alert_when_all_is_well(api: httpx.Client, sign_in: SignIn, 
     assert api.get("/api/alerts", headers=bearer(sign_in("admin"))).json() == {"success": True, "alerts": []}
 
 
-def test_pauses_and_open_findings_are_alerts(api: httpx.Client, sign_in: SignIn, healthy_engine: Engine) -> None:
+def test_pauses_and_open_alerts_are_told(api: httpx.Client, sign_in: SignIn, healthy_engine: Engine) -> None:
     admin = bearer(sign_in("admin"))
     api.post("/internal/trading/pause", json={"reason": "Lunch"}, headers=admin)
     body = {"reason": "News", "scope": "symbol", "scope_key": "IBM"}
@@ -64,9 +68,10 @@ def test_pauses_and_open_findings_are_alerts(api: httpx.Client, sign_in: SignIn,
     alerts = api.get("/api/alerts", headers=admin).json()["alerts"]
 
     assert [(alert["code"], alert["symbol"]) for alert in alerts] == [
-        ("TRADING_PAUSED", None), ("TRADING_PAUSED", "IBM"), ("POSITION_MISMATCH", "AAPL"),
+        ("TRADING_PAUSED", None), ("TRADING_PAUSED", "IBM"), ("RECONCILIATION_BREAK", "AAPL"),
     ]  # fmt: skip
     assert "Lunch" in alerts[0]["message"]
+    assert (alerts[2]["severity"], alerts[2]["detail"]["kind"]) == ("critical", "POSITION_MISMATCH")
     seen_by_alice = api.get("/api/alerts", headers=bearer(sign_in("alice"))).json()["alerts"]
     assert [alert["code"] for alert in seen_by_alice] == ["TRADING_PAUSED", "TRADING_PAUSED"]
 
@@ -108,3 +113,20 @@ def _mark_of(engine: Engine) -> dict[str, object]:
         for row in positions
     ]
     return {"p_shard": engine.shard, "p_token": engine.token, "p_marks": marks}
+
+
+def test_an_alert_is_pushed_to_whom_it_concerns(api: httpx.Client, sign_in: SignIn, healthy_engine: Engine) -> None:
+    address = str(api.base_url).replace("http", "ws") + "/ws"
+    with (
+        connect(address, additional_headers=bearer(sign_in("admin")), proxy=None) as admin,
+        connect(address, additional_headers=bearer(sign_in("alice")), proxy=None) as alice,
+    ):
+        assert [json.loads(viewer.recv(10))["alerts"] for viewer in (admin, alice)] == [[], []]
+
+        healthy_engine.reconcile({"key": "k", "kind": "POSITION_MISMATCH", "symbol": "AAPL"})
+        commands.evaluate_alerts(healthy_engine.client)
+
+        (alert,) = json.loads(admin.recv(10))["alerts"]
+        assert (alert["code"], alert["symbol"], alert["severity"]) == ("RECONCILIATION_BREAK", "AAPL", "critical")
+        with pytest.raises(TimeoutError):  # it is none of hers
+            alice.recv(2.5)
