@@ -20,6 +20,7 @@ from engine.adapters.supabase_authority import (
     SupabaseStateStore,
 )
 from engine.adapters.supabase_ledger import SupabaseLedger
+from engine.adapters.supabase_protections import SupabaseGuards, SupabaseUpkeep
 from engine.adapters.supabase_signals import SupabaseSignalLog
 from engine.adapters.system_clock import SystemClock
 from engine.config import Settings
@@ -32,6 +33,7 @@ from engine.service.bar_history import BarHistory
 from engine.service.exit_desk import ExitDesk
 from engine.service.failover import FailoverDesk
 from engine.service.health_tracker import HealthTracker
+from engine.service.housekeeping import Housekeeping
 from engine.service.journal import Journal
 from engine.service.judgement import Judgement
 from engine.service.lease import TTL_S, Lease
@@ -39,6 +41,7 @@ from engine.service.local_brake import LocalBrake
 from engine.service.offline_desk import OfflineDesk
 from engine.service.order_sync import OrderSync
 from engine.service.position_monitor import PositionMonitor
+from engine.service.protections import Protections
 from engine.service.reconciler import Reconciler
 from engine.service.recovery import Recovery
 from engine.service.settlement import Settlement
@@ -73,6 +76,8 @@ class Engine:
     history: BarHistory
     alerting: Alerting
     telemetry: TelemetryReader
+    protections: Protections
+    housekeeping: Housekeeping
 
 
 def bootstrap(settings: Settings, *, view_age_max_s: float = 0.4) -> Engine:
@@ -172,4 +177,6 @@ def bootstrap(settings: Settings, *, view_age_max_s: float = 0.4) -> Engine:
             holder=lease.holder,
         ),
         telemetry=TelemetryReader(SupabaseTelemetry(session), book),
+        protections=Protections(data, SupabaseGuards(session), book),
+        housekeeping=Housekeeping(SupabaseUpkeep(session)),
     )

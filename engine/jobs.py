@@ -22,6 +22,8 @@ from engine.service.health_tracker import HealthTracker
 LOOK_EVERY_S: Final = 0.1
 ALERTS_EVERY_S: Final = 1.0  # with the delivery's half second well within the 5 s that an alert may take
 NOTICES_EVERY_S: Final = 0.5
+APPROVALS_EVERY_S: Final = 5.0
+RETENTION_EVERY_S: Final = 3600.0
 TELEMETRY_EVERY_S: Final = 5.0
 log = structlog.get_logger(__name__)
 
@@ -56,6 +58,9 @@ def job_table(engine: Engine) -> list[Job]:
         Job("snapshots", every.equity_s, lambda: _snapshot(engine)),
         Job("reconcile", every.reconcile_s, lambda: engine.reconciler.run(market(), "incremental")),
         Job("reconcile_full", every.full_reconcile_s, lambda: engine.reconciler.run(market(), "full")),
+        Job("protections", 2 * every.trade_tick_s, lambda: engine.protections.run(market())),
+        Job("approvals_expiry", APPROVALS_EVERY_S, engine.housekeeping.expire_approvals),
+        Job("retention", RETENTION_EVERY_S, engine.housekeeping.prune_history),
         Job("alerts", ALERTS_EVERY_S, engine.alerting.evaluate),
         Job("notices", NOTICES_EVERY_S, engine.alerting.deliver),
         Job("telemetry", TELEMETRY_EVERY_S, engine.telemetry.run),
@@ -130,6 +135,7 @@ def _beat(engine: Engine) -> None:
 def _trade(engine: Engine) -> None:
     if engine.health.brake_is_on:
         return
+    engine.protections.heed_exits(engine.market.read())
     if engine.trader.tick(engine.market.read()):
         engine.executor.submit_ready()
     engine.history.record()

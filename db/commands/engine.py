@@ -8,7 +8,18 @@ from uuid import UUID
 from supabase import Client
 
 from db.commands._call import Payload, call
-from db.models import Answer, EngineSnapshot, Lease, Lockout, Order, Recorded, SavedState, SchemaVersion, TradingStatus
+from db.models import (
+    Answer,
+    EngineSnapshot,
+    Lease,
+    Lockout,
+    Order,
+    ProtectionFacts,
+    Recorded,
+    SavedState,
+    SchemaVersion,
+    TradingStatus,
+)
 
 
 def acquire_lease(client: Client, *, shard: str, holder: str, ttl_s: int) -> Lease:
@@ -131,6 +142,11 @@ def engine_lockout(
         p_detail=dict(detail or {}),
     )
     return Lockout.model_validate(data["lockout"])
+
+
+def protection_facts(client: Client, *, shard: str, token: int, since: datetime) -> ProtectionFacts:
+    """Return the trades that were closed after a market time, oldest first, and the open breaks."""
+    return ProtectionFacts.model_validate(call(client, "protection_facts", p_shard=shard, p_token=token, p_since=since))
 
 
 def record_marks(client: Client, *, shard: str, token: int, marks: Payload) -> int:

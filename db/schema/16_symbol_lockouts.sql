@@ -25,6 +25,9 @@ create index symbol_lockouts_in_force on public.symbol_lockouts (ticker, expires
 create index symbol_lockouts_started on public.symbol_lockouts (starts_at desc);
 create index symbol_lockouts_profile on public.symbol_lockouts (profile_id) where profile_id is not null;
 create index symbol_lockouts_owner on public.symbol_lockouts (owner_id);
+-- What has locked something once never locks it again, whatever became of that lockout.
+create unique index symbol_lockouts_cause on public.symbol_lockouts (lockout_type, ticker, profile_id, (detail ->> 'cause'))
+    nulls not distinct where detail ? 'cause';
 comment on table public.symbol_lockouts is 'No entries in a symbol from starts_at until expires_at or removed_at.';
 
 alter table public.symbol_lockouts enable row level security;
@@ -153,7 +156,9 @@ end;
 $$;
 
 -- The same for the engine, which says what it saw, and for one profile where the reason is the profile's own.
--- While one of the same type, symbol, side and profile is in force it answers that one. Errors: LEASE_LOST, INVALID.
+-- `detail.cause` names what it saw: a cause locks once, and never again after a person has removed its lockout. While one
+-- of the same type, symbol, side and profile is in force it answers that one, unless another cause asks for longer.
+-- Errors: LEASE_LOST, INVALID.
 create function public.engine_lockout(p_shard text, p_token bigint, p_ticker text, p_reason text, p_duration_minutes int,
                                       p_lockout_type text, p_side text default null, p_profile_id uuid default null,
                                       p_detail jsonb default '{}')
@@ -178,12 +183,43 @@ begin
     perform private.lock_controls(p_exclusive => true);
     select n.* into l from public.symbol_lockouts n
      where n.ticker = upper(private.trimmed(p_ticker)) and n.lockout_type = p_lockout_type::public.lockout_type
-       and n.side is not distinct from p_side::public.position_side and n.profile_id is not distinct from p_profile_id
-       and n.removed_at is null and n.expires_at > clock_timestamp() limit 1;
+       and n.profile_id is not distinct from p_profile_id
+       and (n.detail ->> 'cause' = p_detail ->> 'cause'
+            or n.side is not distinct from p_side::public.position_side and n.removed_at is null and n.expires_at > clock_timestamp()
+               and (n.detail ->> 'cause' is null or p_detail ->> 'cause' is null
+                    or n.expires_at >= clock_timestamp() + make_interval(mins => p_duration_minutes)))
+     order by (n.detail ->> 'cause' = p_detail ->> 'cause') is true desc, n.expires_at desc limit 1;
     if l.id is not null then
         return jsonb_build_object('success', true, 'lockout', to_jsonb(l), 'entries_canceled', 0);
     end if;
     return private.lock_out(p_ticker, p_reason, p_duration_minutes, p_lockout_type, p_side, p_profile_id, p_detail);
+end;
+$$;
+
+-- What protections judge by: a shard's trades closed since a market time, oldest first, with the seconds since they were
+-- booked, and its open breaks. Called by: the engine. Errors: LEASE_LOST.
+create function public.protection_facts(p_shard text, p_token bigint, p_since timestamptz)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+begin
+    perform private.require_lease(p_shard, p_token);
+    return jsonb_build_object(
+        'trades', (select coalesce(jsonb_agg(jsonb_build_object(
+                'trade_id', t.id, 'profile_id', t.profile_id, 'symbol', t.symbol, 'exit_reason', coalesce(t.exit_reason, ''),
+                'pnl_usd', t.realized_pnl_usd, 'closed_at', t.closed_at,
+                'age_s', (select extract(epoch from clock_timestamp() - max(f.recorded_at)) from public.fills f where f.trade_id = t.id))
+                order by t.closed_at, t.id), '[]')
+            from public.trades t join public.profiles o on o.id = t.profile_id
+            where o.shard = p_shard and t.closed_at > p_since),
+        'breaks', (select coalesce(jsonb_agg(jsonb_build_object(
+                'finding_id', f.id, 'kind', f.kind, 'symbol', f.symbol, 'seen_again',
+                exists (select 1 from public.reconciliation_runs r where r.shard = f.shard and r.finished_at > f.first_seen_at),
+                'age_s', extract(epoch from clock_timestamp() - f.first_seen_at)) order by f.id), '[]')
+            from public.reconciliation_findings f where f.shard = p_shard and f.status = 'open'));
 end;
 $$;
 
@@ -227,12 +263,16 @@ $$;
 
 revoke execute on function public.create_lockout(text, text, int, text, text, uuid) from public, anon;
 revoke execute on function public.remove_lockout(uuid, text, uuid) from public, anon;
+revoke execute on function public.protection_facts(text, bigint, timestamptz) from public, anon, authenticated;
 revoke execute on function public.engine_lockout(text, bigint, text, text, int, text, text, uuid, jsonb) from public, anon, authenticated;
 grant execute on function public.create_lockout(text, text, int, text, text, uuid) to authenticated, service_role;
 grant execute on function public.remove_lockout(uuid, text, uuid) to authenticated, service_role;
+grant execute on function public.protection_facts(text, bigint, timestamptz) to service_role;
 grant execute on function public.engine_lockout(text, bigint, text, text, int, text, text, uuid, jsonb) to service_role;
 comment on function public.create_lockout(text, text, int, text, text, uuid) is
     'No entries in a symbol for some minutes. Operators and admins, idempotent by request id.';
 comment on function public.remove_lockout(uuid, text, uuid) is 'End a lockout early, with a reason. Operators and admins.';
 comment on function public.engine_lockout(text, bigint, text, text, int, text, text, uuid, jsonb) is
     'A lockout that the system sets: news shock, cooldown, guards. Engine only.';
+comment on function public.protection_facts(text, bigint, timestamptz) is
+    'Closed trades and open breaks of a shard, which system lockouts are judged by. Engine only.';

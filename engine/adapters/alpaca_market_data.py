@@ -77,7 +77,8 @@ class AlpacaMarketData:
 
     def headlines(self, symbols: Iterable[str], start: datetime) -> list[Headline]:
         """Return the articles about any of the symbols since `start`, each once, oldest first."""
-        wanted, found = sorted(symbols), {}
+        wanted = sorted(symbols)
+        found: dict[str, Headline] = {}
         for first in range(0, len(wanted), NEWS_SYMBOLS_MAX):
             query = {
                 "symbols": ",".join(wanted[first : first + NEWS_SYMBOLS_MAX]),

@@ -52,6 +52,7 @@ Share = Annotated[Decimal, BeforeValidator(_number), Field(gt=0, le=10)]
 Usd = Annotated[Decimal, BeforeValidator(_number), Field(gt=0, le=Decimal(10) ** 12)]
 Seconds = Annotated[Decimal, BeforeValidator(_number), Field(gt=0, le=86400)]
 Ticker = Annotated[str, StringConstraints(pattern=r"^(\*|[A-Z][A-Z0-9./-]{0,14})$", strict=True)]  # "*": all
+LockMinutes = Annotated[Count, Field(ge=1, le=525_600)]
 SectorName = Annotated[str, StringConstraints(min_length=1, max_length=40, strict=True)]
 
 
@@ -137,6 +138,58 @@ class Retention(_Section):
     bars_days: Annotated[Count, Field(ge=30, le=36500)] | None = None
 
 
+class CooldownLockout(_Section):
+    """No entries in a symbol for a while after a profile has closed a trade in it."""
+
+    enabled: StrictBool = False
+    lock_minutes: LockMinutes = 30
+    losses_only: StrictBool = False
+
+
+class StoplossLockout(_Section):
+    """No entries after stop-losses in a row: in the symbol, or in every symbol of the profile."""
+
+    enabled: StrictBool = True
+    stops_max: Annotated[Count, Field(ge=1, le=1000)] = 3
+    lookback_hours: Annotated[Number, Field(le=8760)] = Decimal(24)
+    lock_minutes: LockMinutes = 60
+    per_symbol: StrictBool = True
+
+
+class DrawdownLockout(_Section):
+    """No entries of a profile after its closed trades have lost a fraction of its capital."""
+
+    enabled: StrictBool = True
+    drawdown_max_pct: Fraction = Decimal("0.15")
+    lookback_days: Annotated[Number, Field(le=365)] = Decimal(5)
+    lock_minutes: LockMinutes = 240
+
+
+class NewsLockout(_Section):
+    """No entries in a symbol after alarming headlines, or after moves that are not usual.
+
+    `_pct` are fractions of the last close; sigmas are of the last `move_bars` daily returns.
+    """
+
+    enabled: StrictBool = True
+    headlines: StrictBool = True
+    score_min: Annotated[Count, Field(ge=1, le=100)] = 3
+    lookback_minutes: Annotated[Count, Field(ge=1, le=10_080)] = 60
+    moves: StrictBool = True
+    move_sigmas_min: Annotated[Number, Field(le=100)] = Decimal(5)
+    move_min_pct: Fraction = Decimal("0.05")
+    gap_min_pct: Fraction = Decimal("0.08")
+    move_bars: Annotated[Count, Field(ge=11, le=250)] = 20
+    lock_minutes: LockMinutes = 60
+
+
+class ReconciliationLockout(_Section):
+    """No entries in a symbol in which our books and the broker's differ, and for a while after."""
+
+    enabled: StrictBool = True
+    lock_minutes: LockMinutes = 30
+
+
 class OperatorApproval(_Section):
     """When a person has to approve an entry: by trading mode, and by the rules that are set."""
 
@@ -161,6 +214,11 @@ class PortfolioRiskConfig(_Section):
     loss_limits: LossLimits = LossLimits()
     market_hours: MarketHours = MarketHours()
     signal_layers: SignalLayers = SignalLayers()
+    cooldown_lockout: CooldownLockout = CooldownLockout()
+    stoploss_lockout: StoplossLockout = StoplossLockout()
+    drawdown_lockout: DrawdownLockout = DrawdownLockout()
+    news_lockout: NewsLockout = NewsLockout()
+    reconciliation_lockout: ReconciliationLockout = ReconciliationLockout()
     retention: Retention = Retention()
     operator_approval: OperatorApproval = OperatorApproval()
 

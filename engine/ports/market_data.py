@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from engine.domain.broker_types import Bar, MarketTime, Quote
+from engine.domain.news import Headline
 
 
 class MarketData(Protocol):
@@ -22,4 +23,8 @@ class MarketData(Protocol):
 
     def quotes(self, symbols: Iterable[str]) -> Mapping[str, Quote]:
         """Return the latest quotes; symbols without one are missing."""
+        ...
+
+    def headlines(self, symbols: Iterable[str], start: datetime) -> Sequence[Headline]:
+        """Return the articles about any of the symbols since `start`, each once, oldest first."""
         ...

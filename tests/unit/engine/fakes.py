@@ -10,6 +10,7 @@ from engine.domain.book import Order, OrderState, Snapshot
 from engine.domain.broker_types import Bar, BrokerOrder, BrokerPosition, MarketTime, Quote
 from engine.domain.control import ControlMode, TradingControl
 from engine.domain.layers.blocked import BlockedEntry
+from engine.domain.news import Headline
 from engine.domain.requests import Answer, EntryRequest, ExitRequest
 from engine.domain.submission import Outcome, Submission
 from engine.ports.authority import CancelRequest, Mark, UpdateAnswer
