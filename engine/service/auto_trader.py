@@ -93,7 +93,8 @@ class AutoTrader:
         heeded = []
         for first in range(0, len(requests), ENTRIES_PER_CALL):
             asked = requests[first : first + ENTRIES_PER_CALL]
-            answers = self._desk.request_entries(asked)
+            with metrics.GATE_CALL.time():
+                answers = self._desk.request_entries(asked)
             self._book.outdate()
             crash_point(MID_TICK)
             heeded += [self._heed_pause(*pair) for pair in zip(asked, answers, strict=True)]

@@ -55,9 +55,9 @@ FINDINGS_OPEN: Final = Gauge(
     "interlock_reconciliation_findings_open", "Open differences of the shard, by kind.", ["kind"]
 )
 RATE_LIMIT_REMAINING: Final = Gauge(
-    "interlock_broker_rate_limit_remaining", "Requests that the broker still allows in its current window."
+    "interlock_broker_rate_limit_remaining",
+    "Requests that the broker still allows now, beside those kept for exits and cancels.",
 )
-RATE_LIMIT: Final = Gauge("interlock_broker_rate_limit", "Requests that the broker allows in a window.")
 JOB_RUNS: Final = Counter("interlock_job_runs_total", "Runs of jobs, by result.", ["job", "result"])
 JOB_DURATION: Final = Histogram(
     "interlock_job_duration_seconds", "How long runs of jobs took.", ["job"], buckets=_STAGE_BUCKETS
@@ -69,13 +69,6 @@ NOTICES_WAITING: Final = Gauge("interlock_notices_waiting", "Notices in the outb
 NOTICE_DELIVERY: Final = Histogram(
     "interlock_notice_delivery_seconds", "How long it took to hand a notice to its targets.", buckets=_STAGE_BUCKETS
 )
-
-
-def note_rate_limit(remaining: int, limit: int | None = None) -> None:
-    """Note what the broker's last answer said about its rate limit."""
-    RATE_LIMIT_REMAINING.set(remaining)
-    if limit is not None:
-        RATE_LIMIT.set(limit)
 
 
 def set_all(gauge: Gauge, values: Mapping[str, float]) -> None:

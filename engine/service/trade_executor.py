@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from engine.domain.book import Order, OrderState, Purpose
 from engine.domain.broker_types import BrokerOrder
@@ -141,7 +142,9 @@ class TradeExecutor:
             return _not_sent(order, "LEASE_LOST", "The engine's lease ran out before the order was sent.")
         if self._clock.monotonic_s() >= permit.until_s:
             return _not_sent(order, "PERMIT_EXPIRED", "The permit ran out before the order was sent.")
-        submission = self._settle_at_once(self._broker.submit(order))
+        with bound_contextvars(order_id=order.id), metrics.BROKER_SUBMIT.time():
+            answer = self._broker.submit(order)
+        submission = self._settle_at_once(answer)
         metrics.SUBMISSIONS.labels(order.purpose, submission.outcome).inc()
         log.info(
             "sent",

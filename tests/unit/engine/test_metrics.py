@@ -1,173 +1,154 @@
-"""Figures of performance, each against a number worked out by hand, and what always holds of them."""
+"""Every metric is in the documentation, and none but those that are there."""
 
-from math import inf, isnan, sqrt
+import re
+from pathlib import Path
 
-import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client.core import Metric
 
-from engine.domain.metrics import (
-    benchmark_stats,
-    buy_and_hold,
-    daily_returns,
-    drawdowns,
-    excursion,
-    monthly_returns,
-    return_stats,
-    trade_stats,
-)
+from engine.domain.control import ControlMode
+from engine.ports.telemetry import Change, Cursors, Stage, Telemetry
+from engine.service import metrics
+from engine.service.health_tracker import HealthTracker
+from engine.service.telemetry import TelemetryReader
+from engine.service.views import Book
+from tests.unit.engine.builders import a_profile, a_snapshot
+from tests.unit.engine.fakes import FakeAuthority, ManualClock, a_control
 
-RETURNS = st.lists(st.floats(-0.2, 0.2, allow_subnormal=False), min_size=2, max_size=60)
-
-
-def series(*returns: float, start: str = "2007-01-03") -> pd.Series:
-    return pd.Series(returns, index=pd.bdate_range(start, periods=len(returns)), dtype="float64")
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
+ROW = re.compile(r"^\| `(interlock_\w+)` \| (\w+) \| ([\w, ]*?) ?\| (.+) \|$", re.M)
 
 
-def curve(*rows: tuple[float, float]) -> pd.DataFrame:
-    """Return a curve from pairs of equity and profit so far."""
-    return pd.DataFrame(
-        {
-            "session_date": pd.bdate_range("2007-01-03", periods=len(rows)),
-            "equity_usd": [equity for equity, _ in rows],
-            "realized_usd": [profit for _, profit in rows],
-            "unrealized_usd": 0.0,
-        }
+def ours() -> dict[str, Metric]:
+    """Return our metrics by the name under which they are asked for."""
+    families = [family for family in REGISTRY.collect() if family.name.startswith("interlock_")]
+    return {family.name + ("_total" if family.type == "counter" else ""): family for family in families}
+
+
+def labels_of(name: str) -> list[str]:
+    registered = REGISTRY._names_to_collectors.get(name)
+    if registered is not metrics._health:
+        return list(getattr(registered, "_labelnames", ()))
+    return next(list(family._labelnames) for family in metrics._health.describe() if family.name == name)
+
+
+def test_the_table_of_metrics_is_what_is_registered() -> None:
+    documented = {name: (kind, labels, text) for name, kind, labels, text in ROW.findall(DOCS.read_text())}
+
+    registered = {
+        name: (family.type, ", ".join(labels_of(name)), family.documentation) for name, family in ours().items()
+    }
+
+    assert documented == registered
+
+
+@pytest.mark.parametrize("name", ours())
+def test_names_say_their_unit_and_labels_take_few_values(name: str) -> None:
+    kind = ours()[name].type
+
+    assert (kind == "counter") == name.endswith("_total")
+    assert kind != "histogram" or name.endswith("_seconds")
+    assert not {"id", "symbol", "order_id", "profile", "email", "user", "reason"} & set(labels_of(name))
+
+
+def value(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(name, labels)
+
+
+class FakeSource:
+    def __init__(self, *answers: Telemetry) -> None:
+        self.answers = list(answers)
+        self.asked: list[Cursors | None] = []
+
+    def read(self, after: Cursors | None) -> Telemetry:
+        self.asked.append(after)
+        return self.answers.pop(0)
+
+
+def an_answer(**changes: object) -> Telemetry:
+    nothing = {"cursors": Cursors(1, 2), "denied": {}, "findings": {}, "alerts": {}, "notices_waiting": 0}
+    return Telemetry(**nothing | changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def reader_of(authority: FakeAuthority, clock: ManualClock):
+    def reader_of(*answers: Telemetry) -> tuple[TelemetryReader, FakeSource]:
+        source = FakeSource(*answers)
+        return TelemetryReader(source, Book(authority, clock, age_max_s=0)), source
+
+    return reader_of
+
+
+def test_what_happened_is_counted_once_and_from_where_it_was_left(reader_of) -> None:
+    before = value("interlock_control_changes_total", scope="global", to_mode="PAUSED", by="person") or 0
+    blocked = value("interlock_entries_blocked_total", code="TRADING_PAUSED") or 0
+    news = an_answer(
+        cursors=Cursors(5, 6),
+        changes=(Change("global", "PAUSED", "person", None), Change("global", "RUNNING", "schedule", 30.0)),
+        stages=(Stage("entry", "submit_to_accepted", 0.02), Stage("entry", "accepted_to_filled", -0.001)),
+        denied={"TRADING_PAUSED": 3},
     )
+    reader, source = reader_of(an_answer(), news, an_answer(cursors=Cursors(5, 6)))
+
+    assert [reader.run() for _ in range(3)] == [0, 4, 0]
+
+    assert source.asked == [None, Cursors(1, 2), Cursors(5, 6)]
+    assert value("interlock_control_changes_total", scope="global", to_mode="PAUSED", by="person") == before + 1
+    assert value("interlock_entries_blocked_total", code="TRADING_PAUSED") == blocked + 3
+    assert (value("interlock_pause_duration_seconds_sum", scope="global") or 0) >= 30
+    assert (value("interlock_order_stage_seconds_count", purpose="entry", stage="accepted_to_filled") or 0) >= 1
 
 
-class TestDailyReturns:
-    def test_a_return_is_the_result_over_what_was_there_before(self) -> None:
-        assert daily_returns(curve((100, 0), (110, 10), (99, -1))).tolist() == pytest.approx([0.10, -0.10])
+def test_what_is_no_longer_open_is_no_longer_shown(reader_of) -> None:
+    reader, _ = reader_of(an_answer(alerts={"JOB_LATE": 2}, findings={"X": 1}), an_answer(alerts={"ENGINE_DEAD": 1}))
 
-    def test_money_put_in_is_no_return(self) -> None:
-        assert daily_returns(curve((100, 0), (200, 0), (210, 10))).tolist() == pytest.approx([0.0, 0.05])
+    reader.run()
+    assert value("interlock_alerts_open", rule="JOB_LATE") == 2
+    reader.run()
 
-    def test_nothing_there_before_is_no_return(self) -> None:
-        assert daily_returns(curve((0, 0), (5, 5))).tolist() == [0.0]
-
-    def test_a_single_session_has_no_return_yet(self) -> None:
-        assert daily_returns(curve((100, 0))).empty
+    assert value("interlock_alerts_open", rule="JOB_LATE") is None
+    assert value("interlock_alerts_open", rule="ENGINE_DEAD") == 1
+    assert value("interlock_reconciliation_findings_open", kind="X") is None
 
 
-class TestReturnStats:
-    def test_figures_agree_with_those_worked_out_by_hand(self) -> None:
-        stats = return_stats(series(0.02, -0.01, 0.03, -0.02))
+def test_profiles_are_counted_as_the_books_show_them(authority: FakeAuthority, clock: ManualClock) -> None:
+    authority.book = a_snapshot(profiles=(a_profile(id="a"), a_profile(id="b"), a_profile(id="c", active=False)))
+    book = Book(authority, clock, age_max_s=0)
+    book.read()
 
-        mean, spread = 0.005, sqrt((0.015**2 + 0.015**2 + 0.025**2 + 0.025**2) / 3)
-        assert stats.total_return == pytest.approx(1.02 * 0.99 * 1.03 * 0.98 - 1)
-        assert stats.volatility == pytest.approx(spread * sqrt(252))
-        assert stats.sharpe == pytest.approx(mean / spread * sqrt(252))
-        assert stats.sortino == pytest.approx(mean / sqrt((0.01**2 + 0.02**2) / 4) * sqrt(252))
-        assert stats.max_drawdown == stats.current_drawdown == pytest.approx(-0.02)
-        assert (stats.best_day, stats.worst_day, stats.winning_days) == (0.03, -0.02, 0.5)
-        assert stats.calmar == pytest.approx(stats.cagr / 0.02)
-        assert stats.omega == pytest.approx(0.05 / 0.03)
+    TelemetryReader(FakeSource(an_answer()), book).run()
 
-    def test_a_whole_year_grows_by_what_it_brought(self) -> None:
-        assert return_stats(series(*[0.001] * 252)).cagr == pytest.approx(1.001**252 - 1)
-
-    def test_the_first_loss_of_all_is_a_drawdown(self) -> None:
-        assert drawdowns(series(-0.1, 0.05)).tolist() == pytest.approx([-0.1, 0.9 * 1.05 - 1])
-
-    def test_the_longest_time_below_a_peak_is_counted_in_sessions(self) -> None:
-        assert return_stats(series(0.1, -0.01, 0.02, -0.03, -0.01, -0.01, 0.1)).longest_drawdown_sessions == 3
-
-    @pytest.mark.parametrize("returns", [(), (0.01,), (0.0, 0.0, 0.0), (0.01, 0.01)])
-    def test_a_ratio_is_unknown_when_returns_do_not_say(self, returns: tuple[float, ...]) -> None:
-        stats = return_stats(series(*returns))
-
-        assert isnan(stats.sharpe)
-        assert isnan(stats.calmar)
-
-    @given(RETURNS)
-    def test_drawdown_lies_between_all_and_nothing_and_the_worst_day_is_within_it(self, returns: list[float]) -> None:
-        stats = return_stats(series(*returns))
-
-        assert -1 <= stats.max_drawdown <= stats.current_drawdown <= 0
-        assert stats.max_drawdown <= min(stats.worst_day, 0) + 1e-9
-        assert stats.expected_shortfall <= stats.value_at_risk + 1e-9
+    assert (value("interlock_profiles", active="yes"), value("interlock_profiles", active="no")) == (2, 1)
 
 
-class TestBenchmark:
-    def test_a_benchmark_against_itself_adds_nothing(self) -> None:
-        own = series(0.02, -0.01, 0.03, -0.02)
+def test_ages_are_those_of_the_moment_at_which_they_are_asked_for(health: HealthTracker, clock: ManualClock) -> None:
+    metrics.watch(health)
+    health.expect_job("reconcile_full", limit_s=100)
+    assert value("interlock_ready") == 1
 
-        stats = benchmark_stats(own, own)
+    clock.sleep(7)
+    assert value("interlock_job_age_seconds", job="reconcile_full") == 7
+    assert value("interlock_reconciliation_age_seconds", kind="full") == 7
+    assert value("interlock_authority_age_seconds") == 7
+    clock.sleep(100)
+    assert value("interlock_ready") == 0
 
-        assert (stats.excess_return, stats.alpha) == pytest.approx((0.0, 0.0), abs=1e-9)
-        assert (stats.beta, stats.correlation) == pytest.approx((1.0, 1.0))
-
-    def test_twice_the_swing_has_twice_the_beta(self) -> None:
-        market = series(0.02, -0.01, 0.03, -0.02)
-
-        assert benchmark_stats(2 * market, market).beta == pytest.approx(2.0)
-
-    def test_sessions_that_only_one_has_do_not_count(self) -> None:
-        stats = benchmark_stats(series(0.5, 0.02, -0.01, start="2007-01-03"), series(0.02, -0.01, start="2007-01-04"))
-
-        assert stats.excess_return == pytest.approx(0.0)
-
-    def test_without_common_sessions_nothing_is_known(self) -> None:
-        assert isnan(benchmark_stats(series(0.1, 0.2), series(0.1, 0.2, start="2009-01-05")).beta)
-
-    def test_buy_and_hold_is_the_mean_of_the_changes_and_a_late_symbol_joins_later(self) -> None:
-        closes = pd.DataFrame({"A": [100.0, 110.0, 121.0], "B": [float("nan"), 50.0, 45.0]},
-                              index=pd.bdate_range("2007-01-03", periods=3))  # fmt: skip
-
-        assert buy_and_hold(closes).tolist() == pytest.approx([0.10, 0.0])
+    health.record_trading_control(a_control(ControlMode.RUNNING))
+    health.job_done("reconcile_full")
+    assert value("interlock_ready") == 1
 
 
-class TestTradeStats:
-    def sums(self, *results: float) -> dict[str, float]:
-        gains, losses = [r for r in results if r > 0], [-r for r in results if r < 0]
-        return {
-            "trades": len(results), "wins": len(gains), "losses": len(losses), "gains_usd": sum(gains),
-            "losses_usd": sum(losses), "pnl_squared": sum(r * r for r in results), "holding_s": 3600.0 * len(results),
-            "volume_usd": 2000.0,
-        }  # fmt: skip
+def test_a_job_that_begins_late_says_by_how_much(health: HealthTracker, clock: ManualClock) -> None:
+    health.expect_job("submit", limit_s=10)
 
-    def test_figures_agree_with_those_worked_out_by_hand(self) -> None:
-        stats = trade_stats(**self.sums(100, -50, 30, -20, 0))
-
-        assert (stats.result_usd, stats.win_rate, stats.holding_s) == (60, 0.4, 3600)
-        assert stats.profit_factor == pytest.approx(130 / 70)
-        assert (stats.average_gain_usd, stats.average_loss_usd) == (65, -35)
-        assert stats.payoff_ratio == pytest.approx(65 / 35)
-        assert (stats.expectancy_usd, stats.expectancy_ratio) == pytest.approx((12, 12 / 35))
-        assert stats.sqn == pytest.approx(sqrt(5) * 12 / pd.Series([100, -50, 30, -20, 0]).std())
-
-    def test_profit_factor_without_a_loss_is_endless(self) -> None:
-        assert trade_stats(**self.sums(10, 20)).profit_factor == inf
-
-    def test_nothing_is_known_of_no_trades(self) -> None:
-        stats = trade_stats(**self.sums())
-
-        assert stats.trades == 0
-        assert all(isnan(v) for v in (stats.win_rate, stats.profit_factor, stats.expectancy_usd, stats.sqn))
+    assert health.job_began("submit", every_s=2) == 0
+    clock.sleep(2)
+    assert health.job_began("submit", every_s=2) == 0
+    clock.sleep(5)
+    assert health.job_began("submit", every_s=2) == 3
 
 
-class TestMonthsAndExcursions:
-    def test_a_month_compounds_its_days_and_an_empty_one_is_unknown(self) -> None:
-        returns = pd.Series([0.1, 0.1, -0.5], index=pd.to_datetime(["2007-01-30", "2007-01-31", "2007-03-01"]))
-
-        table = monthly_returns(returns)
-
-        assert list(table.columns) == list(range(1, 13))
-        assert table.loc[2007, 1] == pytest.approx(0.21)
-        assert table.loc[2007, 3] == pytest.approx(-0.5)
-        assert isnan(table.loc[2007, 2])
-
-    def test_a_long_trade_is_helped_by_the_high_and_a_short_one_by_the_low(self) -> None:
-        prices = {"entry_price": 100.0, "highs": [104.0, 102.0], "lows": [99.0, 97.0]}
-
-        long, short = excursion(is_long=True, **prices), excursion(is_long=False, **prices)
-        assert (long.favourable, long.adverse) == pytest.approx((0.04, -0.03))
-        assert (short.favourable, short.adverse) == pytest.approx((0.03, -0.04))
-
-    @given(st.lists(st.floats(1, 1000), min_size=1, max_size=20), st.floats(1, 1000), st.booleans())
-    def test_an_excursion_is_never_on_the_wrong_side(self, prices: list[float], entry: float, is_long: bool) -> None:
-        found = excursion(is_long=is_long, entry_price=entry, highs=prices, lows=prices)
-
-        assert found.adverse <= 0 <= found.favourable
+def test_everything_can_be_scraped() -> None:
+    assert b"interlock_job_runs_total" in generate_latest(REGISTRY)
+    assert CONTENT_TYPE_LATEST.startswith("text/plain")
