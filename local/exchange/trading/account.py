@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, ROUND_UP, Decimal
 
-from local.exchange.trading.numbers import CENT, SHARE, ZERO, truncated
+from local.exchange.trading.numbers import CENT, SHARE, ZERO, plain, truncated
 from local.exchange.trading.order import Side, Status
 
 OPENING_CASH = Decimal(100_000)
+Lot = tuple[Decimal, Decimal]  # a quantity, and what it cost
 CRYPTO_FEE_TAKER = Decimal("0.0025")
 CRYPTO_FEE_MAKER = Decimal("0.0015")
 
@@ -54,15 +56,51 @@ class Split:
 
 @dataclass(slots=True)
 class Position:
-    """Shares held of one symbol; `qty` is negative for a short position."""
+    """Shares held of one symbol; `qty` is negative for a short position.
+
+    Within a day `avg_price` is the weighted average, and what closes leaves it as it is. Before the
+    next one opens Alpaca counts again, first in first out, each day's purchases taken together
+    ("compressed FIFO"): `lots` are those of the days before as JSON, `[quantity, cost]` each, and
+    `opened_qty`, `opened_cost` and `closed_qty` what the present day did.
+    """
 
     symbol: str
     qty: Decimal
     avg_price: Decimal
+    lots: str = "[]"
+    opened_qty: Decimal = ZERO
+    opened_cost: Decimal = ZERO
+    closed_qty: Decimal = ZERO
 
     @property
     def cost_basis(self) -> Decimal:
         return self.qty * self.avg_price
+
+    @property
+    def has_traded_today(self) -> bool:
+        return bool(self.opened_qty or self.closed_qty)
+
+    def settle(self) -> None:
+        """End the day: what it opened becomes a lot, and what it closed is taken from the oldest ones."""
+        lots = _without([*self._known_lots(), (self.opened_qty, self.opened_cost)], self.closed_qty)
+        self.lots = json.dumps([[plain(qty), plain(cost)] for qty, cost in lots])
+        self.avg_price = (sum((cost for _, cost in lots), ZERO) / abs(self.qty)).quantize(SHARE)
+        self.opened_qty = self.opened_cost = self.closed_qty = ZERO
+
+    def split(self, ratio: int) -> None:
+        lots = [(qty * ratio, cost) for qty, cost in self._known_lots()]
+        self.lots = json.dumps([[plain(qty), plain(cost)] for qty, cost in lots])
+        self.qty *= ratio
+        self.avg_price /= ratio
+        self.opened_qty *= ratio
+        self.closed_qty *= ratio
+
+    def _known_lots(self) -> list[Lot]:
+        """Return the lots of the days before; where a ledger has not kept them, one at the average price."""
+        lots = [(Decimal(qty), Decimal(cost)) for qty, cost in json.loads(self.lots)]
+        kept = sum((qty for qty, _ in lots), self.opened_qty - self.closed_qty)
+        unknown = abs(self.qty) - kept
+        return [(unknown, unknown * self.avg_price), *lots] if unknown > 0 else lots
 
 
 @dataclass(slots=True)
@@ -103,16 +141,31 @@ class Account:
         if held.qty * fill.signed_qty >= 0:  # opens or adds: the average moves
             cost = held.cost_basis + fill.side.sign * fill.qty * fill.price
             held.avg_price = (cost / after).quantize(SHARE)
+            held.opened_qty += abs(fill.signed_qty)
+            held.opened_cost += fill.qty * fill.price
         elif held.qty * after < 0:  # turned around: what is left was opened by this fill
-            held.avg_price = fill.price
+            opened = abs(after)
+            held = Position(fill.symbol, after, fill.price, opened_qty=opened, opened_cost=opened * fill.price)
+        else:
+            held.closed_qty += abs(fill.signed_qty)
         held.qty = after
         self.positions[fill.symbol] = held
 
     def apply_split(self, split: Split) -> None:
         position = self.positions.get(split.symbol)
         if position:
-            position.qty *= split.ratio
-            position.avg_price /= split.ratio
+            position.split(split.ratio)
+
+
+def _without(lots: list[Lot], closed: Decimal) -> list[Lot]:
+    """Return what is left of lots, oldest first, when some of them are closed."""
+    left: list[Lot] = []
+    for qty, cost in lots:
+        taken = min(qty, closed)
+        closed -= taken
+        if qty > taken:
+            left.append((qty - taken, cost * (qty - taken) / qty))
+    return left
 
 
 def cash_change(side: Side, qty: Decimal, price: Decimal, fee: Decimal = ZERO) -> Decimal:

@@ -269,6 +269,13 @@ class Ledger:
         rested = order.type.has_limit and order.updated_at - order.submitted_at > TICK
         return crypto_fee(order.side, qty, price, maker=rested)
 
+    def settle_positions(self) -> None:
+        """Count the average prices of what was traded since the last open again, as Alpaca does over night."""
+        for position in self.account.positions.values():
+            if position.has_traded_today:
+                self._about_to_change(position.symbol)
+                position.settle()
+
     def split(self, symbol: str, ratio: int) -> None:
         split = Split(seq=self.new_id()[0], symbol=symbol, ratio=ratio, at=self.stamp())
         self._about_to_change(symbol)

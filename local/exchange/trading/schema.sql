@@ -91,9 +91,13 @@ create table if not exists splits (
 ) strict;
 
 create table if not exists positions (
-    symbol    text primary key,
-    qty       text not null,
-    avg_price text not null
+    symbol      text primary key,
+    qty         text not null,
+    avg_price   text not null,
+    lots        text not null default '[]',
+    opened_qty  text not null default '0',
+    opened_cost text not null default '0',
+    closed_qty  text not null default '0'
 ) strict;
 
 create table if not exists shocks (

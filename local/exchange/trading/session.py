@@ -158,6 +158,7 @@ def is_taken(order: Order, ledger: Ledger) -> bool:
 
 
 def _open_session(ledger: Ledger, market: Market) -> None:
+    ledger.settle_positions()
     for symbol in market.tape.symbols:
         ratio = market.tape.split_ratio(symbol, ledger.moment.session)
         if ratio != 1:

@@ -266,6 +266,12 @@ _ADDED = {
         "failed_at": "text",
     },
     "fills": {"fee": "text not null default '0'"},
+    "positions": {
+        "lots": "text not null default '[]'",
+        "opened_qty": "text not null default '0'",
+        "opened_cost": "text not null default '0'",
+        "closed_qty": "text not null default '0'",
+    },
 }
 
 
