@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from engine.domain.errors import ConfigError
-from engine.domain.strategies import Strategy
+from engine.domain.strategies import FAULTS, Strategy
 
 
 def load_strategies(names: str) -> list[Strategy[Any]]:
@@ -31,7 +31,7 @@ def load_strategies(names: str) -> list[Strategy[Any]]:
 def _strategies_in(name: str) -> list[Strategy[Any]]:
     try:
         module = _from_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
-    except (ImportError, OSError, SyntaxError, NameError, TypeError, ValueError) as error:
+    except (ImportError, OSError, SyntaxError, *FAULTS) as error:
         raise ConfigError(f"ENGINE_STRATEGIES: {name} cannot be imported: {error!r}") from error
     held: Iterable[object] = (value for key, value in vars(module).items() if not key.startswith("_"))
     found = {strategy.name: strategy for strategy in held if isinstance(strategy, Strategy)}

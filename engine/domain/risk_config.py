@@ -12,7 +12,6 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
 
-
 ALL_TRADED: Final = "*"
 
 

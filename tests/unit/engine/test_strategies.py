@@ -70,6 +70,8 @@ class TestRsiReversion:
             ((10, 11, 12), "long", Move.EXIT_LONG),  # only gains: 100
             ((10, 11, 10), "long", None),  # as much up as down: 50
             ((10, 10, 10), None, None),  # nothing moved: 50
+            ((10, 13, 6), None, None),  # 30, at the level and not below it
+            ((10, 17, 14), "long", None),  # 70
             ((10, 9), None, None),  # too few bars
         ],
     )
