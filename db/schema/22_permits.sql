@@ -109,7 +109,8 @@ begin
     v_changed := v_state <> o.state or v_filled > o.filled_qty or o.broker_status is distinct from b ->> 'status'
                  or (v_qty, v_limit, v_stop) is distinct from (o.qty, o.limit_price, o.stop_price)
                  or o.id = private.as_uuid(b ->> 'client_order_id') and o.broker_order_id is distinct from coalesce(b ->> 'broker_order_id', o.broker_order_id);
-    if v_changed and not (private.is_terminal(o.state) and v_filled <= o.filled_qty) then
+    -- What has ended stays as it ended; new are at most fills, or that it had been at the broker at all.
+    if v_changed and not (private.is_terminal(o.state) and v_filled <= o.filled_qty and o.broker_order_id is not null) then
         update public.orders u
            set state = v_state,
                -- Under our own id the broker's word holds; a leg goes by the broker's id from the start.
@@ -249,8 +250,8 @@ end;
 $$;
 
 -- An order that took the place of one of ours at the broker becomes an order of its own, with the same purpose,
--- trade and group. One that asks for more than was left, or than there is capital for, nobody has judged: it is to
--- be cancelled. NULL when something else has taken its place here. The caller holds the profile's capital row.
+-- trade and group. One that asks for more than was left, or than there is capital for, nobody has judged, and one
+-- whose predecessor had been given up nobody wants: it is to be cancelled. NULL when something else has taken its place here. The caller holds the profile's capital row.
 create function private.take_place(o public.orders, b jsonb)
     returns uuid
     language plpgsql
@@ -262,9 +263,9 @@ declare
     v_id uuid := coalesce(private.as_uuid(b ->> 'broker_order_id'), gen_random_uuid());
     v_qty numeric := coalesce(private.positive(b ->> 'qty'), o.qty);
     v_notional numeric := round(v_qty * coalesce(private.positive(b ->> 'limit_price'), o.limit_price, o.reference_price, 0), 6);
-    v_fits boolean := o.purpose <> 'entry';
+    v_fits boolean := o.purpose <> 'entry' and o.state = 'replaced';
 begin
-    if o.purpose = 'entry' and v_qty <= o.qty - o.filled_qty then
+    if o.purpose = 'entry' and o.state = 'replaced' and v_qty <= o.qty - o.filled_qty then
         update public.profile_capital c
            set reserved_usd = c.reserved_usd + v_notional, updated_at = clock_timestamp()
          where c.profile_id = o.profile_id and c.reserved_usd + c.used_usd + v_notional <= c.capital_usd;
@@ -279,7 +280,7 @@ begin
         private.positive(b ->> 'stop_price'), o.take_profit_price, o.stop_loss_price, o.reference_price,
         case when v_fits and o.purpose = 'entry' then v_notional else 0 end, case when v_fits and o.purpose = 'entry' then v_notional else 0 end,
         'working', case when v_fits then 'Took the place of another order at the broker.'
-                        else 'Took the place of another order at the broker and asks for more than was allowed: it is cancelled.' end,
+                        else 'Took the place of another order at the broker and was not allowed: it is cancelled.' end,
         o.exit_reason, o.signal_id, o.trade_id, o.parent_id, b ->> 'broker_order_id', case when not v_fits then clock_timestamp() end,
         o.market_at, clock_timestamp(), clock_timestamp(), o.id);
     return v_id;
@@ -309,6 +310,7 @@ create function private.apply_update(b jsonb, p_shard text)
 as $$
 declare
     v_before public.orders;
+    v_old public.orders;                         -- the one whose place it took
     v_after public.orders;
     v_changed boolean;
     v_late boolean;
@@ -317,12 +319,14 @@ begin
      where o.id = private.as_uuid(b ->> 'client_order_id') or o.broker_order_id = b ->> 'broker_order_id'
      order by (o.broker_order_id = b ->> 'broker_order_id') is true desc limit 1;
     if v_before.id is null and b ->> 'replaces' is not null then
-        select o.* into v_before from public.orders o where o.broker_order_id = b ->> 'replaces';
-        if v_before.shard = p_shard and v_before.state <> 'replaced' then
+        select o.* into v_old from public.orders o where o.broker_order_id = b ->> 'replaces';
+        if v_old.shard = p_shard and not private.is_terminal(v_old.state) then
             -- Its predecessor is not known to be over: that one is looked up first.
             return jsonb_build_object('id', null, 'client_order_id', b ->> 'client_order_id', 'state', null, 'changed', false, 'deferred', true);
-        elsif v_before.shard = p_shard then
-            select o.* into v_before from public.orders o where o.id = private.take_place(v_before, b);
+        elsif v_old.shard = p_shard then
+            select o.* into v_before from public.orders o where o.id = private.take_place(v_old, b);
+        else
+            v_before := v_old;
         end if;
     end if;
     if v_before.id is null then
@@ -335,10 +339,11 @@ begin
     v_changed := private.apply_legs(v_before.id, b -> 'legs') or v_changed;
     select o.* into v_after from public.orders o where o.id = v_before.id;
     -- Ended on our side, alive at the broker: the engine has to cancel it. Or it filled after its end.
-    v_late := private.is_terminal(v_before.state) and v_before.state not in ('filled', 'replaced')
+    v_old := case when v_old.id is null then v_before else v_old end;
+    v_late := private.is_terminal(v_old.state) and v_old.state not in ('filled', 'replaced')
               and (not private.is_terminal(private.state_of(b ->> 'status', 0)) or v_after.filled_qty > v_before.filled_qty);
     return jsonb_build_object('id', v_after.id, 'state', v_after.state, 'changed', v_changed, 'late', v_late,
-        'after_pause', v_late and v_after.purpose = 'entry' and private.was_paused_since_end(v_before));
+        'after_pause', v_late and v_after.purpose = 'entry' and private.was_paused_since_end(v_old));
 end;
 $$;
 

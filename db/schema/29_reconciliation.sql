@@ -130,11 +130,11 @@ begin
     perform private.require_lease(p_shard, p_token);
     return (
         select jsonb_build_object(
-            'news', coalesce(jsonb_agg(c.n order by c.n) filter (where c.shard = p_shard and (c.filled > c.filled_qty or case
+            'news', coalesce(jsonb_agg(c.n order by c.n) filter (where c.shard = p_shard and (c.filled > c.filled_qty or c.known_as is distinct from c.broker_id or case
                 when private.is_terminal(c.state) then c.state not in ('filled', 'replaced') and not private.is_terminal(private.state_of(c.status, 0))
-                else c.status is distinct from c.broker_status or c.known_as is null end)), '[]'),
+                else c.status is distinct from c.broker_status end)), '[]'),
             'unknown', coalesce(jsonb_agg(c.n order by c.n) filter (where c.shard is null), '[]'))
-        from (select u.n, u.status, u.filled, coalesce(a.shard, b.shard) as shard, coalesce(a.state, b.state) as state,
+        from (select u.n, u.broker_id, u.status, u.filled, coalesce(a.shard, b.shard) as shard, coalesce(a.state, b.state) as state,
                      coalesce(a.broker_status, b.broker_status) as broker_status, coalesce(a.filled_qty, b.filled_qty) as filled_qty,
                      coalesce(a.broker_order_id, b.broker_order_id) as known_as
               from unnest(p_client_ids, p_broker_ids, p_statuses, p_filled) with ordinality u (client_id, broker_id, status, filled, n)

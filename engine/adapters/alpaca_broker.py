@@ -182,8 +182,15 @@ def _move(order: Order) -> dict[str, Any]:
     return {"stop_price": _plain(order.stop_price), "client_order_id": order.id}
 
 
-def parse_order(row: Mapping[str, Any]) -> BrokerOrder:
-    """Read an order's body; unknown statuses and extra fields are welcome."""
+def parse_order(row: Any) -> BrokerOrder:
+    """Read an order's body; unknown statuses and extra fields are welcome.
+
+    Raises
+    ------
+    TypeError, KeyError, ArithmeticError or ValueError if it is none
+    """
+    if not isinstance(row, Mapping):
+        raise TypeError(f"an order is no {type(row).__name__}")
     submitted_at = moment(row.get("submitted_at") or row["created_at"])
     return BrokerOrder(
         broker_order_id=str(row["id"]),

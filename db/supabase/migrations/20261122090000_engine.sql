@@ -1,5 +1,53 @@
 -- What the engine needs to be killed anywhere and lose nothing. Made from db/schema; the two build the same database.
 
+drop index public.orders_open_by_profile;
+
+drop function private.sector_exposures(p_owners uuid[], p_config jsonb);
+
+drop function private.gross_exposures(p_owners uuid[]);
+
+alter table public.profile_capital set (fillfactor = 60);
+
+-- The capital of all of an owner's profiles, kept beside them: the gate asks for it at every entry.
+create table private.owner_capital (
+    owner_id    uuid primary key references public.members (user_id) on delete cascade,
+    capital_usd numeric(24, 2) not null
+);
+
+create function private.sync_owner_capital()
+    returns trigger
+    language plpgsql
+    security definer
+    set search_path = ''
+as $$
+begin
+    if tg_op <> 'INSERT' then
+        update private.owner_capital o
+           set capital_usd = o.capital_usd - x.usd
+          from (select f.owner_id, sum(f.capital_usd) as usd from old_profiles f group by f.owner_id) x
+         where o.owner_id = x.owner_id;
+    end if;
+    if tg_op <> 'DELETE' then
+        insert into private.owner_capital as o (owner_id, capital_usd)
+        select f.owner_id, sum(f.capital_usd) from new_profiles f group by f.owner_id order by f.owner_id
+        on conflict (owner_id) do update set capital_usd = o.capital_usd + excluded.capital_usd;
+    end if;
+    return null;
+end;
+$$;
+
+create trigger profiles_add_to_their_owners_capital
+    after insert on public.profiles referencing new table as new_profiles
+    for each statement execute function private.sync_owner_capital();
+
+create trigger profiles_change_their_owners_capital
+    after update on public.profiles referencing old table as old_profiles new table as new_profiles
+    for each statement execute function private.sync_owner_capital();
+
+create trigger profiles_leave_their_owners_capital
+    after delete on public.profiles referencing old table as old_profiles
+    for each statement execute function private.sync_owner_capital();
+
 -- The shipped default sets every limit that the gate checks.
 create or replace function private.default_risk_config()
     returns jsonb
@@ -111,6 +159,14 @@ as $$
         ('news_lockout.lock_minutes', 'count', 1, 525600, false),
         ('reconciliation_lockout.enabled', 'flag', null, null, false),
         ('reconciliation_lockout.lock_minutes', 'count', 1, 525600, false),
+        ('alerts.paused_s', 'number', 0, 2592000, false),
+        ('alerts.flapping_changes', 'count', 2, 1000, false),
+        ('alerts.flapping_window_s', 'number', 0, 86400, false),
+        ('alerts.volatility_daily', 'number', 0, 1, false),
+        ('alerts.engine_silent_s', 'number', 0, 86400, false),
+        ('alerts.unprotected_s', 'number', 0, 86400, false),
+        ('alerts.approval_left_s', 'number', 0, 86400, false),
+        ('alerts.daily_loss_fraction', 'number', 0, 1, false),
         ('retention.decisions_days', 'count', 30, 36500, true),
         ('retention.order_events_days', 'count', 30, 36500, true),
         ('retention.bars_days', 'count', 30, 36500, true),
@@ -332,6 +388,10 @@ comment on function public.record_signals(text, bigint, jsonb) is 'Keep signals 
 alter table public.orders add column replaces_id uuid references public.orders (id);
 
 alter table public.orders add column replaces_broker_id text;
+
+-- What an owner's profiles are entering, for the limits on exposure.
+create index orders_open_entries_of_owner on public.orders (owner_id, symbol)
+    where purpose = 'entry' and state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled');
 
 create index orders_replaces on public.orders (replaces_id) where replaces_id is not null;
 
@@ -624,6 +684,373 @@ grant execute on function public.protection_facts(text, bigint, timestamptz) to 
 comment on function public.protection_facts(text, bigint, timestamptz) is
     'Closed trades and open breaks of a shard, which system lockouts are judged by. Engine only.';
 
+-- Written once and read as a whole: json, not jsonb, which costs as much again to build; nor compressed, which
+-- costs a tenth of the gate.
+alter table public.decision_log set (toast_tuple_target = 4080);
+
+-- A configuration's limits, typed. NULL: not set, which blocks.
+create type private.gate_limits as (
+    order_qty_max             numeric,
+    order_notional_max_usd    numeric,
+    price_collar_pct          numeric,
+    signal_bars_max           numeric,
+    quote_age_max_s           numeric,
+    open_orders_max           int,
+    positions_max             int,
+    position_notional_max_usd numeric,
+    sector_max_pct            numeric,
+    gross_max_pct             numeric,
+    orders_per_minute_max     int,
+    orders_per_day_max        int,
+    repeats_max               int,
+    repeats_window            interval,
+    daily_loss_max_pct        numeric,
+    drawdown_max_pct          numeric,
+    loss_streak_max           int,
+    loss_streak_window        interval,
+    streak_looked_at          int,                   -- how many closed trades any rule needs
+    asks_first_trade          boolean,
+    entries_when_closed       boolean
+);
+
+create function private.gate_limits_of(p_config jsonb)
+    returns private.gate_limits
+    language sql
+    immutable
+as $$
+    select row(
+        (p_config #>> '{order_limits,qty_max}')::numeric, (p_config #>> '{order_limits,notional_max_usd}')::numeric,
+        (p_config #>> '{order_limits,price_collar_pct}')::numeric, (p_config #>> '{order_limits,signal_bars_max}')::numeric,
+        (p_config #>> '{order_limits,quote_age_max_s}')::numeric, (p_config #>> '{position_limits,open_orders_max}')::int,
+        (p_config #>> '{position_limits,positions_max}')::int, (p_config #>> '{position_limits,position_notional_max_usd}')::numeric,
+        (p_config #>> '{sector_exposure,max_pct}')::numeric, (p_config #>> '{gross_exposure,max_pct}')::numeric,
+        (p_config #>> '{order_rate,per_minute_max}')::int, (p_config #>> '{order_rate,per_day_max}')::int,
+        (p_config #>> '{order_rate,repeats_max}')::int,
+        make_interval(secs => coalesce((p_config #>> '{order_rate,repeats_window_s}')::float8, 3600)),
+        (p_config #>> '{loss_limits,daily_loss_max_pct}')::numeric, (p_config #>> '{loss_limits,drawdown_max_pct}')::numeric,
+        (p_config #>> '{loss_limits,loss_streak_max}')::int,
+        make_interval(secs => 86400 * coalesce((p_config #>> '{loss_limits,loss_streak_days}')::float8, 5)),
+        greatest((p_config #>> '{loss_limits,loss_streak_max}')::int, (p_config #>> '{operator_approval,after_loss_streak}')::int, 1),
+        (p_config #>> '{operator_approval,first_trade_in_symbol}')::boolean,
+        (p_config #>> '{market_hours,entries_when_closed}')::boolean)::private.gate_limits;
+$$;
+
+-- What the requests' owners hold or are entering, in USD at cost, and their capital. Keys: the owner's id for all of it,
+-- the id and a sector for that sector, the id and " capital" for the capital of all their profiles.
+create function private.owners_usd(p_requests private.entry_request[], p_config jsonb)
+    returns jsonb
+    language plpgsql
+    stable
+    set search_path = ''
+    set plan_cache_mode = force_generic_plan
+as $$
+begin
+    return (
+        with owners as materialized (
+            select distinct f.owner_id from unnest(p_requests) r join public.profiles f on f.id = r.profile_id
+        )
+        select jsonb_object_agg(x.key, x.usd)
+        from (select e.owner_id || coalesce(e.sector, '') as key, sum(e.usd) as usd
+              from (select n.owner_id, private.sector_of(p_config, n.symbol) as sector, n.cost_usd as usd
+                    from public.positions n join owners w on w.owner_id = n.owner_id
+                    union all
+                    select o.owner_id, private.sector_of(p_config, o.symbol), o.reserved_usd
+                    from public.orders o join owners w on w.owner_id = o.owner_id
+                    where o.purpose = 'entry'
+                      and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')) e
+              group by grouping sets ((e.owner_id), (e.owner_id, e.sector))
+              union all
+              select c.owner_id || ' capital', c.capital_usd
+              from private.owner_capital c join owners w on w.owner_id = c.owner_id) x);
+end;
+$$;
+
+drop function private.gate_snapshots(p_requests private.entry_request[], p_config jsonb, p_now timestamptz);
+-- Gather what the gate has to know about each request, all at once. A request's own order, when it is judged
+-- again, does not count against it. What starting a query costs, not its rows, is the price of one entry:
+-- hence few tables in it, few columns between them, and the limits as a variable.
+create function private.gate_snapshots(p_requests private.entry_request[], p_config jsonb, p_now timestamptz)
+    returns table (request private.entry_request, owner_id uuid, shard text, strategy text, snapshot private.gate_snapshot)
+    language plpgsql
+    stable
+    set search_path = ''
+    set plan_cache_mode = force_generic_plan  -- to plan it afresh costs more than to run it
+    set enable_seqscan = off                  -- nor may a plan that was made while tables were small read them whole later
+as $$
+#variable_conflict use_column
+declare
+    m private.gate_limits := private.gate_limits_of(p_config);
+    v_usd jsonb := private.owners_usd(p_requests, p_config);
+begin
+    return query
+        select r, f.owner_id, f.shard, f.strategy, row(
+            k.mode, f.trading_mode, f.active, l.expires_at, l.reason,
+            case when r.signal is not null then
+                round((extract(epoch from r.market_at - (r.signal ->> 'bar_at')::timestamptz) / private.timeframe_s(f.timeframe) - 1)::numeric, 4) end,
+            round(extract(epoch from r.market_at - r.quote_at)::numeric, 3),
+            (select count(*) from public.orders o where o.symbol = r.symbol and o.state = 'unknown' and o.id <> r.id),
+            (select count(*) from public.reconciliation_findings d
+             where d.shard = f.shard and d.status = 'open' and coalesce(d.symbol, r.symbol) = r.symbol),
+            h.same_entries, k.stage_fraction, q.qty, r.limit_price, r.reference_price, round(q.qty * r.limit_price, 6),
+            h.entries, h.other_symbols, h.symbol_usd, q.sector,
+            coalesce((v_usd ->> (f.owner_id || q.sector))::numeric, 0) - q.own_usd,
+            coalesce((v_usd ->> f.owner_id::text)::numeric, 0) - q.own_usd, (v_usd ->> (f.owner_id || ' capital'))::numeric,
+            c.capital_usd, c.reserved_usd - q.own_usd, c.used_usd, t.last_minute, t.last_day, t.repeats,
+            greatest(0, coalesce((select d.equity_usd from public.equity_daily d
+                                  where d.profile_id = r.profile_id and d.session_date < (r.market_at at time zone 'America/New_York')::date
+                                  order by d.session_date desc limit 1), c.capital_usd) - (c.capital_usd + c.realized_usd + h.unrealized_usd)),
+            greatest(0, round(1 - (c.capital_usd + c.realized_usd + h.unrealized_usd)
+                                  / nullif(greatest(c.peak_equity_usd, c.capital_usd, c.capital_usd + c.realized_usd + h.unrealized_usd), 0), 6)),
+            (select count(*) from (
+                select from public.trades b
+                where b.profile_id = r.profile_id and b.closed_at > greatest(r.market_at - m.loss_streak_window, (
+                    select w.closed_at from public.trades w
+                    where w.profile_id = r.profile_id and w.realized_pnl_usd >= 0 order by w.closed_at desc limit 1))
+                limit m.streak_looked_at) z),
+            exists (select from public.orders o join public.profiles p on p.id = o.profile_id
+                    where o.symbol = r.symbol and o.side <> r.side and o.id <> r.id and p.broker_account = f.broker_account
+                      and o.order_type in ('limit', 'market')
+                      and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')
+                      and (o.limit_price is null or case r.side when 'buy' then o.limit_price <= r.limit_price else o.limit_price >= r.limit_price end)),
+            r.market_open,
+            case when m.asks_first_trade then not exists (
+                select from public.trades b where b.profile_id = r.profile_id and b.symbol = r.symbol) end,
+            k.staged,
+            (select array_agg(distinct v.code order by v.code) from public.gate_overrides v
+             where v.profile_id = r.profile_id and v.revoked_at is null and v.starts_at <= p_now and p_now < v.expires_at
+               and coalesce(v.symbol, r.symbol) = r.symbol),
+            m.order_qty_max, m.order_notional_max_usd, m.price_collar_pct, m.signal_bars_max,
+            -- While the market is closed, its last quote is the newest there is, over a long weekend too.
+            case when r.market_open is false and m.quote_age_max_s < 345600 then 345600 else m.quote_age_max_s end, m.open_orders_max,
+            m.positions_max, m.position_notional_max_usd, m.sector_max_pct, m.gross_max_pct, m.orders_per_minute_max,
+            m.orders_per_day_max, m.repeats_max, m.daily_loss_max_pct, m.drawdown_max_pct, m.loss_streak_max,
+            m.entries_when_closed)::private.gate_snapshot
+        from unnest(p_requests) r
+        join public.profiles f on f.id = r.profile_id
+        join public.profile_capital c on c.profile_id = r.profile_id
+        cross join lateral (
+            select max(t.mode) as mode, min(t.stage_fraction) filter (where t.stage_entries > 0) as stage_fraction,
+                   coalesce(bool_or(t.stage_fraction is null) filter (where t.stage_entries > 0), false) as staged
+            from public.trading_controls t
+            where (t.scope, t.scope_key) in (('global', '*'), ('profile', r.profile_id::text), ('symbol', r.symbol))) k
+        cross join lateral (
+            select case when k.stage_fraction is null then r.qty
+                        else trunc(r.qty * k.stage_fraction, case when r.qty = trunc(r.qty) then 0 else 9 end) end as qty,
+                   private.sector_of(p_config, r.symbol) as sector,
+                   coalesce((select w.reserved_usd from public.orders w where w.id = r.id), 0) as own_usd offset 0) q
+        left join lateral private.lockout_of(r.symbol, case r.side when 'buy' then 'long' else 'short' end::public.position_side,
+                                             r.profile_id, p_now) l on true
+        cross join lateral (
+            select count(*) filter (where y.is_entry) as entries,
+                   count(*) filter (where y.is_entry and y.symbol = r.symbol and y.is_long = (r.side = 'buy')) as same_entries,
+                   count(distinct y.symbol) filter (where y.symbol <> r.symbol) as other_symbols,
+                   coalesce(sum(y.usd) filter (where y.symbol = r.symbol), 0) as symbol_usd,
+                   coalesce(sum(y.unrealized_usd), 0) as unrealized_usd
+            from (select true as is_entry, o.symbol, o.position_side = 'long' as is_long, o.reserved_usd as usd, null::numeric as unrealized_usd
+                  from public.orders o
+                  where o.profile_id = r.profile_id and o.purpose = 'entry' and o.id <> r.id
+                    and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')
+                  union all
+                  select false, n.symbol, null, n.cost_usd, n.unrealized_pnl_usd
+                  from public.positions n where n.profile_id = r.profile_id) y) h
+        cross join lateral (
+            select count(*) as last_day,
+                   count(*) filter (where o.market_at > r.market_at - interval '1 minute') as last_minute,
+                   count(*) filter (where o.symbol = r.symbol and o.side = r.side and o.market_at > r.market_at - m.repeats_window) as repeats
+            from (select b.market_at, b.symbol, b.side from public.orders b
+                  where b.profile_id = r.profile_id and b.purpose = 'entry' and b.state <> 'denied'
+                    and b.market_at > r.market_at - interval '1 day' and b.id <> r.id
+                  order by b.market_at desc limit coalesce(m.orders_per_day_max, 0) + 1) o) t;
+end;
+$$;
+-- rights anew
+
+-- The wave in which each request is judged. The n-th requests of all profiles go together, so that a batch is a
+-- few statements and requests of one profile still see each other's orders. One owner's requests go one by one
+-- when together they could pass a limit on its exposure; all of them while a staged resume counts entries, and
+-- when some buy what others sell.
+create or replace function private.waves_of(p_requests private.entry_request[], p_config jsonb)
+    returns table (n int, wave bigint)
+    language plpgsql
+    stable
+    set search_path = ''
+    set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_one_by_one boolean := exists (select from public.trading_controls t where t.stage_entries > 0)
+                         or exists (select from unnest(p_requests) r group by r.symbol having min(r.side) <> max(r.side));
+    v_usd jsonb := private.owners_usd(p_requests, p_config);
+begin
+    return query
+        with asked as (
+            select r.position, r.profile_id, f.owner_id, private.sector_of(p_config, r.symbol) as sector, r.qty * r.limit_price as usd
+            from unnest(p_requests) r join public.profiles f on f.id = r.profile_id
+        ), sectors as (
+            select a.owner_id, sum(sum(a.usd)) over (partition by a.owner_id) as gross_usd,
+                   sum(a.usd) + coalesce((v_usd ->> (a.owner_id || a.sector))::numeric, 0) as sector_usd
+            from asked a group by a.owner_id, a.sector
+        ), tight as (
+            select s.owner_id, bool_or((
+                       s.sector_usd <= (p_config #>> '{sector_exposure,max_pct}')::numeric * (v_usd ->> (s.owner_id || ' capital'))::numeric
+                       and s.gross_usd + coalesce((v_usd ->> s.owner_id::text)::numeric, 0)
+                           <= (p_config #>> '{gross_exposure,max_pct}')::numeric * (v_usd ->> (s.owner_id || ' capital'))::numeric) is not true) as is_tight
+            from sectors s group by s.owner_id
+        )
+        select a.position, row_number() over (
+            partition by case when v_one_by_one then null when t.is_tight then a.owner_id else a.profile_id end order by a.position)
+        from asked a join tight t on t.owner_id = a.owner_id;
+end;
+$$;
+
+-- Judge and record some requests, all at once. The caller holds the controls' shared lock, the owners'
+-- locks and the profiles' capital rows. What few entries need has statements of its own, for those that do.
+create or replace function private.decide_wave(p_requests private.entry_request[], p_risk public.risk_configs)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+    set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
+as $$
+declare
+    v_now timestamptz := clock_timestamp();
+    v_asking boolean;
+    v_repeated boolean;
+    v_staged boolean;
+begin
+    with judged as materialized (
+        select s.request as r, s.owner_id, s.shard, s.strategy, s.snapshot as s, private.gate_checks(s.snapshot) as checks,
+               cardinality(private.approval_reasons(p_risk.config, s.snapshot)) > 0 as asks,
+               case when (s.request).signal is not null then gen_random_uuid() end as signal_id
+        from private.gate_snapshots(p_requests, p_risk.config, v_now) s
+    ), decided as materialized (
+        select j.*, c.code, case when c.code is not null then 'denied' when j.asks then 'awaiting_approval' else 'ready' end::public.order_state as state
+        from judged j cross join lateral (select private.gate_code(j.checks) as code offset 0) c
+    ), noted_signals as (
+        insert into public.signals (id, owner_id, profile_id, symbol, side, strategy, strength, bar_at, detail, market_at, created_at)
+        select d.signal_id, d.owner_id, (d.r).profile_id, (d.r).symbol, (d.r).side, coalesce((d.r).signal ->> 'strategy', d.strategy),
+               ((d.r).signal ->> 'strength')::numeric, ((d.r).signal ->> 'bar_at')::timestamptz,
+               coalesce((d.r).signal -> 'detail', '{}'), (d.r).market_at, v_now
+        from decided d where d.signal_id is not null
+    ), noted_decisions as (
+        insert into public.decision_log (order_id, owner_id, profile_id, symbol, side, outcome, code, checks, inputs,
+                                         config_version, market_at, created_at)
+        select (d.r).id, d.owner_id, (d.r).profile_id, (d.r).symbol, (d.r).side, d.state, d.code, d.checks, row_to_json(d.s),
+               p_risk.version, (d.r).market_at, v_now
+        from decided d
+    ), reserved as (
+        update public.profile_capital c
+           set reserved_usd = c.reserved_usd + (d.s).notional_usd, updated_at = v_now
+          from decided d
+         where c.profile_id = (d.r).profile_id and d.state <> 'denied'
+           and c.reserved_usd + c.used_usd + (d.s).notional_usd <= c.capital_usd
+    ), noted_orders as (
+        insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
+            order_class, time_in_force, limit_price, take_profit_price, stop_loss_price, reference_price, notional_usd,
+            reserved_usd, state, code, reason, signal_id, trade_id, market_at, created_at, updated_at, ended_at, ready_at)
+        select (d.r).id, d.owner_id, (d.r).profile_id, d.shard, (d.r).symbol, (d.r).side,
+               case (d.r).side when 'buy' then 'long' else 'short' end::public.position_side, 'entry',
+               case when (d.s).qty > 0 then (d.s).qty else (d.r).qty end, 'limit',
+               case num_nonnulls((d.r).take_profit_price, (d.r).stop_loss_price) when 2 then 'bracket' when 1 then 'oto' else 'simple' end,
+               coalesce((d.r).time_in_force, 'gtc'), (d.r).limit_price, (d.r).take_profit_price, (d.r).stop_loss_price,
+               (d.r).reference_price, (d.s).notional_usd, case d.state when 'denied' then 0 else (d.s).notional_usd end, d.state, d.code,
+               case when d.code is not null then private.gate_reason(d.checks) end, d.signal_id, (d.r).id, (d.r).market_at, v_now, v_now,
+               case d.state when 'denied' then v_now end, case d.state when 'ready' then v_now end
+        from decided d
+    )
+    select bool_or(d.state = 'awaiting_approval'), bool_or(d.code = 'REPEATED_EXECUTION'),
+           bool_or(d.state <> 'denied' and ((d.s).staged or (d.s).stage_fraction is not null))
+      into v_asking, v_repeated, v_staged
+    from decided d;
+
+    if v_asking then
+        perform private.ask_approvals(array(select r.id from unnest(p_requests) r), p_risk, v_now);
+    end if;
+    if v_repeated then
+        update public.profiles f
+           set active = false, updated_at = v_now, disabled_reason = format('%s Switched off until an admin re-enables it.', o.reason)
+          from unnest(p_requests) r join public.orders o on o.id = r.id
+         where f.id = o.profile_id and o.code = 'REPEATED_EXECUTION';
+    end if;
+    if v_staged then
+        update public.trading_controls t
+           set stage_entries = t.stage_entries - 1
+          from unnest(p_requests) r join public.orders o on o.id = r.id
+         where t.stage_entries > 0 and o.state <> 'denied' and private.in_scope(t.scope, t.scope_key, o.profile_id, o.symbol);
+    end if;
+end;
+$$;
+
+-- Ask for the approvals that entries of this call wait for, with the reasons that follow from what was judged.
+create function private.ask_approvals(p_orders uuid[], p_risk public.risk_configs, p_now timestamptz)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+begin
+    insert into public.operator_approvals (order_id, owner_id, profile_id, symbol, side, qty, limit_price, reference_price,
+        notional_usd, trading_mode, reasons, shown_hash, config_version, requested_at, expires_at)
+    select o.id, o.owner_id, o.profile_id, o.symbol, o.side, o.qty, o.limit_price, o.reference_price, o.notional_usd,
+           s.trading_mode, private.approval_reasons(p_risk.config, s), private.approval_hash(o.id, o.profile_id, o.symbol, o.side, o.qty,
+           o.limit_price, s.trading_mode, f.broker_account), p_risk.version, p_now,
+           p_now + make_interval(mins => coalesce((p_risk.config #>> '{operator_approval,approval_timeout_minutes}')::int, 15))
+    from public.orders o
+    join public.profiles f on f.id = o.profile_id
+    join public.decision_log l on l.order_id = o.id
+    cross join lateral json_populate_record(null::private.gate_snapshot, l.inputs) s
+    where o.id = any (p_orders) and o.state = 'awaiting_approval';
+end;
+$$;
+
+-- The gate, for one or hundreds of entries. The same id sent again answers the same and does nothing.
+-- Called by: the engine. Errors: LEASE_LOST; INVALID when any request is malformed, and then nothing changes.
+create or replace function public.request_entries(p_shard text, p_token bigint, p_requests jsonb)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+    set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
+as $$
+declare
+    v_read private.entry_request[];
+    v_new private.entry_request[];
+    v_wave private.entry_request[];
+    v_risk public.risk_configs;
+begin
+    perform private.check_lease(p_shard, p_token);
+    v_read := private.read_entries(p_requests, p_shard);
+    if v_read is null then
+        perform private.fail(422, 'INVALID', private.entries_error(p_requests, p_shard));
+    end if;
+
+    perform private.lock_gate(array(select r.profile_id from unnest(v_read) r));
+    perform private.apply_due();
+    perform private.lock_controls(p_exclusive => false);
+    perform 1 from public.profile_capital c
+      where c.profile_id in (select r.profile_id from unnest(v_read) r) order by c.profile_id for update;
+    select c.* into v_risk from public.risk_configs c where c.active;
+    v_new := array(select distinct on (r.id) r from unnest(v_read) r
+                   where not exists (select 1 from public.orders o where o.id = r.id) order by r.id, r.position);
+    if cardinality(v_new) = 1 then
+        perform private.decide_wave(v_new, v_risk);
+    else
+        for v_wave in select array_agg(r order by r.position) from unnest(v_new) r
+                      join private.waves_of(v_new, v_risk.config) w on w.n = r.position group by w.wave order by w.wave loop
+            perform private.decide_wave(v_wave, v_risk);
+        end loop;
+    end if;
+
+    return (select coalesce(jsonb_agg(jsonb_build_object('id', o.id, 'state', o.state, 'code', o.code, 'reason', o.reason)
+                                      order by r.position), '[]')
+            from unnest(v_read) r join public.orders o on o.id = r.id);
+end;
+$$;
+
 -- Exits: closing, reducing and protecting open positions. Never gated by pause, limits or approval;
 -- only a halt, which leaves nothing but cancels, refuses them.
 
@@ -903,7 +1330,8 @@ begin
     v_changed := v_state <> o.state or v_filled > o.filled_qty or o.broker_status is distinct from b ->> 'status'
                  or (v_qty, v_limit, v_stop) is distinct from (o.qty, o.limit_price, o.stop_price)
                  or o.id = private.as_uuid(b ->> 'client_order_id') and o.broker_order_id is distinct from coalesce(b ->> 'broker_order_id', o.broker_order_id);
-    if v_changed and not (private.is_terminal(o.state) and v_filled <= o.filled_qty) then
+    -- What has ended stays as it ended; new are at most fills, or that it had been at the broker at all.
+    if v_changed and not (private.is_terminal(o.state) and v_filled <= o.filled_qty and o.broker_order_id is not null) then
         update public.orders u
            set state = v_state,
                -- Under our own id the broker's word holds; a leg goes by the broker's id from the start.
@@ -973,8 +1401,8 @@ end;
 $$;
 
 -- An order that took the place of one of ours at the broker becomes an order of its own, with the same purpose,
--- trade and group. One that asks for more than was left, or than there is capital for, nobody has judged: it is to
--- be cancelled. NULL when something else has taken its place here. The caller holds the profile's capital row.
+-- trade and group. One that asks for more than was left, or than there is capital for, nobody has judged, and one
+-- whose predecessor had been given up nobody wants: it is to be cancelled. NULL when something else has taken its place here. The caller holds the profile's capital row.
 create function private.take_place(o public.orders, b jsonb)
     returns uuid
     language plpgsql
@@ -986,9 +1414,9 @@ declare
     v_id uuid := coalesce(private.as_uuid(b ->> 'broker_order_id'), gen_random_uuid());
     v_qty numeric := coalesce(private.positive(b ->> 'qty'), o.qty);
     v_notional numeric := round(v_qty * coalesce(private.positive(b ->> 'limit_price'), o.limit_price, o.reference_price, 0), 6);
-    v_fits boolean := o.purpose <> 'entry';
+    v_fits boolean := o.purpose <> 'entry' and o.state = 'replaced';
 begin
-    if o.purpose = 'entry' and v_qty <= o.qty - o.filled_qty then
+    if o.purpose = 'entry' and o.state = 'replaced' and v_qty <= o.qty - o.filled_qty then
         update public.profile_capital c
            set reserved_usd = c.reserved_usd + v_notional, updated_at = clock_timestamp()
          where c.profile_id = o.profile_id and c.reserved_usd + c.used_usd + v_notional <= c.capital_usd;
@@ -1003,7 +1431,7 @@ begin
         private.positive(b ->> 'stop_price'), o.take_profit_price, o.stop_loss_price, o.reference_price,
         case when v_fits and o.purpose = 'entry' then v_notional else 0 end, case when v_fits and o.purpose = 'entry' then v_notional else 0 end,
         'working', case when v_fits then 'Took the place of another order at the broker.'
-                        else 'Took the place of another order at the broker and asks for more than was allowed: it is cancelled.' end,
+                        else 'Took the place of another order at the broker and was not allowed: it is cancelled.' end,
         o.exit_reason, o.signal_id, o.trade_id, o.parent_id, b ->> 'broker_order_id', case when not v_fits then clock_timestamp() end,
         o.market_at, clock_timestamp(), clock_timestamp(), o.id);
     return v_id;
@@ -1033,6 +1461,7 @@ create or replace function private.apply_update(b jsonb, p_shard text)
 as $$
 declare
     v_before public.orders;
+    v_old public.orders;                         -- the one whose place it took
     v_after public.orders;
     v_changed boolean;
     v_late boolean;
@@ -1041,12 +1470,14 @@ begin
      where o.id = private.as_uuid(b ->> 'client_order_id') or o.broker_order_id = b ->> 'broker_order_id'
      order by (o.broker_order_id = b ->> 'broker_order_id') is true desc limit 1;
     if v_before.id is null and b ->> 'replaces' is not null then
-        select o.* into v_before from public.orders o where o.broker_order_id = b ->> 'replaces';
-        if v_before.shard = p_shard and v_before.state <> 'replaced' then
+        select o.* into v_old from public.orders o where o.broker_order_id = b ->> 'replaces';
+        if v_old.shard = p_shard and not private.is_terminal(v_old.state) then
             -- Its predecessor is not known to be over: that one is looked up first.
             return jsonb_build_object('id', null, 'client_order_id', b ->> 'client_order_id', 'state', null, 'changed', false, 'deferred', true);
-        elsif v_before.shard = p_shard then
-            select o.* into v_before from public.orders o where o.id = private.take_place(v_before, b);
+        elsif v_old.shard = p_shard then
+            select o.* into v_before from public.orders o where o.id = private.take_place(v_old, b);
+        else
+            v_before := v_old;
         end if;
     end if;
     if v_before.id is null then
@@ -1059,10 +1490,11 @@ begin
     v_changed := private.apply_legs(v_before.id, b -> 'legs') or v_changed;
     select o.* into v_after from public.orders o where o.id = v_before.id;
     -- Ended on our side, alive at the broker: the engine has to cancel it. Or it filled after its end.
-    v_late := private.is_terminal(v_before.state) and v_before.state not in ('filled', 'replaced')
+    v_old := case when v_old.id is null then v_before else v_old end;
+    v_late := private.is_terminal(v_old.state) and v_old.state not in ('filled', 'replaced')
               and (not private.is_terminal(private.state_of(b ->> 'status', 0)) or v_after.filled_qty > v_before.filled_qty);
     return jsonb_build_object('id', v_after.id, 'state', v_after.state, 'changed', v_changed, 'late', v_late,
-        'after_pause', v_late and v_after.purpose = 'entry' and private.was_paused_since_end(v_before));
+        'after_pause', v_late and v_after.purpose = 'entry' and private.was_paused_since_end(v_old));
 end;
 $$;
 
@@ -1090,6 +1522,57 @@ begin
     end loop;
     perform private.settle_quiescence();
     return v_answers;
+end;
+$$;
+
+-- Why, or why not: the gate's own answer for a symbol right now, without asking for an entry.
+
+-- Judge an entry of one share at the last known price for each of the caller's profiles that trade the symbol.
+-- What only a real request can know (its signal, its quote's age) counts as fresh.
+-- Called by: any member. Errors: FORBIDDEN, INVALID, NOT_FOUND.
+create or replace function public.why(p_symbol text, p_profile_id uuid default null, p_side text default 'buy', p_qty numeric default 1,
+                           p_price numeric default null)
+    returns jsonb
+    language plpgsql
+    stable
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_symbol text := upper(private.trimmed(coalesce(p_symbol, '')));
+    v_price numeric := coalesce(p_price,
+        (select n.mark_price from public.positions n where n.symbol = v_symbol and n.mark_price > 0 order by n.marked_at desc limit 1),
+        (select b.close from public.price_bars b where b.symbol = v_symbol order by b.bar_at desc limit 1));
+    v_risk public.risk_configs := private.active_risk_config();
+    v_asked private.entry_request[];
+begin
+    if private.caller_role() is null and not private.is_engine() then
+        perform private.fail(403, 'FORBIDDEN', 'You are signed in, but not a member of this installation.', 'Ask an admin to add you.');
+    elsif coalesce(p_side, '') not in ('buy', 'sell') then
+        perform private.fail(422, 'INVALID', 'The side is buy or sell.');
+    elsif (p_qty > 0 and p_qty < 1e9 and coalesce(p_price, 1) > 0 and coalesce(p_price, 1) < 1e6) is not true then
+        perform private.fail(422, 'INVALID', 'Quantity and price are numbers above 0.');
+    end if;
+    v_asked := array(
+        select row(row_number() over (order by f.name, f.id), gen_random_uuid(), f.id, v_symbol, p_side, p_qty, v_price, v_price, null, null,
+                   null, coalesce(h.market_at, clock_timestamp()), coalesce(h.market_at, clock_timestamp()), (h.detail ->> 'market_open')::boolean, null)::private.entry_request
+        from public.profiles f left join public.engine_heartbeats h on h.shard = f.shard
+        where v_symbol = any (f.symbols) and coalesce(p_profile_id, f.id) = f.id
+          and (f.owner_id = auth.uid() or private.is_staff() or private.is_engine()));
+    if cardinality(v_asked) = 0 then
+        perform private.fail(404, 'NOT_FOUND', format('No profile that you can see trades %L.', left(v_symbol, 40)));
+    elsif v_price is null then
+        perform private.fail(404, 'NOT_FOUND', format('No price of %s is known yet.', v_symbol), 'Give a price, or wait for the engine''s first bars.');
+    end if;
+    return (select jsonb_agg(jsonb_build_object(
+                'profile_id', f.id, 'profile', f.name, 'symbol', v_symbol, 'side', p_side, 'qty', p_qty, 'price', v_price,
+                'code', private.gate_code(c.checks), 'reason', private.gate_reason(c.checks), 'checks', c.checks,
+                'approval', case when private.gate_code(c.checks) is null then to_jsonb(private.approval_reasons(v_risk.config, s.snapshot)) end,
+                'lock_reason', (s.snapshot).lock_reason, 'config_version', v_risk.version, 'judged_at', clock_timestamp())
+                order by (s.request).position)
+            from private.gate_snapshots(v_asked, v_risk.config, clock_timestamp()) s
+            join public.profiles f on f.id = (s.request).profile_id
+            cross join lateral (select private.gate_checks(s.snapshot) as checks) c);
 end;
 $$;
 
@@ -1747,11 +2230,11 @@ begin
     perform private.require_lease(p_shard, p_token);
     return (
         select jsonb_build_object(
-            'news', coalesce(jsonb_agg(c.n order by c.n) filter (where c.shard = p_shard and (c.filled > c.filled_qty or case
+            'news', coalesce(jsonb_agg(c.n order by c.n) filter (where c.shard = p_shard and (c.filled > c.filled_qty or c.known_as is distinct from c.broker_id or case
                 when private.is_terminal(c.state) then c.state not in ('filled', 'replaced') and not private.is_terminal(private.state_of(c.status, 0))
-                else c.status is distinct from c.broker_status or c.known_as is null end)), '[]'),
+                else c.status is distinct from c.broker_status end)), '[]'),
             'unknown', coalesce(jsonb_agg(c.n order by c.n) filter (where c.shard is null), '[]'))
-        from (select u.n, u.status, u.filled, coalesce(a.shard, b.shard) as shard, coalesce(a.state, b.state) as state,
+        from (select u.n, u.broker_id, u.status, u.filled, coalesce(a.shard, b.shard) as shard, coalesce(a.state, b.state) as state,
                      coalesce(a.broker_status, b.broker_status) as broker_status, coalesce(a.filled_qty, b.filled_qty) as filled_qty,
                      coalesce(a.broker_order_id, b.broker_order_id) as known_as
               from unnest(p_client_ids, p_broker_ids, p_statuses, p_filled) with ordinality u (client_id, broker_id, status, filled, n)
@@ -2508,9 +2991,10 @@ as $$
                case when c.scope = 'symbol' then c.scope_key end as symbol,
                case c.scope when 'global' then 'Trading' when 'profile' then 'Profile ' || coalesce(f.name, c.scope_key)
                             else 'Symbol ' || c.scope_key end as called,
-               coalesce((select max(e.changed_at) from public.trading_control_events e
-                         where e.scope = c.scope and e.scope_key = c.scope_key and e.from_mode = 'RUNNING' and e.to_mode <> 'RUNNING'),
-                        c.changed_at) as stopped_at,
+               case when c.mode <> 'RUNNING' then coalesce(
+                   (select e.changed_at from public.trading_control_events e
+                    where e.scope = c.scope and e.scope_key = c.scope_key and e.from_mode = 'RUNNING' and e.to_mode <> 'RUNNING'
+                    order by e.id desc limit 1), c.changed_at) end as stopped_at,
                c.resume_at is not null or exists (select 1 from public.control_schedules s
                                                   where s.id = c.schedule_id and s.kind <> 'condition') as end_is_planned
         from public.trading_controls c
@@ -2732,10 +3216,10 @@ declare
 begin
     return (
         with changes as (
-            select e.*, e.changed_at - (
-                       select max(s.changed_at) from public.trading_control_events s
+            select e.*, case when e.to_mode = 'RUNNING' then e.changed_at - (
+                       select s.changed_at from public.trading_control_events s
                        where s.scope = e.scope and s.scope_key = e.scope_key and s.id < e.id
-                         and s.from_mode = 'RUNNING' and s.to_mode <> 'RUNNING') as stopped_for
+                         and s.from_mode = 'RUNNING' and s.to_mode <> 'RUNNING' order by s.id desc limit 1) end as stopped_for
             from public.trading_control_events e
             where e.id > v_control and e.changed_at < v_until order by e.id limit v_limit
         ), events as (
@@ -2755,7 +3239,7 @@ begin
             'changes', (select coalesce(jsonb_agg(jsonb_build_object(
                     'scope', c.scope, 'to_mode', c.to_mode,
                     'by', case when c.schedule_id is not null then 'schedule' when c.changed_by is null then 'system' else 'person' end,
-                    'stopped_s', case when c.to_mode = 'RUNNING' then extract(epoch from c.stopped_for) end) order by c.id), '[]')
+                    'stopped_s', extract(epoch from c.stopped_for)) order by c.id), '[]')
                 from changes c),
             'stages', (select coalesce(jsonb_agg(jsonb_build_object('purpose', s.purpose, 'stage', t.stage, 'seconds', extract(epoch from t.took))), '[]')
                 from stages s
@@ -2780,3 +3264,7 @@ grant execute on function public.engine_telemetry(text, bigint, bigint, int) to 
 
 comment on function public.engine_telemetry(text, bigint, bigint, int) is
     'What an engine''s metrics need to know of what happened in the database, by cursor. Engine only.';
+
+-- What is kept beside the rows from now on, for the rows that there are.
+insert into private.owner_capital (owner_id, capital_usd)
+select f.owner_id, sum(f.capital_usd) from public.profiles f group by f.owner_id;

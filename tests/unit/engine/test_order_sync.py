@@ -3,7 +3,7 @@ import pytest
 from engine.domain.book import OrderState
 from engine.domain.reconcile import LateOrder
 from engine.ports.authority import UpdateAnswer
-from engine.service.order_sync import OrderSync
+from engine.service.order_sync import CHAIN_MAX, OrderSync
 from engine.service.views import Book
 from tests.unit.engine.builders import MARKET, a_snapshot, an_order, at_broker
 from tests.unit.engine.fakes import FakeAuthority, FakeBroker
@@ -71,3 +71,57 @@ def test_a_cancel_is_carried_to_the_broker_when_it_was_asked_for(
     sync.run(MARKET)
 
     assert broker.cancelled == ["broker-entry"]
+
+
+def test_a_replaced_order_is_followed_to_the_one_that_works_now(
+    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority
+) -> None:
+    ours = an_order()
+    authority.book = a_snapshot(orders=(ours,))
+    chain = [
+        at_broker(ours, status="replaced", replaced_by="second"),
+        at_broker(ours, broker_order_id="second", client_order_id="b", status="replaced", replaced_by="third"),
+        at_broker(ours, broker_order_id="third", client_order_id="c", status="new", replaces="second"),
+    ]
+    broker.known = {order.broker_order_id: order for order in chain}
+    broker.open = [chain[-1]]
+
+    sync.run(MARKET)
+
+    assert [order.broker_order_id for order in authority.updates][:2] == ["broker-entry", "second"]
+    assert {order.broker_order_id for order in authority.updates} == {"broker-entry", "second", "third"}
+
+
+def test_an_endless_chain_of_replacements_ends_somewhere(
+    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority
+) -> None:
+    ours = an_order()
+    authority.book = a_snapshot(orders=(ours,))
+    broker.known["broker-entry"] = at_broker(ours, status="replaced", replaced_by="broker-entry")
+
+    sync.run(MARKET)
+
+    assert len(authority.updates) <= CHAIN_MAX + 1
+
+
+def test_an_order_that_waits_for_its_predecessor_is_not_foreign(
+    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority
+) -> None:
+    broker.open = [at_broker(an_order(id="stranger"), replaces="broker-entry")]
+    authority.update_answer = UpdateAnswer(None, None, changed=False, late=False, deferred=True)
+
+    sync.run(MARKET)
+
+    assert sync.foreign == []
+
+
+def test_a_late_order_that_has_filled_is_reported_and_not_cancelled(
+    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority
+) -> None:
+    filled = at_broker(an_order(id="stranger"), status="filled")
+    authority.update_answer = UpdateAnswer("id", OrderState.CANCELED, changed=True, late=True, after_pause=True)
+
+    sync.record([filled])
+
+    assert broker.cancelled == []
+    assert sync.take_late() == [LateOrder(filled, after_pause=True)]

@@ -2,6 +2,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -187,3 +188,29 @@ class TestClosing:
 
         assert outcome(authority) == (Outcome.NOT_SENT, "LEGS_WORKING")
         assert broker.sent == []
+
+
+def test_no_entry_is_sent_and_exits_are_when_the_account_may_not_trade(
+    executor: TradeExecutor, broker: FakeBroker, health: HealthTracker
+) -> None:
+    health.broker_blocked = True
+
+    refused = executor.open_position(Permit(ENTRY, until_s=float("inf")))
+    tried = executor.close_position(Permit(EXIT, until_s=float("inf")))
+
+    assert (refused.outcome, refused.code) == (Outcome.NOT_SENT, "ACCOUNT_BLOCKED")
+    assert tried.outcome is Outcome.ACCEPTED  # the broker may let an exit through, and says so if not
+
+
+@pytest.mark.parametrize(("left", "claimed"), [(1000, (50, False)), (7, (7, False)), (0, (1, True))])
+def test_no_more_is_claimed_than_the_rate_limit_lets_through(
+    left: int, claimed: tuple[int, bool], executor: TradeExecutor, authority: FakeAuthority,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    asked = []
+    monkeypatch.setattr(authority, "claim", lambda *, limit, exits_only: asked.append((limit, exits_only)) or [])
+    monkeypatch.setattr(executor, "_rate", SimpleNamespace(calls_left=lambda: left))
+
+    executor.submit_ready()
+
+    assert asked == [claimed]
