@@ -88,12 +88,11 @@ class Position:
         self.opened_qty = self.opened_cost = self.closed_qty = ZERO
 
     def split(self, ratio: int) -> None:
+        """Give `ratio` shares for each; the day before is settled, and nothing has traded since."""
         lots = [(qty * ratio, cost) for qty, cost in self._known_lots()]
         self.lots = json.dumps([[plain(qty), plain(cost)] for qty, cost in lots])
         self.qty *= ratio
         self.avg_price /= ratio
-        self.opened_qty *= ratio
-        self.closed_qty *= ratio
 
     def _known_lots(self) -> list[Lot]:
         """Return the lots of the days before; where a ledger has not kept them, one at the average price."""

@@ -80,10 +80,10 @@ def test_split_leaves_the_cost_and_doubles_the_shares_of_every_lot() -> None:
     whole.split(2)
     account = Account("id", NOW, positions={"AAPL": whole})
 
-    account.apply(fill(-200, "7"))
+    account.apply(fill(-100, "7"))
     whole.settle()
 
-    assert (whole.qty, whole.avg_price) == (60, 8)
+    assert (whole.qty, whole.cost_basis) == (160, 100 * 5 + 60 * 8)
 
 
 def test_position_of_a_ledger_that_kept_no_lots_is_one_lot_at_its_average() -> None:

@@ -249,7 +249,8 @@ class TestLedger:
         store, before = exchange.ledger.store, exchange.account.cash
         for table, column in ADDED_SINCE:
             store._db.execute(f"alter table {table} drop column {column}")
-        store._db.execute("drop table accounts")
+        for table in ("accounts", "halts"):
+            store._db.execute(f"drop table {table}")
         store.close()
 
         later = open_exchange(store.path, tape, Birth(seed=7, start=date(2007, 1, 3)))
@@ -279,6 +280,7 @@ ADDED_SINCE = [
     *(("orders", name) for name in ("notional", "trail_price", "trail_percent", "hwm", "awaits", "due", "failed_at")),
     *(("state", name) for name in ("after", "controls", "opening_cash")),
     ("fills", "fee"),
+    *(("positions", name) for name in ("lots", "opened_qty", "opened_cost", "closed_qty")),
 ]
 
 
