@@ -100,9 +100,10 @@ as $$
                case when c.scope = 'symbol' then c.scope_key end as symbol,
                case c.scope when 'global' then 'Trading' when 'profile' then 'Profile ' || coalesce(f.name, c.scope_key)
                             else 'Symbol ' || c.scope_key end as called,
-               coalesce((select max(e.changed_at) from public.trading_control_events e
-                         where e.scope = c.scope and e.scope_key = c.scope_key and e.from_mode = 'RUNNING' and e.to_mode <> 'RUNNING'),
-                        c.changed_at) as stopped_at,
+               case when c.mode <> 'RUNNING' then coalesce(
+                   (select e.changed_at from public.trading_control_events e
+                    where e.scope = c.scope and e.scope_key = c.scope_key and e.from_mode = 'RUNNING' and e.to_mode <> 'RUNNING'
+                    order by e.id desc limit 1), c.changed_at) end as stopped_at,
                c.resume_at is not null or exists (select 1 from public.control_schedules s
                                                   where s.id = c.schedule_id and s.kind <> 'condition') as end_is_planned
         from public.trading_controls c

@@ -19,10 +19,10 @@ declare
 begin
     return (
         with changes as (
-            select e.*, e.changed_at - (
-                       select max(s.changed_at) from public.trading_control_events s
+            select e.*, case when e.to_mode = 'RUNNING' then e.changed_at - (
+                       select s.changed_at from public.trading_control_events s
                        where s.scope = e.scope and s.scope_key = e.scope_key and s.id < e.id
-                         and s.from_mode = 'RUNNING' and s.to_mode <> 'RUNNING') as stopped_for
+                         and s.from_mode = 'RUNNING' and s.to_mode <> 'RUNNING' order by s.id desc limit 1) end as stopped_for
             from public.trading_control_events e
             where e.id > v_control and e.changed_at < v_until order by e.id limit v_limit
         ), events as (
@@ -42,7 +42,7 @@ begin
             'changes', (select coalesce(jsonb_agg(jsonb_build_object(
                     'scope', c.scope, 'to_mode', c.to_mode,
                     'by', case when c.schedule_id is not null then 'schedule' when c.changed_by is null then 'system' else 'person' end,
-                    'stopped_s', case when c.to_mode = 'RUNNING' then extract(epoch from c.stopped_for) end) order by c.id), '[]')
+                    'stopped_s', extract(epoch from c.stopped_for)) order by c.id), '[]')
                 from changes c),
             'stages', (select coalesce(jsonb_agg(jsonb_build_object('purpose', s.purpose, 'stage', t.stage, 'seconds', extract(epoch from t.took))), '[]')
                 from stages s

@@ -129,6 +129,19 @@ class SignalLayers(_Section):
     competitive_window_bars: Annotated[Count, Field(ge=1, le=390)] = 60
 
 
+class AlertBounds(_Section):
+    """From when on somebody is told; `volatility_daily` and `daily_loss_fraction` are fractions: 0.03 is 3 %."""
+
+    paused_s: Annotated[Number, Field(le=2_592_000)] = Decimal(3600)
+    flapping_changes: Annotated[Count, Field(ge=2, le=1000)] = 6
+    flapping_window_s: Seconds = Decimal(600)
+    volatility_daily: Fraction = Decimal("0.03")
+    engine_silent_s: Seconds = Decimal(15)
+    unprotected_s: Seconds = Decimal(10)
+    approval_left_s: Seconds = Decimal(120)
+    daily_loss_fraction: Fraction = Decimal("0.8")
+
+
 class Retention(_Section):
     """For how many days what grows without end is kept; None: for good."""
 
@@ -218,6 +231,7 @@ class PortfolioRiskConfig(_Section):
     drawdown_lockout: DrawdownLockout = DrawdownLockout()
     news_lockout: NewsLockout = NewsLockout()
     reconciliation_lockout: ReconciliationLockout = ReconciliationLockout()
+    alerts: AlertBounds = AlertBounds()
     retention: Retention = Retention()
     operator_approval: OperatorApproval = OperatorApproval()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from db import commands
 from db.models import Evaluated
+from engine.domain.risk_config import AlertBounds
 from tests.db.conftest import Engine
 
 ALICE = "Alice trend daily"
@@ -91,7 +93,7 @@ class TestControls:
 
     def test_a_pause_whose_end_is_planned_is_nobodys_oversight(self, admin, db, look):
         bound(db, paused_s=0.001)
-        pause(admin, resume_at="2031-01-02T15:00:00Z")
+        pause(admin, resume_at=datetime.now(UTC) + timedelta(days=1))
 
         assert look() == set()
 
@@ -357,6 +359,17 @@ class TestRecords:
 
 
 class TestBounds:
+    def test_the_shipped_bounds_are_those_of_the_python_model(self, engine, db):
+        shipped = AlertBounds()
+
+        found = db.execute(
+            "select extract(epoch from b.paused), b.flapping_changes, extract(epoch from b.flapping_window),"
+            " b.volatility, extract(epoch from b.engine_silent), extract(epoch from b.unprotected),"
+            " extract(epoch from b.approval_left), b.daily_loss_fraction from private.alert_bounds() b"
+        ).fetchone()
+
+        assert found == tuple(value for _, value in shipped)
+
     @pytest.mark.parametrize("nonsense", ["soon", -1, None, [], {}, "NaN", 0, True])
     def test_a_bound_that_is_no_number_leaves_the_shipped_one_in_force(self, db, engine, nonsense):
         bound(db, paused_s=nonsense, flapping_changes=nonsense)
