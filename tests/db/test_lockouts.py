@@ -1,8 +1,10 @@
 """Lockouts: no entries in a symbol for a time, set by people and by the system side by side."""
 
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from db import commands
@@ -187,4 +189,92 @@ class TestRequests:
         engine.token -= 1
         with pytest.raises(LeaseLost):
             system_lock(engine)
+        engine.token += 1
+
+
+class TestCauses:
+    def caused(self, engine, cause: str, **more: Any):
+        return system_lock(engine, detail={"cause": cause}, **more)
+
+    def test_a_cause_locks_once_even_after_its_lockout_is_over(self, engine, db):
+        first = self.caused(engine, "headline:7")
+        db.execute("update symbol_lockouts set starts_at = now() - interval '2 h', expires_at = now() - interval '1 h'")
+
+        again = self.caused(engine, "headline:7")
+
+        assert again.id == first.id
+        assert engine.ask_one().state == "ready"
+
+    def test_what_a_person_has_removed_does_not_come_back_by_the_same_cause(self, engine, operator):
+        lockout = self.caused(engine, "headline:7")
+        commands.remove_lockout(operator, lockout_id=lockout.id, reason="A rumour")
+
+        self.caused(engine, "headline:7")
+        assert engine.ask_one().state == "ready"
+
+        self.caused(engine, "headline:8")
+        assert engine.ask_one(symbol="AAPL").code == "SYMBOL_LOCKED"
+
+    def test_another_cause_within_the_same_time_adds_nothing(self, engine, db):
+        first = self.caused(engine, "headline:7", duration_minutes=60)
+
+        assert self.caused(engine, "headline:8", duration_minutes=30).id == first.id
+
+    def test_another_cause_that_asks_for_longer_locks_for_longer(self, engine, db):
+        self.caused(engine, "headline:7", duration_minutes=30)
+
+        longer = self.caused(engine, "headline:8", duration_minutes=60)
+
+        assert longer.detail["cause"] == "headline:8"
+        assert db.execute("select count(*) from symbol_lockouts").fetchone() == (2,)
+
+    def test_one_headline_locks_each_of_its_symbols(self, engine):
+        assert self.caused(engine, "headline:7").ticker == "AAPL"
+        assert self.caused(engine, "headline:7", ticker="IBM").ticker == "IBM"
+
+    def test_the_database_itself_keeps_a_cause_from_locking_twice(self, engine, db):
+        self.caused(engine, "headline:7")
+
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            db.execute(
+                "insert into symbol_lockouts "
+                "(ticker, lockout_type, reason, detail, starts_at, expires_at, created_by_email) "
+                "select ticker, lockout_type, reason, detail, starts_at, expires_at, created_by_email "
+                "from symbol_lockouts"
+            )
+
+
+class TestFacts:
+    def facts(self, engine, since: str = "2007-01-01"):
+        return commands.protection_facts(
+            engine.client, shard="main", token=engine.token, since=datetime.fromisoformat(f"{since}T00:00:00+00:00")
+        )
+
+    def test_closed_trades_are_told_with_the_time_since_they_were_booked(self, engine):
+        held = engine.held()
+        assert self.facts(engine).trades == []
+
+        engine.update(held.leg("stop", "filled", filled=held.qty, price="95"))
+
+        (trade,) = self.facts(engine).trades
+        assert (trade.trade_id, trade.symbol, trade.exit_reason, trade.pnl_usd) == (held.id, "AAPL", "stop_loss", -50)
+        assert 0 <= trade.age_s < 60
+        assert self.facts(engine, "2007-01-04").trades == []
+
+    def test_open_breaks_are_told_with_whether_they_were_seen_again(self, engine):
+        finding = {"key": "k", "kind": "POSITION_MISMATCH", "symbol": "AAPL", "detail": {}}
+        engine.reconcile(finding)
+        assert [each.seen_again for each in self.facts(engine).breaks] == [False]
+
+        engine.reconcile(finding)
+        (found,) = self.facts(engine).breaks
+        assert (found.kind, found.symbol, found.seen_again) == ("POSITION_MISMATCH", "AAPL", True)
+
+        engine.reconcile()
+        assert self.facts(engine).breaks == []
+
+    def test_they_need_the_lease(self, engine):
+        engine.token -= 1
+        with pytest.raises(LeaseLost):
+            self.facts(engine)
         engine.token += 1

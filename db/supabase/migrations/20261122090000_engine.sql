@@ -10,7 +10,7 @@ alter table public.profile_capital set (fillfactor = 60);
 
 -- The capital of all of an owner's profiles, kept beside them: the gate asks for it at every entry.
 create table private.owner_capital (
-    owner_id    uuid primary key references public.members (user_id) on delete cascade,
+    owner_id    uuid primary key,
     capital_usd numeric(24, 2) not null
 );
 
