@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from contextlib import suppress
@@ -9,20 +10,29 @@ from typing import Final
 
 import structlog
 
+from engine.adapters import systemd
 from engine.api import serve
 from engine.bootstrap import Engine, bootstrap
 from engine.config import load_settings
 from engine.domain.errors import AuthorityUnavailable, LeaseLost
 from engine.jobs import Jobs, job_table
 from engine.logs import configure_logs
+from engine.service.progress import Progress
 
 EXIT_STOPPED: Final = 0
 EXIT_TAKEN_OVER: Final = 3
+EXIT_STUCK: Final = 4
+# A stop finishes what is in flight: no call to the broker or the database takes longer than this.
+STOP_WITHIN_S: Final = 20.0
 log = structlog.get_logger(__name__)
 
 
-def main() -> int:
+def main(*, upgrade: bool = False) -> int:
     """Run the engine; return the process's exit code.
+
+    Parameters
+    ----------
+    upgrade : bring an older database up to date first
 
     Raises
     ------
@@ -32,20 +42,55 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     settings = load_settings()
+    if upgrade:
+        settings = settings.model_copy(update={"engine_upgrade_db": True})
     configure_logs(secrets=settings.secret_values)
     engine = bootstrap(settings)
     with serve(engine):
-        while engine.recovery.run(stop.is_set):
-            kept = Jobs(job_table(engine), engine.health, stop).run()
-            engine.hints.stop()  # an account has one listener: whoever holds the lease
-            if kept:
-                _give_back_lease(engine)
-                break
-            if _is_taken_over(engine):
-                log.error("another engine has taken over, stopping")
-                return EXIT_TAKEN_OVER
+        for keeper in (_stop_in_time, _feed_watchdog):
+            threading.Thread(target=keeper, args=(engine, stop), name=keeper.__name__, daemon=True).start()
+        return _trade(engine, stop)
+
+
+def _trade(engine: Engine, stop: threading.Event) -> int:
+    systemd.notify(systemd.READY, "STATUS=Recovering, or waiting for another engine's lease to end.")
+    while engine.recovery.run(stop.is_set):
+        systemd.notify(f"STATUS=Trading for shard {engine.settings.engine_shard}.")
+        kept = Jobs(job_table(engine), engine.health, stop).run()
+        engine.hints.stop()  # an account has one listener: whoever holds the lease
+        if kept:
+            _give_back_lease(engine)
+            break
+        if _is_taken_over(engine):
+            log.error("another engine has taken over, stopping")
+            return EXIT_TAKEN_OVER
     log.info("stopped")
     return EXIT_STOPPED
+
+
+def _stop_in_time(engine: Engine, stop: threading.Event) -> None:
+    """Once told to stop: entries not yet sent are handed back, the rest is finished, and never for ever."""
+    stop.wait()
+    systemd.notify(systemd.STOPPING, "STATUS=Finishing what is in flight.")
+    engine.health.is_stopping = True
+    threading.Event().wait(STOP_WITHIN_S)
+    log.error("could not stop in time; the next engine looks up what was in flight", within_s=STOP_WITHIN_S)
+    os._exit(EXIT_STUCK)
+
+
+def _feed_watchdog(engine: Engine, stop: threading.Event) -> None:
+    """Tell systemd that the work comes round; once some of it hangs, say so and let it restart the engine."""
+    limit_s = systemd.watchdog_s()
+    if limit_s is None:
+        return
+    progress = Progress(engine.health, lambda: engine.recovery.is_turning, engine.clock)
+    while not stop.wait(limit_s / 3):
+        stuck = progress.stuck()
+        if stuck:
+            log.error("no run of these jobs ends, the watchdog is not fed", jobs=stuck)
+            systemd.notify(f"STATUS=Stuck: {', '.join(stuck)}.")
+        else:
+            systemd.notify(systemd.ALIVE)
 
 
 def _is_taken_over(engine: Engine) -> bool:

@@ -25,8 +25,9 @@ class FailoverDesk:
         return self._desk.request_entries(requests)
 
     def request_exits(self, requests: Sequence[ExitRequest]) -> list[Answer]:
-        """Ask the authority, or carry the exits out without it."""
+        """Ask the authority, once it knows what was done without it; or carry the exits out without it."""
         try:
+            self._offline.replay()
             return self._desk.request_exits(requests)
         except AuthorityUnavailable:
             return self._offline.request_exits(requests)
@@ -39,7 +40,8 @@ class FailoverDesk:
             return self._offline.request_cancels(requests)
 
     def claim(self, *, limit: int = 50, exits_only: bool = False) -> list[Order]:
-        """Take permits from the authority; nowhere else."""
+        """Take permits from the authority, once it knows what was done without it; nowhere else."""
+        self._offline.replay()
         return self._desk.claim(limit=limit, exits_only=exits_only)
 
     def record_submissions(self, submissions: Sequence[Submission]) -> None:

@@ -36,6 +36,7 @@ class HealthTracker:
         self._control_s = 0.0
         self._jobs: dict[str, JobHealth] = {}
         self.broker_blocked: bool | None = None  # None: not known yet
+        self.is_stopping = False  # what is in flight is finished, nothing is opened any more
         self.local_fault: str | None = None  # what keeps this machine from opening positions: a full disk
 
     def record_trading_control(self, control: TradingControl) -> None:
@@ -68,7 +69,7 @@ class HealthTracker:
 
         Not knowing stops entries too: what cannot be read is not assumed to be RUNNING.
         """
-        if self._brake.is_on or self.local_fault or self.is_stale or self._control is None:
+        if self.is_stopping or self._brake.is_on or self.local_fault or self.is_stale or self._control is None:
             return True
         return self._control.mode_of(profile_id, symbol) is not ControlMode.RUNNING
 

@@ -36,14 +36,15 @@ class Journal:
     @property
     def is_empty(self) -> bool:
         """Tell whether there is nothing that the authority has to be told."""
-        return not self.acts()
+        return self._acts == [] or not self.acts()
 
     def append(self, act: Act) -> None:
         """Write an act down and wait until it is on the disk."""
         with self._lock:
-            acts = self.acts()
-            self._acts = [*acts, act]
+            self.acts()  # what an earlier process left comes first
             self._unwritten.append(act)
+            if self._acts is not None:
+                self._acts.append(act)
             try:
                 self._write_out()
             except OSError as error:
@@ -58,15 +59,15 @@ class Journal:
         A journal of a newer engine, or one with damaged lines, is kept aside with a message.
         """
         with self._lock:
-            if self._acts is None and self.path.exists():
+            if self._acts is None:
                 try:
-                    self._open()
-                except OSError as error:  # another engine of this machine has it open: it tells its own
+                    if self.path.exists():
+                        self._open()
+                    self._acts = self._read()
+                except OSError as error:  # unreadable, or another engine of this machine has it open and tells it
                     self._report(disk_problem(self.path, error))
                     return list(self._unwritten)
-            if self._acts is None:
-                self._acts = self._read()
-            return self._acts
+            return list(self._acts)
 
     def close_chapter(self) -> None:
         """Put what was told aside and begin anew."""

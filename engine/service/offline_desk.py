@@ -1,8 +1,8 @@
 """Offline desk: exits go on while the authority is away, and are told to it when it is back.
 
-An exit has the id that the authority would have given it, and the broker takes an id once. So nothing is
-doubled, whoever else asks for the same exit: this engine once the authority is back, or another that has
-taken over meanwhile.
+An exit has the id that the authority would have given it, and the broker takes an id once. The next id is
+used only when the broker says that the last one is over. So nothing is doubled, whoever else asks for the
+same exit: this engine once the authority is back, or another that has taken over meanwhile.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from engine.service.views import Book
 LEGS_GONE_WITHIN_S: Final = 2.0
 LOOK_AGAIN_S: Final = 0.05
 ATTEMPTS_MAX: Final = 100
+LOOK_AHEAD: Final = 3
 VIEW_AGE_MAX_S: Final = 1.0
 log = structlog.get_logger(__name__)
 
@@ -195,8 +196,11 @@ class OfflineDesk:
         if request.replaces_broker_id is not None:
             return Answer(request.id, OrderState.DENIED, "AUTHORITY_AWAY", "Stops are not moved without the authority.")
         order_id = self._id_under_way(trade, request)
-        before = self._what_became_of(order_id) or self._what_became_of(_next_id(trade, request, order_id))
-        return before or self._send(trade, request, order_id)
+        for sent_id in (order_id, *_later_ids(trade, request, order_id)):
+            before = self._what_became_of(sent_id)
+            if before is not None:
+                return before
+        return self._send(trade, request, order_id)
 
     def _is_halted(self, trade: OpenTrade) -> bool:
         control = self._health.control
@@ -210,15 +214,13 @@ class OfflineDesk:
 
     def _what_became_of(self, order_id: str) -> Answer | None:
         """Return what is known of an exit that was sent before, by us or by another engine; None: never sent."""
-        known = {answer.id: answer for _, answer in self._told().exits}.get(order_id)
         found = self._broker.order_by_client_id(order_id)
-        if found is not None:
-            if known is None or known.order != found:
-                self._note(Submission(id=order_id, outcome=Outcome.ACCEPTED, order=found))
-            return _answer_of(order_id, found)
-        if known is not None and known.outcome is Outcome.REJECTED:
-            return Answer(order_id, OrderState.REJECTED, known.code, known.reason)
-        return None
+        if found is None:
+            return None
+        known = {answer.id: answer for _, answer in self._told().exits}.get(order_id)
+        if known is None or known.order != found:
+            self._note(Submission(id=order_id, outcome=Outcome.ACCEPTED, order=found))
+        return _answer_of(order_id, found)
 
     def _send(self, trade: OpenTrade, request: ExitRequest, order_id: str) -> Answer:
         if request.purpose is Purpose.EXIT and not self._has_freed_shares(trade, order_id):
@@ -295,12 +297,13 @@ class OfflineDesk:
         self._journal.append(Answered(at=self._clock.now(), submission=submission))
 
 
-def _next_id(trade: OpenTrade, request: ExitRequest, order_id: str) -> str:
-    """Return the id of the attempt after this one: another engine may be a step ahead of us."""
+def _later_ids(trade: OpenTrade, request: ExitRequest, order_id: str) -> list[str]:
+    """Return the ids of the attempts after this one: another engine may be some steps ahead of us."""
     for attempt in range(ATTEMPTS_MAX):
         if exit_id(trade_id=trade.trade_id, purpose=request.purpose, attempt=attempt) == order_id:
-            return exit_id(trade_id=trade.trade_id, purpose=request.purpose, attempt=attempt + 1)
-    return order_id
+            later = range(attempt + 1, attempt + 1 + LOOK_AHEAD)
+            return [exit_id(trade_id=trade.trade_id, purpose=request.purpose, attempt=n) for n in later]
+    return []
 
 
 def _waits(order: Order) -> bool:
@@ -332,7 +335,7 @@ def _answer_of(order_id: str, found: BrokerOrder) -> Answer:
 
 
 def _answer_to(submission: Submission) -> Answer:
-    """A rejection counts as over at the next look only, so that a broker that says no is not asked in a loop."""
+    """A rejection leaves the id free: the next look tries it again, so that no second id is ever in play."""
     if submission.order is not None:
         return _answer_of(submission.id, submission.order)
     state = OrderState.UNKNOWN if submission.outcome is Outcome.UNKNOWN else OrderState.DENIED
