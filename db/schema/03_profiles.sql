@@ -35,6 +35,7 @@ create table public.profile_capital (
     updated_at   timestamptz not null default now(),
     peak_equity_usd numeric(24, 9)               -- the highest equity noted since the last fresh start; NULL: none yet
 );
+alter table public.profile_capital set (fillfactor = 60);  -- changed by every order: room for its next versions beside it
 create index profile_capital_owner on public.profile_capital (owner_id);
 comment on table public.profile_capital is 'Capital of a profile: the limit, what working entries reserve, what open positions use.';
 
@@ -55,6 +56,43 @@ $$;
 create trigger profiles_carry_their_capital
     after insert or update of capital_usd, owner_id on public.profiles
     for each row execute function private.sync_profile_capital();
+
+-- The capital of all of an owner's profiles, kept beside them: the gate asks for it at every entry.
+create table private.owner_capital (
+    owner_id    uuid primary key,
+    capital_usd numeric(24, 2) not null
+);
+
+create function private.sync_owner_capital()
+    returns trigger
+    language plpgsql
+    security definer
+    set search_path = ''
+as $$
+begin
+    if tg_op <> 'INSERT' then
+        update private.owner_capital o
+           set capital_usd = o.capital_usd - x.usd
+          from (select f.owner_id, sum(f.capital_usd) as usd from old_profiles f group by f.owner_id) x
+         where o.owner_id = x.owner_id;
+    end if;
+    if tg_op <> 'DELETE' then
+        insert into private.owner_capital as o (owner_id, capital_usd)
+        select f.owner_id, sum(f.capital_usd) from new_profiles f group by f.owner_id order by f.owner_id
+        on conflict (owner_id) do update set capital_usd = o.capital_usd + excluded.capital_usd;
+    end if;
+    return null;
+end;
+$$;
+create trigger profiles_add_to_their_owners_capital
+    after insert on public.profiles referencing new table as new_profiles
+    for each statement execute function private.sync_owner_capital();
+create trigger profiles_change_their_owners_capital
+    after update on public.profiles referencing old table as old_profiles new table as new_profiles
+    for each statement execute function private.sync_owner_capital();
+create trigger profiles_leave_their_owners_capital
+    after delete on public.profiles referencing old table as old_profiles
+    for each statement execute function private.sync_owner_capital();
 
 -- What the system switches off is on record as well; a person's own act is noted where it is done.
 create function private.note_switched_off()

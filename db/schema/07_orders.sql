@@ -61,8 +61,9 @@ create unique index orders_one_open_exit on public.orders (trade_id)
 create index orders_waiting on public.orders (shard, created_at) where state in ('ready', 'awaiting_approval');
 create index orders_in_flight on public.orders (profile_id, symbol)
     where purpose = 'entry' and state in ('submitting', 'unknown');
-create index orders_open_by_profile on public.orders (profile_id, symbol)
-    where state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled');
+-- What an owner's profiles are entering, for the limits on exposure.
+create index orders_open_entries_of_owner on public.orders (owner_id, symbol)
+    where purpose = 'entry' and state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled');
 -- What could trade with an order of ours on the other side.
 create index orders_crossable on public.orders (symbol, side, limit_price)
     where order_type in ('limit', 'market') and state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled');

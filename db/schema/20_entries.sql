@@ -30,163 +30,130 @@ as $$
     select coalesce(p_config #>> array['sector_exposure', 'sectors', p_symbol], 'other');
 $$;
 
--- What the owners' profiles hold or are entering, in USD at cost, by sector.
-create function private.sector_exposures(p_owners uuid[], p_config jsonb)
-    returns table (of_owner uuid, of_sector text, exposure_usd numeric)
+-- What the requests' owners hold or are entering, in USD at cost, and their capital. Keys: the owner's id for all of it,
+-- the id and a sector for that sector, the id and " capital" for the capital of all their profiles.
+create function private.owners_usd(p_requests private.entry_request[], p_config jsonb)
+    returns jsonb
     language plpgsql
     stable
     set search_path = ''
     set plan_cache_mode = force_generic_plan
 as $$
 begin
-    return query
-        select e.owner_id, private.sector_of(p_config, e.symbol), sum(e.usd)
-        from (select n.owner_id, n.symbol, n.cost_usd as usd from public.positions n where n.owner_id = any (p_owners)
+    return (
+        with owners as materialized (
+            select distinct f.owner_id from unnest(p_requests) r join public.profiles f on f.id = r.profile_id
+        )
+        select jsonb_object_agg(x.key, x.usd)
+        from (select e.owner_id || coalesce(e.sector, '') as key, sum(e.usd) as usd
+              from (select n.owner_id, private.sector_of(p_config, n.symbol) as sector, n.cost_usd as usd
+                    from public.positions n join owners w on w.owner_id = n.owner_id
+                    union all
+                    select o.owner_id, private.sector_of(p_config, o.symbol), o.reserved_usd
+                    from public.orders o join owners w on w.owner_id = o.owner_id
+                    where o.purpose = 'entry'
+                      and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')) e
+              group by grouping sets ((e.owner_id), (e.owner_id, e.sector))
               union all
-              select f.owner_id, o.symbol, o.reserved_usd from public.profiles f
-              join public.orders o on o.profile_id = f.id and o.purpose = 'entry'
-                   and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')
-              where f.owner_id = any (p_owners)) e
-        group by 1, 2;
+              select c.owner_id || ' capital', c.capital_usd
+              from private.owner_capital c join owners w on w.owner_id = c.owner_id) x);
 end;
 $$;
 
--- The same over all sectors, beside the owner's whole capital.
-create function private.gross_exposures(p_owners uuid[])
-    returns table (of_owner uuid, exposure_usd numeric, owner_capital_usd numeric)
-    language plpgsql
-    stable
-    set search_path = ''
-    set plan_cache_mode = force_generic_plan
-as $$
-begin
-    return query
-        select c.owner_id, sum(c.reserved_usd + c.used_usd), sum(c.capital_usd)
-        from public.profile_capital c where c.owner_id = any (p_owners) group by c.owner_id;
-end;
-$$;
-
--- Gather what the gate has to know about each request, all at once. A request's own order, when it is
--- judged again, does not count against it.
+-- Gather what the gate has to know about each request, all at once. A request's own order, when it is judged
+-- again, does not count against it. What starting a query costs, not its rows, is the price of one entry:
+-- hence few tables in it, few columns between them, and the limits as a variable.
 create function private.gate_snapshots(p_requests private.entry_request[], p_config jsonb, p_now timestamptz)
-    returns table (n int, snapshot private.gate_snapshot)
+    returns table (request private.entry_request, owner_id uuid, shard text, strategy text, snapshot private.gate_snapshot)
     language plpgsql
     stable
     set search_path = ''
     set plan_cache_mode = force_generic_plan  -- to plan it afresh costs more than to run it
+    set enable_seqscan = off                  -- nor may a plan that was made while tables were small read them whole later
 as $$
+#variable_conflict use_column
+declare
+    m private.gate_limits := private.gate_limits_of(p_config);
+    v_usd jsonb := private.owners_usd(p_requests, p_config);
 begin
     return query
-        with asked as materialized (
-            select r.*, f.owner_id, f.shard, f.trading_mode, f.active, f.timeframe, f.broker_account,
-                   c.capital_usd, c.used_usd, c.realized_usd, c.peak_equity_usd,
-                   c.reserved_usd - coalesce((select w.reserved_usd from public.orders w where w.id = r.id), 0) as reserved_usd,
-                   coalesce((select w.reserved_usd from public.orders w where w.id = r.id), 0) as own_usd,
-                   case r.side when 'buy' then 'long' else 'short' end::public.position_side as position_side,
-                   private.sector_of(p_config, r.symbol) as sector, k.mode, k.stage_fraction, k.staged,
-                   case when k.stage_fraction is null then r.qty
-                        else trunc(r.qty * k.stage_fraction, case when r.qty = trunc(r.qty) then 0 else 9 end) end as staged_qty
-            from unnest(p_requests) r
-            join public.profiles f on f.id = r.profile_id
-            join public.profile_capital c on c.profile_id = r.profile_id
-            cross join lateral (
-                select max(t.mode) as mode, min(t.stage_fraction) filter (where t.stage_entries > 0) as stage_fraction,
-                       coalesce(bool_or(t.stage_fraction is null) filter (where t.stage_entries > 0), false) as staged
-                from public.trading_controls t
-                where (t.scope = 'global' and t.scope_key = '*') or (t.scope = 'profile' and t.scope_key = r.profile_id::text)
-                   or (t.scope = 'symbol' and t.scope_key = r.symbol)) k
-        ), gross as materialized (
-            select * from private.gross_exposures(array(select distinct a.owner_id from asked a))
-        ), sectors as materialized (
-            select * from private.sector_exposures(array(select distinct a.owner_id from asked a), p_config)
-        ), limits as materialized (
-            select (p_config #>> '{order_limits,qty_max}')::numeric as order_qty_max,
-                   (p_config #>> '{order_limits,notional_max_usd}')::numeric as order_notional_max_usd,
-                   (p_config #>> '{order_limits,price_collar_pct}')::numeric as price_collar_pct,
-                   (p_config #>> '{order_limits,signal_bars_max}')::numeric as signal_bars_max,
-                   (p_config #>> '{order_limits,quote_age_max_s}')::numeric as quote_age_max_s,
-                   (p_config #>> '{position_limits,open_orders_max}')::int as open_orders_max,
-                   (p_config #>> '{position_limits,positions_max}')::int as positions_max,
-                   (p_config #>> '{position_limits,position_notional_max_usd}')::numeric as position_notional_max_usd,
-                   (p_config #>> '{sector_exposure,max_pct}')::numeric as sector_max_pct,
-                   (p_config #>> '{gross_exposure,max_pct}')::numeric as gross_max_pct,
-                   (p_config #>> '{order_rate,per_minute_max}')::int as orders_per_minute_max,
-                   (p_config #>> '{order_rate,per_day_max}')::int as orders_per_day_max,
-                   (p_config #>> '{order_rate,repeats_max}')::int as repeats_max,
-                   make_interval(secs => coalesce((p_config #>> '{order_rate,repeats_window_s}')::float8, 3600)) as repeats_window,
-                   (p_config #>> '{loss_limits,daily_loss_max_pct}')::numeric as daily_loss_max_pct,
-                   (p_config #>> '{loss_limits,drawdown_max_pct}')::numeric as drawdown_max_pct,
-                   (p_config #>> '{loss_limits,loss_streak_max}')::int as loss_streak_max,
-                   make_interval(secs => 86400 * coalesce((p_config #>> '{loss_limits,loss_streak_days}')::float8, 5)) as loss_streak_window,
-                   coalesce((p_config #>> '{operator_approval,after_loss_streak}')::int, 0) as after_loss_streak,
-                   (p_config #>> '{operator_approval,first_trade_in_symbol}')::boolean as asks_first_trade,
-                   (p_config #>> '{market_hours,entries_when_closed}')::boolean as entries_when_closed
-        )
-        select a.position, row(
-            a.mode, a.trading_mode, a.active, l.expires_at, l.reason,
-            case when a.signal is not null then
-                round((extract(epoch from a.market_at - (a.signal ->> 'bar_at')::timestamptz) / private.timeframe_s(a.timeframe) - 1)::numeric, 4) end,
-            round(extract(epoch from a.market_at - a.quote_at)::numeric, 3),
-            (select count(*) from public.orders o where o.symbol = a.symbol and o.state = 'unknown' and o.id <> a.id),
+        select r, f.owner_id, f.shard, f.strategy, row(
+            k.mode, f.trading_mode, f.active, l.expires_at, l.reason,
+            case when r.signal is not null then
+                round((extract(epoch from r.market_at - (r.signal ->> 'bar_at')::timestamptz) / private.timeframe_s(f.timeframe) - 1)::numeric, 4) end,
+            round(extract(epoch from r.market_at - r.quote_at)::numeric, 3),
+            (select count(*) from public.orders o where o.symbol = r.symbol and o.state = 'unknown' and o.id <> r.id),
             (select count(*) from public.reconciliation_findings d
-             where d.shard = a.shard and d.status = 'open' and coalesce(d.symbol, a.symbol) = a.symbol),
-            e.same_entries, a.stage_fraction, a.staged_qty, a.limit_price, a.reference_price, round(a.staged_qty * a.limit_price, 6),
-            e.entries,
-            (select count(distinct y.symbol) from unnest(e.symbols || h.symbols) y (symbol) where y.symbol <> a.symbol),
-            e.symbol_reserved + h.symbol_cost, a.sector, coalesce(x.exposure_usd, 0) - a.own_usd, g.exposure_usd - a.own_usd, g.owner_capital_usd,
-            a.capital_usd, a.reserved_usd, a.used_usd, t.last_minute, t.last_day, t.repeats,
+             where d.shard = f.shard and d.status = 'open' and coalesce(d.symbol, r.symbol) = r.symbol),
+            h.same_entries, k.stage_fraction, q.qty, r.limit_price, r.reference_price, round(q.qty * r.limit_price, 6),
+            h.entries, h.other_symbols, h.symbol_usd, q.sector,
+            coalesce((v_usd ->> (f.owner_id || q.sector))::numeric, 0) - q.own_usd,
+            coalesce((v_usd ->> f.owner_id::text)::numeric, 0) - q.own_usd, (v_usd ->> (f.owner_id || ' capital'))::numeric,
+            c.capital_usd, c.reserved_usd - q.own_usd, c.used_usd, t.last_minute, t.last_day, t.repeats,
             greatest(0, coalesce((select d.equity_usd from public.equity_daily d
-                                  where d.profile_id = a.profile_id and d.session_date < (a.market_at at time zone 'America/New_York')::date
-                                  order by d.session_date desc limit 1), a.capital_usd) - q.equity_usd),
-            greatest(0, round(1 - q.equity_usd / nullif(greatest(a.peak_equity_usd, a.capital_usd, q.equity_usd), 0), 6)),
-            (select count(*) from (select bool_and(r.realized_pnl_usd < 0) over (order by r.closed_at desc, r.id) as losing from (
-                select b.id, b.realized_pnl_usd, b.closed_at from public.trades b
-                where b.profile_id = a.profile_id and b.closed_at > a.market_at - m.loss_streak_window
-                order by b.closed_at desc, b.id limit greatest(m.loss_streak_max, m.after_loss_streak, 1)) r) s where s.losing),
-            exists (select 1 from public.orders o join public.profiles p on p.id = o.profile_id
-                    where o.symbol = a.symbol and o.side <> a.side and o.id <> a.id and p.broker_account = a.broker_account
+                                  where d.profile_id = r.profile_id and d.session_date < (r.market_at at time zone 'America/New_York')::date
+                                  order by d.session_date desc limit 1), c.capital_usd) - (c.capital_usd + c.realized_usd + h.unrealized_usd)),
+            greatest(0, round(1 - (c.capital_usd + c.realized_usd + h.unrealized_usd)
+                                  / nullif(greatest(c.peak_equity_usd, c.capital_usd, c.capital_usd + c.realized_usd + h.unrealized_usd), 0), 6)),
+            (select count(*) from (
+                select from public.trades b
+                where b.profile_id = r.profile_id and b.closed_at > greatest(r.market_at - m.loss_streak_window, (
+                    select w.closed_at from public.trades w
+                    where w.profile_id = r.profile_id and w.realized_pnl_usd >= 0 order by w.closed_at desc limit 1))
+                limit m.streak_looked_at) z),
+            exists (select from public.orders o join public.profiles p on p.id = o.profile_id
+                    where o.symbol = r.symbol and o.side <> r.side and o.id <> r.id and p.broker_account = f.broker_account
                       and o.order_type in ('limit', 'market')
                       and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')
-                      and (o.limit_price is null or case a.side when 'buy' then o.limit_price <= a.limit_price else o.limit_price >= a.limit_price end)),
-            a.market_open,
+                      and (o.limit_price is null or case r.side when 'buy' then o.limit_price <= r.limit_price else o.limit_price >= r.limit_price end)),
+            r.market_open,
             case when m.asks_first_trade then not exists (
-                select 1 from public.trades b where b.profile_id = a.profile_id and b.symbol = a.symbol) end,
-            a.staged,
+                select from public.trades b where b.profile_id = r.profile_id and b.symbol = r.symbol) end,
+            k.staged,
             (select array_agg(distinct v.code order by v.code) from public.gate_overrides v
-             where v.profile_id = a.profile_id and v.revoked_at is null and v.starts_at <= p_now and p_now < v.expires_at
-               and coalesce(v.symbol, a.symbol) = a.symbol),
+             where v.profile_id = r.profile_id and v.revoked_at is null and v.starts_at <= p_now and p_now < v.expires_at
+               and coalesce(v.symbol, r.symbol) = r.symbol),
             m.order_qty_max, m.order_notional_max_usd, m.price_collar_pct, m.signal_bars_max,
             -- While the market is closed, its last quote is the newest there is, over a long weekend too.
-            case when a.market_open is false and m.quote_age_max_s < 345600 then 345600 else m.quote_age_max_s end, m.open_orders_max,
+            case when r.market_open is false and m.quote_age_max_s < 345600 then 345600 else m.quote_age_max_s end, m.open_orders_max,
             m.positions_max, m.position_notional_max_usd, m.sector_max_pct, m.gross_max_pct, m.orders_per_minute_max,
             m.orders_per_day_max, m.repeats_max, m.daily_loss_max_pct, m.drawdown_max_pct, m.loss_streak_max,
             m.entries_when_closed)::private.gate_snapshot
-        from asked a
-        cross join limits m
-        join gross g on g.of_owner = a.owner_id
-        left join sectors x on x.of_owner = a.owner_id and x.of_sector = a.sector
-        left join lateral private.lockout_of(a.symbol, a.position_side, a.profile_id, p_now) l on true
+        from unnest(p_requests) r
+        join public.profiles f on f.id = r.profile_id
+        join public.profile_capital c on c.profile_id = r.profile_id
         cross join lateral (
-            select count(*) as entries,
-                   count(*) filter (where o.symbol = a.symbol and o.position_side = a.position_side) as same_entries,
-                   coalesce(sum(o.reserved_usd) filter (where o.symbol = a.symbol), 0) as symbol_reserved,
-                   coalesce(array_agg(o.symbol), '{}') as symbols
-            from public.orders o
-            where o.profile_id = a.profile_id and o.purpose = 'entry' and o.id <> a.id
-              and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')) e
+            select max(t.mode) as mode, min(t.stage_fraction) filter (where t.stage_entries > 0) as stage_fraction,
+                   coalesce(bool_or(t.stage_fraction is null) filter (where t.stage_entries > 0), false) as staged
+            from public.trading_controls t
+            where (t.scope, t.scope_key) in (('global', '*'), ('profile', r.profile_id::text), ('symbol', r.symbol))) k
         cross join lateral (
-            select coalesce(sum(n.cost_usd) filter (where n.symbol = a.symbol), 0) as symbol_cost,
-                   coalesce(sum(n.unrealized_pnl_usd), 0) as unrealized_usd,
-                   coalesce(array_agg(n.symbol), '{}') as symbols
-            from public.positions n where n.profile_id = a.profile_id) h
-        cross join lateral (select a.capital_usd + a.realized_usd + h.unrealized_usd as equity_usd) q
+            select case when k.stage_fraction is null then r.qty
+                        else trunc(r.qty * k.stage_fraction, case when r.qty = trunc(r.qty) then 0 else 9 end) end as qty,
+                   private.sector_of(p_config, r.symbol) as sector,
+                   coalesce((select w.reserved_usd from public.orders w where w.id = r.id), 0) as own_usd offset 0) q
+        left join lateral private.lockout_of(r.symbol, case r.side when 'buy' then 'long' else 'short' end::public.position_side,
+                                             r.profile_id, p_now) l on true
+        cross join lateral (
+            select count(*) filter (where y.is_entry) as entries,
+                   count(*) filter (where y.is_entry and y.symbol = r.symbol and y.is_long = (r.side = 'buy')) as same_entries,
+                   count(distinct y.symbol) filter (where y.symbol <> r.symbol) as other_symbols,
+                   coalesce(sum(y.usd) filter (where y.symbol = r.symbol), 0) as symbol_usd,
+                   coalesce(sum(y.unrealized_usd), 0) as unrealized_usd
+            from (select true as is_entry, o.symbol, o.position_side = 'long' as is_long, o.reserved_usd as usd, null::numeric as unrealized_usd
+                  from public.orders o
+                  where o.profile_id = r.profile_id and o.purpose = 'entry' and o.id <> r.id
+                    and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')
+                  union all
+                  select false, n.symbol, null, n.cost_usd, n.unrealized_pnl_usd
+                  from public.positions n where n.profile_id = r.profile_id) y) h
         cross join lateral (
             select count(*) as last_day,
-                   count(*) filter (where o.market_at > a.market_at - interval '1 minute') as last_minute,
-                   count(*) filter (where o.symbol = a.symbol and o.side = a.side and o.market_at > a.market_at - m.repeats_window) as repeats
+                   count(*) filter (where o.market_at > r.market_at - interval '1 minute') as last_minute,
+                   count(*) filter (where o.symbol = r.symbol and o.side = r.side and o.market_at > r.market_at - m.repeats_window) as repeats
             from (select b.market_at, b.symbol, b.side from public.orders b
-                  where b.profile_id = a.profile_id and b.purpose = 'entry' and b.state <> 'denied'
-                    and b.market_at > a.market_at - interval '1 day' and b.id <> a.id
+                  where b.profile_id = r.profile_id and b.purpose = 'entry' and b.state <> 'denied'
+                    and b.market_at > r.market_at - interval '1 day' and b.id <> r.id
                   order by b.market_at desc limit coalesce(m.orders_per_day_max, 0) + 1) o) t;
 end;
 $$;
@@ -285,31 +252,34 @@ create function private.waves_of(p_requests private.entry_request[], p_config js
     set search_path = ''
     set plan_cache_mode = force_generic_plan
 as $$
+declare
+    v_one_by_one boolean := exists (select from public.trading_controls t where t.stage_entries > 0)
+                         or exists (select from unnest(p_requests) r group by r.symbol having min(r.side) <> max(r.side));
+    v_usd jsonb := private.owners_usd(p_requests, p_config);
 begin
     return query
         with asked as (
             select r.position, r.profile_id, f.owner_id, private.sector_of(p_config, r.symbol) as sector, r.qty * r.limit_price as usd
             from unnest(p_requests) r join public.profiles f on f.id = r.profile_id
-        ), owners as (
-            select a.owner_id, sum(a.usd) as usd from asked a group by a.owner_id having count(*) > 1
+        ), sectors as (
+            select a.owner_id, sum(sum(a.usd)) over (partition by a.owner_id) as gross_usd,
+                   sum(a.usd) + coalesce((v_usd ->> (a.owner_id || a.sector))::numeric, 0) as sector_usd
+            from asked a group by a.owner_id, a.sector
         ), tight as (
-            select o.owner_id from owners o join private.gross_exposures(array(select w.owner_id from owners w)) g on g.of_owner = o.owner_id
-            where not coalesce(g.exposure_usd + o.usd <= (p_config #>> '{gross_exposure,max_pct}')::numeric * g.owner_capital_usd
-                and coalesce((select max(x.exposure_usd) from private.sector_exposures(array[o.owner_id], p_config) x), 0) + o.usd
-                    <= (p_config #>> '{sector_exposure,max_pct}')::numeric * g.owner_capital_usd, false)
+            select s.owner_id, bool_or((
+                       s.sector_usd <= (p_config #>> '{sector_exposure,max_pct}')::numeric * (v_usd ->> (s.owner_id || ' capital'))::numeric
+                       and s.gross_usd + coalesce((v_usd ->> s.owner_id::text)::numeric, 0)
+                           <= (p_config #>> '{gross_exposure,max_pct}')::numeric * (v_usd ->> (s.owner_id || ' capital'))::numeric) is not true) as is_tight
+            from sectors s group by s.owner_id
         )
         select a.position, row_number() over (
-            partition by case when exists (select 1 from public.trading_controls t where t.stage_entries > 0)
-                                or exists (select 1 from unnest(p_requests) x join unnest(p_requests) y on y.symbol = x.symbol and y.side > x.side) then null
-                              when a.owner_id in (select t.owner_id from tight t) then a.owner_id
-                              else a.profile_id end
-            order by a.position)
-        from asked a;
+            partition by case when v_one_by_one then null when t.is_tight then a.owner_id else a.profile_id end order by a.position)
+        from asked a join tight t on t.owner_id = a.owner_id;
 end;
 $$;
 
 -- Judge and record some requests, all at once. The caller holds the controls' shared lock, the owners'
--- locks and the profiles' capital rows.
+-- locks and the profiles' capital rows. What few entries need has statements of its own, for those that do.
 create function private.decide_wave(p_requests private.entry_request[], p_risk public.risk_configs)
     returns void
     language plpgsql
@@ -317,74 +287,97 @@ create function private.decide_wave(p_requests private.entry_request[], p_risk p
     security definer
     set search_path = ''
     set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
 as $$
 declare
     v_now timestamptz := clock_timestamp();
+    v_asking boolean;
+    v_repeated boolean;
+    v_staged boolean;
 begin
     with judged as materialized (
-        select r.*, f.owner_id, f.shard, f.strategy, f.trading_mode, f.broker_account, s.snapshot, private.gate_checks(s.snapshot) as checks
+        select s.request as r, s.owner_id, s.shard, s.strategy, s.snapshot as s, private.gate_checks(s.snapshot) as checks,
+               cardinality(private.approval_reasons(p_risk.config, s.snapshot)) > 0 as asks,
+               case when (s.request).signal is not null then gen_random_uuid() end as signal_id
         from private.gate_snapshots(p_requests, p_risk.config, v_now) s
-        join unnest(p_requests) r on r.position = s.n
-        join public.profiles f on f.id = r.profile_id
-    ), coded as materialized (
-        select j.*, private.gate_code(j.checks) as code,
-               (j.snapshot).qty as final_qty, (j.snapshot).notional_usd as notional_usd,
-               private.approval_reasons(p_risk.config, j.snapshot) as asks
-        from judged j
     ), decided as materialized (
-        select d.*, case when d.code is not null then private.gate_reason(d.checks) end as why,
-               case when d.code is not null then 'denied' when cardinality(d.asks) > 0 then 'awaiting_approval'
-                    else 'ready' end::public.order_state as state,
-               case when d.signal is not null then gen_random_uuid() end as signal_id
-        from coded d
+        select j.*, c.code, case when c.code is not null then 'denied' when j.asks then 'awaiting_approval' else 'ready' end::public.order_state as state
+        from judged j cross join lateral (select private.gate_code(j.checks) as code offset 0) c
     ), noted_signals as (
         insert into public.signals (id, owner_id, profile_id, symbol, side, strategy, strength, bar_at, detail, market_at, created_at)
-        select d.signal_id, d.owner_id, d.profile_id, d.symbol, d.side, coalesce(d.signal ->> 'strategy', d.strategy),
-               (d.signal ->> 'strength')::numeric, (d.signal ->> 'bar_at')::timestamptz,
-               coalesce(d.signal -> 'detail', '{}'), d.market_at, v_now
+        select d.signal_id, d.owner_id, (d.r).profile_id, (d.r).symbol, (d.r).side, coalesce((d.r).signal ->> 'strategy', d.strategy),
+               ((d.r).signal ->> 'strength')::numeric, ((d.r).signal ->> 'bar_at')::timestamptz,
+               coalesce((d.r).signal -> 'detail', '{}'), (d.r).market_at, v_now
         from decided d where d.signal_id is not null
     ), noted_decisions as (
         insert into public.decision_log (order_id, owner_id, profile_id, symbol, side, outcome, code, checks, inputs,
                                          config_version, market_at, created_at)
-        select d.id, d.owner_id, d.profile_id, d.symbol, d.side, d.state, d.code, d.checks, row_to_json(d.snapshot),
-               p_risk.version, d.market_at, v_now
+        select (d.r).id, d.owner_id, (d.r).profile_id, (d.r).symbol, (d.r).side, d.state, d.code, d.checks, row_to_json(d.s),
+               p_risk.version, (d.r).market_at, v_now
         from decided d
-    ), noted_approvals as (
-        insert into public.operator_approvals (order_id, owner_id, profile_id, symbol, side, qty, limit_price, reference_price,
-            notional_usd, trading_mode, reasons, shown_hash, config_version, requested_at, expires_at)
-        select d.id, d.owner_id, d.profile_id, d.symbol, d.side, d.final_qty, d.limit_price, d.reference_price, d.notional_usd,
-               d.trading_mode, d.asks, private.approval_hash(d.id, d.profile_id, d.symbol, d.side, d.final_qty, d.limit_price,
-               d.trading_mode, d.broker_account), p_risk.version, v_now,
-               v_now + make_interval(mins => coalesce((p_risk.config #>> '{operator_approval,approval_timeout_minutes}')::int, 15))
-        from decided d where d.state = 'awaiting_approval'
-    ), switched_off as (
-        update public.profiles f
-           set active = false, updated_at = v_now, disabled_reason = format('%s Switched off until an admin re-enables it.', d.why)
-          from decided d where f.id = d.profile_id and d.code = 'REPEATED_EXECUTION'
-    ), staged as (
-        update public.trading_controls t
-           set stage_entries = t.stage_entries - 1
-          from decided d
-         where t.stage_entries > 0 and d.state <> 'denied' and private.in_scope(t.scope, t.scope_key, d.profile_id, d.symbol)
     ), reserved as (
         update public.profile_capital c
-           set reserved_usd = c.reserved_usd + d.notional_usd, updated_at = v_now
+           set reserved_usd = c.reserved_usd + (d.s).notional_usd, updated_at = v_now
           from decided d
-         where c.profile_id = d.profile_id and d.state <> 'denied'
-           and c.reserved_usd + c.used_usd + d.notional_usd <= c.capital_usd
+         where c.profile_id = (d.r).profile_id and d.state <> 'denied'
+           and c.reserved_usd + c.used_usd + (d.s).notional_usd <= c.capital_usd
+    ), noted_orders as (
+        insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
+            order_class, time_in_force, limit_price, take_profit_price, stop_loss_price, reference_price, notional_usd,
+            reserved_usd, state, code, reason, signal_id, trade_id, market_at, created_at, updated_at, ended_at, ready_at)
+        select (d.r).id, d.owner_id, (d.r).profile_id, d.shard, (d.r).symbol, (d.r).side,
+               case (d.r).side when 'buy' then 'long' else 'short' end::public.position_side, 'entry',
+               case when (d.s).qty > 0 then (d.s).qty else (d.r).qty end, 'limit',
+               case num_nonnulls((d.r).take_profit_price, (d.r).stop_loss_price) when 2 then 'bracket' when 1 then 'oto' else 'simple' end,
+               coalesce((d.r).time_in_force, 'gtc'), (d.r).limit_price, (d.r).take_profit_price, (d.r).stop_loss_price,
+               (d.r).reference_price, (d.s).notional_usd, case d.state when 'denied' then 0 else (d.s).notional_usd end, d.state, d.code,
+               case when d.code is not null then private.gate_reason(d.checks) end, d.signal_id, (d.r).id, (d.r).market_at, v_now, v_now,
+               case d.state when 'denied' then v_now end, case d.state when 'ready' then v_now end
+        from decided d
     )
-    insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
-        order_class, time_in_force, limit_price, take_profit_price, stop_loss_price, reference_price, notional_usd,
-        reserved_usd, state, code, reason, signal_id, trade_id, market_at, created_at, updated_at, ended_at, ready_at)
-    select d.id, d.owner_id, d.profile_id, d.shard, d.symbol, d.side,
-           case d.side when 'buy' then 'long' else 'short' end::public.position_side, 'entry',
-           case when d.final_qty > 0 then d.final_qty else d.qty end, 'limit',
-           case num_nonnulls(d.take_profit_price, d.stop_loss_price) when 2 then 'bracket' when 1 then 'oto' else 'simple' end,
-           coalesce(d.time_in_force, 'gtc'), d.limit_price, d.take_profit_price, d.stop_loss_price, d.reference_price,
-           d.notional_usd, case d.state when 'denied' then 0 else d.notional_usd end, d.state, d.code, d.why,
-           d.signal_id, d.id, d.market_at, v_now, v_now, case d.state when 'denied' then v_now end,
-           case d.state when 'ready' then v_now end
+    select bool_or(d.state = 'awaiting_approval'), bool_or(d.code = 'REPEATED_EXECUTION'),
+           bool_or(d.state <> 'denied' and ((d.s).staged or (d.s).stage_fraction is not null))
+      into v_asking, v_repeated, v_staged
     from decided d;
+
+    if v_asking then
+        perform private.ask_approvals(array(select r.id from unnest(p_requests) r), p_risk, v_now);
+    end if;
+    if v_repeated then
+        update public.profiles f
+           set active = false, updated_at = v_now, disabled_reason = format('%s Switched off until an admin re-enables it.', o.reason)
+          from unnest(p_requests) r join public.orders o on o.id = r.id
+         where f.id = o.profile_id and o.code = 'REPEATED_EXECUTION';
+    end if;
+    if v_staged then
+        update public.trading_controls t
+           set stage_entries = t.stage_entries - 1
+          from unnest(p_requests) r join public.orders o on o.id = r.id
+         where t.stage_entries > 0 and o.state <> 'denied' and private.in_scope(t.scope, t.scope_key, o.profile_id, o.symbol);
+    end if;
+end;
+$$;
+
+-- Ask for the approvals that entries of this call wait for, with the reasons that follow from what was judged.
+create function private.ask_approvals(p_orders uuid[], p_risk public.risk_configs, p_now timestamptz)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+begin
+    insert into public.operator_approvals (order_id, owner_id, profile_id, symbol, side, qty, limit_price, reference_price,
+        notional_usd, trading_mode, reasons, shown_hash, config_version, requested_at, expires_at)
+    select o.id, o.owner_id, o.profile_id, o.symbol, o.side, o.qty, o.limit_price, o.reference_price, o.notional_usd,
+           s.trading_mode, private.approval_reasons(p_risk.config, s), private.approval_hash(o.id, o.profile_id, o.symbol, o.side, o.qty,
+           o.limit_price, s.trading_mode, f.broker_account), p_risk.version, p_now,
+           p_now + make_interval(mins => coalesce((p_risk.config #>> '{operator_approval,approval_timeout_minutes}')::int, 15))
+    from public.orders o
+    join public.profiles f on f.id = o.profile_id
+    join public.decision_log l on l.order_id = o.id
+    cross join lateral json_populate_record(null::private.gate_snapshot, l.inputs) s
+    where o.id = any (p_orders) and o.state = 'awaiting_approval';
 end;
 $$;
 
@@ -396,6 +389,8 @@ create function public.request_entries(p_shard text, p_token bigint, p_requests 
     volatile
     security definer
     set search_path = ''
+    set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
 as $$
 declare
     v_read private.entry_request[];
@@ -414,7 +409,7 @@ begin
     perform private.lock_controls(p_exclusive => false);
     perform 1 from public.profile_capital c
       where c.profile_id in (select r.profile_id from unnest(v_read) r) order by c.profile_id for update;
-    v_risk := private.active_risk_config();
+    select c.* into v_risk from public.risk_configs c where c.active;
     v_new := array(select distinct on (r.id) r from unnest(v_read) r
                    where not exists (select 1 from public.orders o where o.id = r.id) order by r.id, r.position);
     if cardinality(v_new) = 1 then

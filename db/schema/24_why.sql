@@ -38,14 +38,13 @@ begin
         perform private.fail(404, 'NOT_FOUND', format('No price of %s is known yet.', v_symbol), 'Give a price, or wait for the engine''s first bars.');
     end if;
     return (select jsonb_agg(jsonb_build_object(
-                'profile_id', r.profile_id, 'profile', f.name, 'symbol', v_symbol, 'side', p_side, 'qty', p_qty, 'price', v_price,
+                'profile_id', f.id, 'profile', f.name, 'symbol', v_symbol, 'side', p_side, 'qty', p_qty, 'price', v_price,
                 'code', private.gate_code(c.checks), 'reason', private.gate_reason(c.checks), 'checks', c.checks,
                 'approval', case when private.gate_code(c.checks) is null then to_jsonb(private.approval_reasons(v_risk.config, s.snapshot)) end,
                 'lock_reason', (s.snapshot).lock_reason, 'config_version', v_risk.version, 'judged_at', clock_timestamp())
-                order by s.n)
+                order by (s.request).position)
             from private.gate_snapshots(v_asked, v_risk.config, clock_timestamp()) s
-            join unnest(v_asked) r on r.position = s.n
-            join public.profiles f on f.id = r.profile_id
+            join public.profiles f on f.id = (s.request).profile_id
             cross join lateral (select private.gate_checks(s.snapshot) as checks) c);
 end;
 $$;
