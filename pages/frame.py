@@ -35,6 +35,7 @@ def _pages_for(role: str) -> dict[str, list[st.Page]]:
             st.Page(PAGES / "monitor" / "positions.py", title="Positions", icon=":material/stacked_line_chart:"),
             st.Page(PAGES / "monitor" / "orders.py", title="Orders", icon=":material/receipt_long:"),
             st.Page(PAGES / "monitor" / "trades.py", title="Trades", icon=":material/swap_horiz:"),
+            st.Page(PAGES / "monitor" / "performance.py", title="Performance", icon=":material/query_stats:"),
         ],
     }
     operate = PAGES / "operate"

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import pandas as pd
 from postgrest import SyncSelectRequestBuilder
+from supabase import Client
 
 from db.errors import translated
 
@@ -23,6 +24,13 @@ def rows(request: Request) -> list[dict[str, Any]]:
     with translated():
         answer = request.execute()
     return [dict(row) for row in answer.data]  # type: ignore[arg-type]
+
+
+def answered(client: Client, function: str, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows that a reading function of the database answers with."""
+    with translated():
+        answer = client.rpc(function, dict(arguments)).execute()
+    return [dict(row) for row in answer.data]  # type: ignore[union-attr, arg-type]
 
 
 def all_rows(request: Request) -> list[dict[str, Any]]:

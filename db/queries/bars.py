@@ -40,6 +40,26 @@ def price_bars(client: Client, symbol: str, timeframe: str, start: datetime, end
     return frame(all_rows(request), BAR_COLUMNS)
 
 
+def daily_closes(client: Client, symbols: Iterable[str], start: datetime, end: datetime) -> pd.DataFrame:
+    """Return the closes of daily bars that start within [start, end], one column per symbol.
+
+    Returns
+    -------
+    DataFrame; index the session's date ascending, prices in USD, NaN where a symbol has no bar that day;
+    without the symbols of which there is no daily bar at all.
+    """
+    closes = {
+        symbol: bars.set_index(_session_of(bars["bar_at"]))["close"]
+        for symbol in sorted(set(symbols))
+        if len(bars := price_bars(client, symbol, "1Day", start, end))
+    }
+    return pd.DataFrame(closes).sort_index()
+
+
+def _session_of(bar_at: pd.Series) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(bar_at).tz_convert("America/New_York").tz_localize(None).normalize()
+
+
 def latest_prices(client: Client, symbols: Iterable[str]) -> pd.DataFrame:
     """Return the latest known price per symbol: a position's mark or a bar's close, whichever is later.
 

@@ -1,13 +1,12 @@
 """What profiles were worth, session by session."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Sequence
 from datetime import date
-from typing import Any
 
 import pandas as pd
 from supabase import Client
 
-from db.queries._frames import Columns, all_rows, frame, rows
+from db.queries._frames import Columns, all_rows, answered, frame
 from db.queries._scope import owners_rows
 
 EQUITY_COLUMNS: Columns = {
@@ -20,6 +19,7 @@ EQUITY_COLUMNS: Columns = {
     "unrealized_usd": "number",
 }
 PROFILE_EQUITY_COLUMNS: Columns = {"profile_id": "text", "profile_name": "text", **EQUITY_COLUMNS}
+_AMOUNTS = [name for name in EQUITY_COLUMNS if name.endswith("_usd")]
 MARKET_SPAN_COLUMNS: Columns = {"start": "time", "end": "time", "reason": "text"}
 
 
@@ -53,31 +53,43 @@ def equity_by_profile(client: Client, since: date | None = None) -> pd.DataFrame
     return frame(all_rows(request), PROFILE_EQUITY_COLUMNS)
 
 
-def in_market_time(client: Client, pauses: pd.DataFrame) -> pd.DataFrame:
-    """Return pauses, known in database time, as spans of market time, so that a chart can shade them.
+def equity_of_profiles(client: Client, profile_ids: Sequence[str], since: date | None = None) -> pd.DataFrame:
+    """Return equity per session, summed over some profiles; columns and order as `equity_curve`."""
+    columns = ",".join(EQUITY_COLUMNS)
+    request = client.table("equity_daily").select(columns).in_("profile_id", list(profile_ids))
+    request = request.order("session_date").order("profile_id")
+    if since:
+        request = request.gte("session_date", since.isoformat())
+    own = frame(all_rows(request), EQUITY_COLUMNS)
+    summed = own.groupby("session_date", as_index=False).agg({"market_at": "max"} | dict.fromkeys(_AMOUNTS, "sum"))
+    return summed[list(EQUITY_COLUMNS)]
 
-    The snapshots carry both clocks; the first one recorded within a pause and the last one give its ends.
+
+def in_market_time(client: Client, spans: pd.DataFrame) -> pd.DataFrame:
+    """Return spans of database time as spans of market time, so that a chart can draw them.
+
+    The snapshots carry both clocks; the first one recorded within a span and the last one give its ends.
 
     Parameters
     ----------
-    pauses : as `db.queries.controls.global_pauses`
+    spans : columns `started_at`, `ended_at` (NaT while it goes on), `reason`; as `db.queries.controls.global_pauses`
 
     Returns
     -------
-    DataFrame; columns MARKET_SPAN_COLUMNS; without the pauses during which no snapshot was taken.
+    DataFrame; columns MARKET_SPAN_COLUMNS; without the spans during which no snapshot was taken.
     """
-    spans = [_market_span(client, pause) for pause in pauses.to_dict("records")]
-    return frame([span for span in spans if span], MARKET_SPAN_COLUMNS)
-
-
-def _market_span(client: Client, pause: Mapping[Hashable, Any]) -> dict[str, Any] | None:
-    def edge(*, desc: bool) -> str | None:
-        request = client.table("equity_snapshots").select("market_at")
-        request = request.gte("recorded_at", pause["started_at"].isoformat())
-        if pd.notna(pause["ended_at"]):
-            request = request.lte("recorded_at", pause["ended_at"].isoformat())
-        found = rows(request.order("recorded_at", desc=desc).limit(1))
-        return str(found[0]["market_at"]) if found else None
-
-    start, end = edge(desc=False), edge(desc=True)
-    return {"start": start, "end": end, "reason": pause["reason"]} if start and end else None
+    if spans.empty:
+        return frame([], MARKET_SPAN_COLUMNS)
+    spans = spans.assign(ended_at=spans["ended_at"].fillna(pd.Timestamp.max.tz_localize("UTC").floor("D")))
+    moments = sorted({moment.isoformat() for moment in pd.concat([spans["started_at"], spans["ended_at"]])})
+    at = {pd.Timestamp(row["moment"]): row for row in answered(client, "market_times", {"p_moments": moments})}
+    found = [
+        {
+            "start": at[span["started_at"]]["first_after"],
+            "end": at[span["ended_at"]]["last_before"],
+            "reason": span["reason"],
+        }
+        for span in spans.to_dict("records")
+    ]
+    known = [span for span in found if span["start"] and span["end"] and span["start"] <= span["end"]]
+    return frame(known, MARKET_SPAN_COLUMNS)

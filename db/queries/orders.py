@@ -1,6 +1,7 @@
 """Orders, their events, and the gate's decisions about them."""
 
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ from supabase import Client
 
 from db.queries._frames import Columns, Request, all_rows, frame, narrowed, rows
 from db.queries._scope import owners_rows
-from db.queries.paging import Cursor, Page, all_pages, rows_by_key
+from db.queries.paging import Cursor, Page, all_pages, day_in_zone, rows_by_key
 
 ORDER_COLUMNS: Columns = {
     "id": "text",
@@ -41,6 +42,9 @@ ORDER_COLUMNS: Columns = {
     "submitted_at": "time",
     "accepted_at": "time",
     "ended_at": "time",
+    "ready_at": "time",
+    "signal_id": "text",
+    "cancel_requested_at": "time",
 }
 EVENT_COLUMNS: Columns = {
     "id": "number",
@@ -49,6 +53,14 @@ EVENT_COLUMNS: Columns = {
     "broker_status": "text",
     "reason": "text",
     "at": "time",
+}
+MOMENT_COLUMNS: Columns = {
+    "signal_at": "time",
+    "asked_at": "time",
+    "decided_at": "time",
+    "decided_by_email": "text",
+    "first_fill_at": "time",
+    "last_fill_at": "time",
 }
 CHECK_COLUMNS: Columns = {"name": "text", "limit": "text", "observed": "text", "passed": "flag"}
 
@@ -63,6 +75,8 @@ class OrderFilters:
     profile_ids: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
     purposes: tuple[str, ...] = ()
+    recorded_on: date | None = None  # a day in `zone`, by the database's clock
+    zone: str = "UTC"
 
 
 @dataclass(frozen=True)
@@ -104,6 +118,46 @@ def order_events(client: Client, order_id: str) -> pd.DataFrame:
     return frame(all_rows(request), EVENT_COLUMNS)
 
 
+def orders_of_trade(client: Client, trade_id: str) -> pd.DataFrame:
+    """Return a trade's entry and its exits, in order; columns ORDER_COLUMNS."""
+    later = client.table("orders").select(_SELECTED).eq("trade_id", trade_id).neq("purpose", "entry")
+    found = rows(client.table("orders").select(_SELECTED).eq("id", trade_id)) + all_rows(
+        later.order("created_at").order("id")
+    )
+    return frame(found, ORDER_COLUMNS)
+
+
+def order_moments(client: Client, order: pd.Series) -> pd.Series:
+    """Return when the stages of one order were recorded that the order itself does not know; database times.
+
+    Parameters
+    ----------
+    order : a row of `orders_page`
+
+    Returns
+    -------
+    Series with MOMENT_COLUMNS; NaT (or missing) for a stage that did not happen.
+    """
+    signal = (
+        rows(client.table("signals").select("created_at").eq("id", order["signal_id"]))
+        if isinstance(order["signal_id"], str)
+        else []
+    )
+    asked = client.table("operator_approvals").select("requested_at,decided_at,decided_by_email")
+    approval = rows(asked.eq("order_id", order["id"]).order("requested_at", desc=True).limit(1))
+    filled = [row["recorded_at"] for row in rows(
+        client.table("fills").select("recorded_at").eq("order_id", order["id"]).order("id"))]  # fmt: skip
+    found = {
+        "signal_at": signal[0]["created_at"] if signal else None,
+        "first_fill_at": filled[0] if filled else None,
+        "last_fill_at": filled[-1] if filled else None,
+    }
+    if approval:
+        found |= {"asked_at": approval[0]["requested_at"], "decided_at": approval[0]["decided_at"],
+                  "decided_by_email": approval[0]["decided_by_email"]}  # fmt: skip
+    return frame([found], MOMENT_COLUMNS).iloc[0]
+
+
 def decision(client: Client, order_id: str) -> Decision | None:
     """Return the gate's latest decision about an order; None for orders that the gate does not judge."""
     request = client.table("decision_log").select("*").eq("order_id", order_id).order("id", desc=True).limit(1)
@@ -131,6 +185,9 @@ def _filtered(client: Client, filters: OrderFilters) -> Request:
     request = client.table("orders").select(_SELECTED)
     wanted = {"state": filters.states, "profile_id": filters.profile_ids, "symbol": filters.symbols,
               "purpose": filters.purposes}  # fmt: skip
+    if filters.recorded_on:
+        start, end = day_in_zone(filters.recorded_on, filters.zone)
+        request = request.gte("created_at", start.isoformat()).lt("created_at", end.isoformat())
     # Profiles have an owner already; naming it as well makes the planner combine two indexes and sort.
     return narrowed(request if filters.profile_ids else owners_rows(request, client), wanted)
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 
@@ -44,6 +45,12 @@ def rows_by_key(
         return found, None
     last = found[size - 1]
     return found[:size], Cursor(datetime.fromisoformat(last[column]), str(last["id"]))
+
+
+def day_in_zone(day: date, zone: str) -> tuple[datetime, datetime]:
+    """Return when a day begins in a zone, and when the next one does."""
+    start, end = (datetime.combine(at, time(), ZoneInfo(zone)) for at in (day, day + timedelta(days=1)))
+    return start, end
 
 
 def all_pages(

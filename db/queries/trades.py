@@ -1,6 +1,7 @@
 """Closed trades, and what happened within one."""
 
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 
 import pandas as pd
@@ -8,7 +9,7 @@ from supabase import Client
 
 from db.queries._frames import Columns, Request, frame, narrowed, rows
 from db.queries._scope import owners_rows
-from db.queries.paging import Cursor, Page, all_pages, rows_by_key
+from db.queries.paging import Cursor, Page, all_pages, day_in_zone, rows_by_key
 
 TRADE_COLUMNS: Columns = {
     "id": "text",
@@ -41,6 +42,9 @@ FILL_COLUMNS: Columns = {
 PAGE_ROWS = 250
 
 
+EXCHANGE_ZONE = "America/New_York"
+
+
 @dataclass(frozen=True)
 class TradeFilters:
     """Which trades are wanted; an empty field wants all."""
@@ -48,17 +52,38 @@ class TradeFilters:
     profile_ids: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
     exit_reasons: tuple[str, ...] = ()
+    sides: tuple[str, ...] = ()
+    closed_on: date | None = None  # a day on New York's calendar, market time
 
 
-def closed_trades(client: Client, filters: TradeFilters) -> pd.DataFrame:
-    """Return the closed trades that match, the last closed first.
+def trades_page(client: Client, filters: TradeFilters, after: Cursor | None = None, size: int = 100) -> Page:
+    """Return one page of the closed trades that match, the last closed first.
 
     Returns
     -------
-    DataFrame; columns TRADE_COLUMNS; prices and amounts in USD, `return_pct` a fraction of the entry
+    Page; `found` has columns TRADE_COLUMNS; prices and amounts in USD, `return_pct` a fraction of the entry
     notional (0.02: 2 %), times are market times; empty when nothing matches.
     """
-    return all_pages(partial(_trades_page, client, filters), rows_max=None, size=PAGE_ROWS)
+    request = client.table("trade_history").select(",".join(TRADE_COLUMNS))
+    wanted = {"profile_id": filters.profile_ids, "symbol": filters.symbols, "exit_reason": filters.exit_reasons,
+              "position_side": filters.sides}  # fmt: skip
+    if filters.closed_on:
+        start, end = day_in_zone(filters.closed_on, EXCHANGE_ZONE)
+        request = request.gte("closed_at", start.isoformat()).lt("closed_at", end.isoformat())
+    # Profiles have an owner already; naming it as well makes the planner combine two indexes and sort.
+    request = narrowed(request if filters.profile_ids else owners_rows(request, client), wanted)
+    found, following = rows_by_key(request, "closed_at", after, size)
+    return Page(frame(found, TRADE_COLUMNS), following)
+
+
+def closed_trades(client: Client, filters: TradeFilters) -> pd.DataFrame:
+    """Return all closed trades that match, the last closed first; columns TRADE_COLUMNS. For exports and notebooks."""
+    return all_pages(partial(trades_page, client, filters), rows_max=None, size=PAGE_ROWS)
+
+
+def trade_by_id(client: Client, trade_id: str) -> pd.DataFrame:
+    """Return one closed trade, or an empty frame when it is not there for the caller; columns TRADE_COLUMNS."""
+    return frame(rows(client.table("trade_history").select(",".join(TRADE_COLUMNS)).eq("id", trade_id)), TRADE_COLUMNS)
 
 
 def trade_fills(client: Client, trade_id: str) -> pd.DataFrame:
@@ -74,12 +99,3 @@ def planned_exits(client: Client, trade_id: str) -> tuple[float | None, float | 
     if not found:
         return None, None
     return found[0]["stop_loss_price"], found[0]["take_profit_price"]
-
-
-def _trades_page(client: Client, filters: TradeFilters, after: Cursor | None, size: int) -> Page:
-    request = client.table("trade_history").select(",".join(TRADE_COLUMNS))
-    wanted = {"profile_id": filters.profile_ids, "symbol": filters.symbols, "exit_reason": filters.exit_reasons}
-    # Profiles have an owner already; naming it as well makes the planner combine two indexes and sort.
-    request = narrowed(request if filters.profile_ids else owners_rows(request, client), wanted)
-    found, following = rows_by_key(request, "closed_at", after, size)
-    return Page(frame(found, TRADE_COLUMNS), following)

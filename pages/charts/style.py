@@ -8,6 +8,7 @@ LOSS = "#E0533D"
 STOP = "#E0533D"
 TARGET = "#0E9F6E"
 PAUSE = "rgba(245, 158, 11, 0.22)"
+LOCKOUT = "#9F7AEA"
 QUIET = "#8492A6"
 # Told apart by people who see red and green alike.
 SERIES = ("#3B82F6", "#F59E0B", "#10A37F", "#9F7AEA", "#06A6C7", "#EC5A96", "#8492A6", "#84A417")

@@ -1,7 +1,7 @@
 """How values are written: money with separators and sign, times in one zone, ages in words."""
 
 from datetime import datetime, timedelta
-from math import isnan
+from math import isinf, isnan
 from zoneinfo import ZoneInfo
 
 NOTHING = "–"
@@ -19,6 +19,23 @@ def signed_money(value: float | None) -> str:
     if value is None or isnan(value):
         return NOTHING
     return f"+{money(value)}" if round(value, 2) > 0 else money(value)
+
+
+def short_money(value: float | None) -> str:
+    """Return a gain or a loss in USD in few characters: +$120, -$1.2k, +$3.4M."""
+    if value is None or isnan(value):
+        return NOTHING
+    size = abs(value)
+    unit, by = next(((unit, by) for unit, by in (("M", 1e6), ("k", 1e3)) if size >= 0.9995 * by), ("", 1.0))
+    sign = "+" if value > 0 and size >= 0.5 else "-" if value < 0 and size >= 0.5 else ""
+    return f"{sign}${size / by:,.{1 if unit else 0}f}{unit}"
+
+
+def ratio(value: float | None) -> str:
+    """Return a plain number to two places: 1.95; ∞ when nothing stands against it."""
+    if value is None or isnan(value):
+        return NOTHING
+    return "∞" if isinf(value) else f"{value:,.2f}"
 
 
 def signed_percent(fraction: float | None) -> str:
@@ -57,6 +74,14 @@ def age(span: timedelta) -> str:
     if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes // 1440} days"
+
+
+def latency(span: timedelta) -> str:
+    """Return a short span finely: 3.2 ms, 1.25 s; a longer one as `age` does."""
+    seconds = span.total_seconds()
+    if seconds < 1:
+        return f"{seconds * 1000:.1f} ms"
+    return f"{seconds:.2f} s" if seconds < 60 else age(span)
 
 
 def words(code: str | None) -> str:

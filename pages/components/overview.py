@@ -1,18 +1,26 @@
-"""The figures at the top of the overview."""
+"""What the overview is made of: the figures at its top, exposure against limits, open risk, and the engine's jobs."""
 
 from datetime import timedelta
 
 import pandas as pd
 import streamlit as st
+from streamlit.column_config import NumberColumn, TextColumn
 
-from db.queries.equity import equity_curve
-from db.queries.positions import open_positions
-from pages.components.formats import age, count, money, signed_money, signed_percent
-from pages.components.messages import page_boundary
-from pages.session.guard import require_session
-from pages.session.status import Reading, read_status
+from db.queries.controls import control_history, global_pauses
+from db.queries.equity import equity_curve, in_market_time
+from db.queries.jobs import job_health
+from db.queries.lockouts import LockoutFilters, lockouts_in_force, past_lockouts
+from db.queries.positions import open_positions, sector_exposure
+from pages.charts.equity import equity_figure, equity_in_words
+from pages.components.figures import Figure, figures
+from pages.components.formats import NOTHING, age, count, money, signed_money, signed_percent, words
+from pages.components.messages import page_boundary, show_empty
+from pages.components.meters import Meter, meters
+from pages.session.guard import Session, require_session
+from pages.session.status import Reading, database_time, read_status
 
 TICK_S = 5
+PAUSES_MAX, LOCKOUTS_MAX, RISKS_MAX = 8, 40, 8
 
 
 @st.fragment(run_every=TICK_S)
@@ -28,81 +36,169 @@ def key_figures(curve: pd.DataFrame) -> None:
         latest = equity_curve(client, since=curve["session_date"].iloc[-1].date())
         curve = pd.concat([curve, latest]).drop_duplicates("session_date", keep="last")
         positions = open_positions(client)
-        with st.grid(5, min_column_width=170):
-            _equity(curve)
-            _today(curve)
-            _open_positions(positions)
-            _open_risk(positions)
-            _engine(read_status(client))
+        figures([_equity(curve), _today(curve), *_positions(positions), _engine(read_status(client))], min_width=170)
 
 
-def _equity(curve: pd.DataFrame) -> None:
+def equity_chart(session: Session, curve: pd.DataFrame) -> None:
+    """Show the equity curve with what kept entries out drawn on it. `curve`: at least one row."""
+    pauses = in_market_time(session.client, global_pauses(control_history(session.client)).tail(PAUSES_MAX))
+    lockouts = in_market_time(session.client, _lockout_spans(session))
+    st.plotly_chart(equity_figure(curve, pauses, lockouts), key="equity", alt=equity_in_words(curve))
+    drawn = ["Shaded: trading was paused."] * (not pauses.empty)
+    drawn += ["Lines beneath equity: symbols that were locked out, with the reason."] * (not lockouts.empty)
+    if drawn:
+        st.caption(" ".join(drawn))
+
+
+def _lockout_spans(session: Session) -> pd.DataFrame:
+    held = lockouts_in_force(session.client, LockoutFilters()).assign(ended_at=pd.NaT)
+    past = past_lockouts(session.client, LockoutFilters(), size=LOCKOUTS_MAX).found
+    both = pd.concat([held.tail(LOCKOUTS_MAX), past])
+    ends = pd.to_datetime(both["ended_at"], utc=True)
+    return pd.DataFrame(
+        {"started_at": both["starts_at"], "ended_at": ends, "reason": both["ticker"] + ": " + both["reason"]}
+    )
+
+
+def exposure_by_sector(session: Session) -> None:
+    """Show what is held and being entered in each sector, against the limit that the gate judges by."""
+    exposure = sector_exposure(session.client)
+    if exposure.empty:
+        show_empty("Nothing is held or being entered.")
+        return
+    meters(sector_meters(exposure))
+    owners = exposure["owner_id"].nunique()
+    st.caption(
+        "At cost, with entries that wait or rest. The limit is a share of an owner's capital"
+        + (f"; of {owners} owners the one nearest to it counts." if owners > 1 else ".")
+    )
+
+
+def sector_meters(exposure: pd.DataFrame) -> list[Meter]:
+    """Return one meter per sector, the largest first; the owner that is nearest to the limit says how full it is."""
+    exposure = exposure.assign(usd=exposure["held_usd"] + exposure["entering_usd"])
+    found = []
+    for sector, own in exposure.groupby("sector"):
+        used = (own["usd"] / own["limit_usd"]).max()
+        entering = own["entering_usd"].sum()
+        held = f"{money(own['held_usd'].sum())} held" + (f", {money(entering)} being entered" if entering else "")
+        limit = f", limit {money(own['limit_usd'].sum())}" if len(own) == 1 and own["limit_usd"].notna().all() else ""
+        found.append(
+            (own["usd"].sum(), Meter(words(str(sector)), held + limit, None if pd.isna(used) else float(used)))
+        )
+    return [meter for _, meter in sorted(found, key=lambda pair: -pair[0])]
+
+
+def open_risk(session: Session) -> None:
+    """Show which positions would give back the most if their stops were hit."""
+    positions = open_positions(session.client)
+    if positions.empty:
+        show_empty("No open positions, so nothing is at risk.")
+        return
+    meters(risk_meters(positions))
+    st.caption(
+        "Distance from mark to stop × quantity, in USD. A gap can cost more."
+        + (f" The {RISKS_MAX} largest of {len(positions)}." if len(positions) > RISKS_MAX else "")
+    )
+
+
+def risk_meters(positions: pd.DataFrame) -> list[Meter]:
+    """Return one meter per position, those without a stop first, then the largest risk."""
+    largest = positions["risk_usd"].max()
+    ordered = positions.sort_values("risk_usd", ascending=False, na_position="first").head(RISKS_MAX)
+    return [
+        Meter(
+            f"{row['symbol']} {row['side']}, {row['profile_name']}",
+            "NO STOP: all of it" if pd.isna(row["risk_usd"])
+            else f"{money(row['risk_usd'])}, {row['stop_distance'] * 100:.1f} % to the stop",
+            1.0 if pd.isna(row["risk_usd"]) else row["risk_usd"] / largest if largest else 0.0,
+            is_limit=False,
+        )
+        for row in ordered.to_dict("records")
+    ]  # fmt: skip
+
+
+def jobs_table(session: Session) -> None:
+    """Show the engine's jobs, those that are late first; when the engine is silent, nothing of them is known."""
+    reading, jobs = read_status(session.client), job_health(session.client)
+    if jobs.empty:
+        show_empty("No engine has told of its jobs yet.")
+        return
+    silence = database_time(reading) - jobs["beat_at"].min()
+    alive = reading.status is not None and reading.status.engine.alive
+    if not alive:
+        st.warning(f"The engine is silent for {age(silence)}: how its jobs do is not known. Below: its last word.",
+                   icon=":material/heart_broken:")  # fmt: skip
+    st.dataframe(
+        jobs.sort_values(["healthy", "job"]).assign(
+            state=jobs["healthy"].map({True: "✓ in time", False: "✗ LATE"}) if alive else "? unknown",
+            job=jobs["job"].map(words),
+            last_error=jobs["last_error"].fillna(""),
+        ),
+        hide_index=True,
+        placeholder=NOTHING,
+        key="jobs_table",
+        height=300,
+        alt="The engine's jobs with their last good run and the age that counts as dead",
+        column_order=["state", "job", "age_s", "limit_s", "failures", "last_error"],
+        column_config={
+            "state": TextColumn("State", pinned=True, width="small"),
+            "job": TextColumn("Job"),
+            "age_s": NumberColumn("Last good run (s)", format="%.1f", help="Seconds before the heartbeat"),
+            "limit_s": NumberColumn("Late after (s)", format="%.0f"),
+            "failures": NumberColumn("Failures", format="%d", help="In a row"),
+            "last_error": TextColumn("Last error"),
+        },
+    )
+
+
+def _equity(curve: pd.DataFrame) -> Figure:
     first, last = curve["equity_usd"].iloc[0], curve["equity_usd"].iloc[-1]
-    st.metric(
+    return Figure(
         "Equity",
         money(last),
-        delta=signed_percent(last / first - 1 if first else None),
-        help=f"Capital and profit of all profiles you may see; the change is over {count(len(curve), 'session')}.",
-        border=True,
-        height="stretch",
+        "Capital plus realised and unrealised profit of all profiles that you may see. Beneath: its change over "
+        f"{count(len(curve), 'session')}.",
+        signed_percent(last / first - 1 if first else None),
+        "good" if last > first else "bad" if last < first else "plain",
     )
 
 
-def _today(curve: pd.DataFrame) -> None:
-    """Show the present session's result: against the session before, by equity."""
-    last = curve.iloc[-1]
-    before = curve["equity_usd"].iloc[-2] if len(curve) > 1 else None
-    change = last["equity_usd"] - before if before is not None else None
-    st.metric(
+def _today(curve: pd.DataFrame) -> Figure:
+    """Return the present session's result: the change of profit since the session before."""
+    profit, last = curve["realized_usd"] + curve["unrealized_usd"], curve.iloc[-1]
+    change = profit.iloc[-1] - profit.iloc[-2] if len(curve) > 1 else None
+    base = last["equity_usd"] - change if change is not None else None
+    return Figure(
         "Today's result",
         signed_money(change),
-        delta=signed_percent(change / before) if before and change is not None else None,
-        help=f"Session of {last['session_date']:%d %b %Y} (market time), realised and unrealised.",
-        border=True,
-        height="stretch",
+        f"Session of {last['session_date']:%d %b %Y}, market time: profit now, realised and unrealised, minus at "
+        "the end of the session before.",
+        signed_percent(change / base) if base and change is not None else None,
+        "good" if change and change > 0 else "bad" if change and change < 0 else "plain",
     )
 
 
-def _open_positions(positions: pd.DataFrame) -> None:
+def _positions(positions: pd.DataFrame) -> list[Figure]:
     unprotected = int((~positions["is_protected"]).sum())
-    st.metric(
-        "Open positions",
-        f"{len(positions):,}",
-        delta=f"{unprotected} NOT PROTECTED" if unprotected else "all protected" if len(positions) else None,
-        delta_color="red" if unprotected else "green",
-        delta_arrow="off",
-        border=True,
-        height="stretch",
-    )
+    held = (positions["qty"] * positions["mark_price"].fillna(positions["avg_entry_price"])).sum()
+    protection = f"{unprotected} NOT PROTECTED" if unprotected else "all protected" if len(positions) else None
+    return [
+        Figure("Open positions", f"{len(positions):,}",
+               "Protected: working stops at the broker cover the whole quantity.", protection,
+               "bad" if unprotected else "good"),
+        Figure("Open risk", money(positions["risk_usd"].sum()),
+               "Distance from mark to stop × quantity: what is given back if every stop is hit at its price. "
+               "A gap can cost more.", f"{money(held)} held" if len(positions) else None),
+    ]  # fmt: skip
 
 
-def _open_risk(positions: pd.DataFrame) -> None:
-    held = (positions["qty"] * positions["mark_price"]).sum()
-    st.metric(
-        "Open risk",
-        money(positions["risk_usd"].sum()),
-        delta=f"{money(held)} held" if len(positions) else None,
-        delta_color="off",
-        delta_arrow="off",
-        help="What is given back if every stop is hit at its price. A gap can cost more.",
-        border=True,
-        height="stretch",
-    )
-
-
-def _engine(reading: Reading) -> None:
+def _engine(reading: Reading) -> Figure:
+    help_ = "How long ago the engine last gave a sign of life, by the database's clock."
     status = reading.status
     if status is None or status.engine.age_s is None:
-        st.metric("Engine", "UNKNOWN" if status is None else "Not seen yet", border=True, height="stretch")
-        return
+        return Figure("Engine", "UNKNOWN" if status is None else "Not seen yet", help_)
     engine = status.engine
-    st.metric(
-        "Engine",
-        "Alive" if engine.alive else "STALE",
-        delta=f"seen {age(timedelta(seconds=float(engine.age_s or 0)))} ago",
-        delta_color="green" if engine.alive else "red",
-        delta_arrow="off",
-        help=f"{engine.holder}, version {engine.version}",
-        border=True,
-        height="stretch",
-    )
+    seen = f"seen {age(timedelta(seconds=float(engine.age_s or 0)))} ago"
+    return Figure("Engine", "Alive" if engine.alive else "STALE", f"{help_} {engine.holder or NOTHING}, version "
+                  f"{engine.version or NOTHING}", seen, "good" if engine.alive else "bad")  # fmt: skip

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.column_config import DatetimeColumn, NumberColumn, TextColumn
 
+from pages.components.address import open_selected
 from pages.components.formats import NOTHING, age, words
 from pages.components.targets import target_name
 
@@ -16,59 +17,21 @@ PERCENT = "%+.2f %%"
 QTY = "%,.4~f"
 
 
-def positions_table(positions: pd.DataFrame, zone: ZoneInfo) -> None:
-    """Show open positions with distance to stop and target, and whether they are protected."""
-    shown = positions.assign(
-        protection=positions["is_protected"].map({True: "✓ Protected", False: "✗ NOT PROTECTED"}),
-        side=positions["side"].map(words),
-        stop_distance=positions["stop_distance"] * 100,
-        target_distance=positions["target_distance"] * 100,
-    )
-    st.dataframe(
-        shown,
-        hide_index=True,
-        key="positions_table",
-        alt="Open positions with protection, stop, target and unrealised result",
-        column_order=[
-            "symbol", "profile_name", "side", "qty", "avg_entry_price", "mark_price", "unrealized_pnl_usd",
-            "protection", "stop_price", "stop_distance", "take_profit_price", "target_distance", "risk_usd",
-            "opened_at", "marked_at",
-        ],
-        column_config={
-            "symbol": TextColumn("Symbol", pinned=True),
-            "profile_name": TextColumn("Profile"),
-            "side": TextColumn("Side"),
-            "qty": NumberColumn("Quantity", format="localized"),
-            "avg_entry_price": NumberColumn("Entry price", format=USD),
-            "mark_price": NumberColumn("Mark", format=USD),
-            "unrealized_pnl_usd": NumberColumn("Unrealised (USD)", format=SIGNED_USD),
-            "protection": TextColumn("Protection", help="Whether working stops at the broker cover the whole quantity"),
-            "stop_price": NumberColumn("Stop", format=USD),
-            "stop_distance": NumberColumn("To stop", format="%.1f %%", help="How far the mark is from the stop"),
-            "take_profit_price": NumberColumn("Target", format=USD),
-            "target_distance": NumberColumn("To target", format="%.1f %%"),
-            "risk_usd": NumberColumn("Open risk", format=USD, help="Given back if the stop is hit at its price"),
-            "opened_at": _time("Opened (market time)", zone),
-            "marked_at": _time("Marked (market time)", zone),
-        },
-    )  # fmt: skip
-
-
-def orders_table(orders: pd.DataFrame, zone: ZoneInfo) -> str | None:
-    """Show orders; return the id of the one that was selected, or None."""
+def orders_table(orders: pd.DataFrame, zone: ZoneInfo, *, opens: str) -> None:
+    """Show orders; selecting one opens it in the address under the name `opens`."""
     shown = orders.assign(
-        state=orders["state"].map(_state),
+        state=orders["state"].map(state_words),
         purpose=orders["purpose"].map(words),
         code=orders["code"].fillna(""),
         reason=orders["reason"].fillna(""),
         side=orders["side"].map(words),
         price=orders["filled_avg_price"].fillna(orders["limit_price"]).fillna(orders["stop_price"]),
     )
-    event = st.dataframe(
+    st.dataframe(
         shown,
         hide_index=True,
         key="orders_table",
-        on_select="rerun",
+        on_select=open_selected(opens, "orders_table", orders["id"].tolist()),
         selection_mode="single-row",
         height=430,
         alt="Orders, the newest first, with state and the reason of every denial",
@@ -87,50 +50,11 @@ def orders_table(orders: pd.DataFrame, zone: ZoneInfo) -> str | None:
             "code": TextColumn("Code"),
             "reason": TextColumn("Reason", width=280),
             "profile_name": TextColumn("Profile"),
-            "market_at": _time("Decided (market time)", zone),
-            "created_at": _time("Recorded", zone),
-            "ended_at": _time("Ended (recorded)", zone),
+            "market_at": time_column("Decided (market time)", zone),
+            "created_at": time_column("Recorded", zone),
+            "ended_at": time_column("Ended (recorded)", zone),
         },
     )  # fmt: skip
-    chosen = event.selection.rows
-    return str(orders.iloc[chosen[0]]["id"]) if chosen and chosen[0] < len(orders) else None
-
-
-def trades_table(trades: pd.DataFrame, zone: ZoneInfo) -> int:
-    """Show closed trades; return the position of the selected one, the newest until one is selected."""
-    shown = trades.assign(
-        position_side=trades["position_side"].map(words),
-        exit_reason=trades["exit_reason"].map(words),
-        return_pct=trades["return_pct"] * 100,
-    )
-    event = st.dataframe(
-        shown,
-        hide_index=True,
-        key="trades_table",
-        on_select="rerun",
-        selection_mode="single-row",
-        height=330,
-        alt="Closed trades, the last closed first, with result and what closed them",
-        column_order=[
-            "symbol", "profile_name", "realized_pnl_usd", "return_pct", "exit_reason", "position_side",
-            "qty_entered", "entry_price", "exit_price", "opened_at", "closed_at",
-        ],
-        column_config={
-            "symbol": TextColumn("Symbol", pinned=True),
-            "profile_name": TextColumn("Profile"),
-            "realized_pnl_usd": NumberColumn("Result (USD)", format=SIGNED_USD),
-            "return_pct": NumberColumn("Return", format=PERCENT),
-            "exit_reason": TextColumn("Closed by"),
-            "position_side": TextColumn("Side"),
-            "qty_entered": NumberColumn("Quantity", format="localized"),
-            "entry_price": NumberColumn("Entry", format=USD),
-            "exit_price": NumberColumn("Exit", format=USD),
-            "opened_at": _time("Opened (market time)", zone),
-            "closed_at": _time("Closed (market time)", zone),
-        },
-    )  # fmt: skip
-    chosen = event.selection.rows
-    return chosen[0] if chosen and chosen[0] < len(trades) else 0
 
 
 def denials_table(denials: pd.DataFrame, zone: ZoneInfo) -> None:
@@ -147,8 +71,8 @@ def denials_table(denials: pd.DataFrame, zone: ZoneInfo) -> None:
             "side": TextColumn("Side"),
             "reason": TextColumn("Reason", width="large"),
             "profile_name": TextColumn("Profile"),
-            "market_at": _time("Decided (market time)", zone),
-            "created_at": _time("Recorded", zone),
+            "market_at": time_column("Decided (market time)", zone),
+            "created_at": time_column("Recorded", zone),
         },
     )
 
@@ -168,7 +92,7 @@ def history_table(history: pd.DataFrame, profile_names: dict[str, str], zone: Zo
         column_order=["changed_at", "change", "scope", "lasted", "changed_by_email", "reason", "entries_canceled",
                       "entries_in_flight"],
         column_config={
-            "changed_at": _time("When", zone),
+            "changed_at": time_column("When", zone),
             "change": TextColumn("Change"),
             "scope": TextColumn("Scope"),
             "lasted": TextColumn("Lasted"),
@@ -210,8 +134,8 @@ def approvals_table(approvals: pd.DataFrame, zone: ZoneInfo) -> None:
             "release_code": TextColumn("Gate at release", help="Why the gate said no when the entry was released"),
             "reasons": TextColumn("Asked because"),
             "profile_name": TextColumn("Profile"),
-            "requested_at": _time("Asked", zone),
-            "decided_at": _time("Decided", zone),
+            "requested_at": time_column("Asked", zone),
+            "decided_at": time_column("Decided", zone),
         },
     )  # fmt: skip
 
@@ -245,13 +169,14 @@ def lockouts_table(lockouts: pd.DataFrame, zone: ZoneInfo) -> None:
             "removed_reason": TextColumn("Why"),
             "created_by_email": TextColumn("Set by"),
             "profile_name": TextColumn("Profile"),
-            "starts_at": _time("From", zone),
-            "ended_at": _time("Until", zone),
+            "starts_at": time_column("From", zone),
+            "ended_at": time_column("Until", zone),
         },
     )  # fmt: skip
 
 
-def _time(label: str, zone: ZoneInfo) -> object:
+def time_column(label: str, zone: ZoneInfo) -> object:
+    """Return a column of times to the second, in a zone."""
     return DatetimeColumn(label, format="DD MMM YYYY, HH:mm:ss", timezone=zone.key)
 
 
@@ -262,7 +187,8 @@ _STATE_SIGNS = {
 }  # fmt: skip
 
 
-def _state(state: str) -> str:
+def state_words(state: str) -> str:
+    """Return an order's state with its sign: ✓ Filled."""
     return f"{_STATE_SIGNS.get(state, '●')} {words(state)}"
 
 

@@ -4,11 +4,12 @@ import streamlit as st
 
 from db.queries.orders import orders_for_export, orders_page
 from db.queries.profiles import profiles
+from pages.components.address import opened
 from pages.components.export import csv_button
 from pages.components.filters import order_filters
 from pages.components.messages import show_empty
 from pages.components.news import new_orders
-from pages.components.order_detail import order_detail
+from pages.components.order_detail import OPENED, order_drawer
 from pages.components.pager import Pager
 from pages.components.tables import orders_table
 from pages.components.time_zone import chosen_zone
@@ -17,7 +18,9 @@ from pages.session.guard import require_session
 session = require_session()
 
 st.title("Orders")
-filters = order_filters(profiles(session.client))
+filters = order_filters(profiles(session.client), chosen_zone().key)
+if order_id := opened(OPENED):
+    order_drawer(session, order_id, chosen_zone())
 pager = Pager("orders", filters)
 page = orders_page(session.client, filters, after=pager.cursor)
 if page.found.empty:
@@ -26,11 +29,9 @@ if page.found.empty:
 
 if pager.is_at_newest:
     new_orders(filters, page.found)
-chosen = orders_table(page.found, chosen_zone())
+orders_table(page.found, chosen_zone(), opens=OPENED)
 with st.container(horizontal=True, horizontal_alignment="distribute"):
     pager.buttons(page.next)
     with st.container(horizontal=True, width="content"):
         st.button("Refresh", icon=":material/refresh:")
         csv_button("orders", lambda: orders_for_export(session.client, filters))
-if chosen is not None:
-    order_detail(session, page.found.set_index("id", drop=False).loc[chosen], chosen_zone())

@@ -1,13 +1,13 @@
-"""Overview: what all profiles together are worth, hold, and were refused."""
+"""Overview: what all profiles together are worth, hold and risk, what was refused, and whether the engine runs."""
 
 import streamlit as st
 
-from db.queries.controls import control_history, global_pauses
-from db.queries.equity import equity_by_profile, equity_curve, in_market_time
+from db.queries.equity import equity_by_profile, equity_curve
 from db.queries.orders import latest_denials
-from pages.charts.equity import equity_figure, equity_in_words, profiles_figure
+from pages.charts.equity import profiles_figure
+from pages.components.export import csv_button
 from pages.components.messages import show_empty
-from pages.components.overview import key_figures
+from pages.components.overview import equity_chart, exposure_by_sector, jobs_table, key_figures, open_risk
 from pages.components.tables import denials_table
 from pages.components.time_zone import chosen_zone
 from pages.session.guard import require_session
@@ -22,23 +22,28 @@ if curve.empty:
 
 key_figures(curve)
 
-st.subheader("Equity")
-pauses = in_market_time(session.client, global_pauses(control_history(session.client)).tail(8))
-st.plotly_chart(equity_figure(curve, pauses), key="equity", alt=equity_in_words(curve))
-if not pauses.empty:
-    st.caption("Shaded: trading was paused.")
+with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
+    st.subheader("Equity")
+    csv_button("equity", lambda: curve)
+equity_chart(session, curve)
 
-profiles_column, denials_column = st.columns([1, 1], gap="medium")
-with profiles_column:
-    st.subheader("By profile")
-    by_profile = equity_by_profile(session.client)
-    st.plotly_chart(
-        profiles_figure(by_profile), key="by_profile", alt="Change of each profile's equity since its first session"
-    )
-with denials_column:
+left, right = st.columns(2, gap="medium")
+with left:
+    st.subheader("Exposure by sector")
+    exposure_by_sector(session)
     st.subheader("Last denials")
     denials = latest_denials(session.client)
     if denials.empty:
         show_empty("The gate has refused no entry yet.")
     else:
         denials_table(denials, chosen_zone())
+with right:
+    st.subheader("Open risk")
+    open_risk(session)
+    st.subheader("Engine jobs")
+    jobs_table(session)
+
+st.subheader("By profile")
+by_profile = equity_by_profile(session.client)
+st.plotly_chart(profiles_figure(by_profile), key="by_profile",
+                alt="Change of each profile's equity since its first session")  # fmt: skip

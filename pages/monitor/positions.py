@@ -1,11 +1,17 @@
-"""Positions: what is held, what it is worth, and what protects it."""
+"""Positions: what is held, what it is worth, what protects it, and the way to close it."""
 
 import streamlit as st
 
-from pages.components.positions import live_positions
+from db.queries.profiles import profiles
+from pages.components.filters import position_filters
+from pages.components.positions import close_one, live_positions
 from pages.session.guard import require_session
+from pages.session.status import known_role, read_status
 
-require_session()
+session = require_session()
+read_status(session.client)
 
 st.title("Positions")
-live_positions()
+filters = position_filters(profiles(session.client))
+live_positions(filters)
+close_one(session, filters, may_close=known_role() in ("admin", "operator"))

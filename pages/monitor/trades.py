@@ -3,25 +3,34 @@
 import streamlit as st
 
 from db.queries.profiles import profiles
-from db.queries.trades import closed_trades
+from db.queries.trades import closed_trades, trade_by_id, trades_page
+from pages.components.address import opened
 from pages.components.export import csv_button
 from pages.components.filters import trade_filters
 from pages.components.messages import show_empty
-from pages.components.tables import trades_table
+from pages.components.pager import Pager
 from pages.components.time_zone import chosen_zone
-from pages.components.trades import trade_figures, trade_on_chart
+from pages.components.trades import OPENED, trade_figures, trade_on_chart, trades_table
 from pages.session.guard import require_session
 
 session = require_session()
 
 st.title("Trades")
-trades = closed_trades(session.client, trade_filters(profiles(session.client)))
-if trades.empty:
-    show_empty("No closed trade matches. A trade appears here when its position has been closed.")
-    st.stop()
-
-trade_figures(trades)
-st.caption("The last closed first. Select a trade to see it on the chart.")
-chosen = trades_table(trades, chosen_zone())
-csv_button("trades", lambda: trades)
-trade_on_chart(session, trades.iloc[chosen], chosen_zone())
+filters = trade_filters(profiles(session.client))
+pager = Pager("trades", filters)
+page = trades_page(session.client, filters, after=pager.cursor)
+trade_id = opened(OPENED)
+chosen = trade_by_id(session.client, trade_id) if trade_id else page.found.head(1)
+if page.found.empty:
+    show_empty("No closed trade matches. Take a filter away; a trade appears here when its position has been closed.")
+else:
+    trade_figures(session, filters, page.found, is_all=pager.is_at_newest and page.next is None)
+    st.caption("The last closed first. Select a trade to see it on the chart.")
+    trades_table(page.found, chosen_zone())
+    with st.container(horizontal=True, horizontal_alignment="distribute"):
+        pager.buttons(page.next)
+        csv_button("trades", lambda: closed_trades(session.client, filters))
+if not chosen.empty:
+    trade_on_chart(session, chosen.iloc[0], chosen_zone())
+elif trade_id:
+    show_empty("That trade is not closed yet, or is not among those that you may see.")
