@@ -123,16 +123,16 @@ class Judgement:
         history = self._history.bars(timeframe)
         wanted = universe or dict.fromkeys(symbol for due in members for symbol in due.bars)
         known = set(history.symbols)
-        wishes = []
+        wishes: list[Wish] = []
         try:
             newest = judge_newest(bound, history.select([symbol for symbol in wanted if symbol in known]))
             for due in members:
                 for symbol, bar in due.bars.items():
-                    verdict = newest.verdict(symbol, _held_side(snapshot, due.profile.id, symbol))
-                    if verdict is None:
+                    verdicts = [newest.verdict(symbol, side) for side in _held_sides(snapshot, due.profile.id, symbol)]
+                    found = [Wish(due.profile, symbol, bar, verdict) for verdict in verdicts if verdict is not None]
+                    wishes += found
+                    if not found:
                         self._judged[due.profile.id, symbol] = bar.at
-                    else:
-                        wishes.append(Wish(due.profile, symbol, bar, verdict))
         except StrategyFailed as error:
             names = [due.profile.name for due in members]
             log.error("strategy failed, its profiles stand still", profiles=names, error=str(error))
@@ -143,9 +143,9 @@ class Judgement:
         return wishes
 
 
-def _held_side(snapshot: Snapshot, profile_id: str, symbol: str) -> str | None:
+def _held_sides(snapshot: Snapshot, profile_id: str, symbol: str) -> list[str] | list[None]:
     held: list[OpenTrade] = snapshot.held.get((profile_id, symbol), [])
-    return held[0].side if held else None
+    return sorted({trade.side for trade in held}) or [None]
 
 
 def _plain(value: float) -> float | None:

@@ -156,6 +156,23 @@ def test_a_short_position_is_closed_by_what_opens_a_long_one(
     assert not authority.entries
 
 
+@pytest.mark.parametrize(("prices", "asked"), [(FALLING, ["s"]), (RISING, ["l"])])
+def test_long_and_short_trades_of_one_symbol_are_closed_each_by_its_own_wish(
+    trader: AutoTrader,
+    authority: FakeAuthority,
+    market_data: FakeMarketData,
+    prices: tuple[int, ...],
+    asked: list[str],
+) -> None:
+    both = (protected_trade(trade_id="l"), protected_trade(trade_id="s", side="short"))
+    authority.book = a_snapshot(profiles=(a_profile(),), trades=both)
+    market_data.history = hourly_bars(*prices)
+
+    trader.tick(MARKET)
+
+    assert [request.trade_id for request in authority.exits] == asked
+
+
 def test_profiles_that_differ_in_nothing_a_strategy_looks_at_are_judged_in_one_pass(
     market_data: FakeMarketData, authority: FakeAuthority, book: Book, health: HealthTracker
 ) -> None:

@@ -1,6 +1,7 @@
 """A user's own strategy is one file and one registration."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from engine.adapters.strategy_files import load_strategies
 from engine.domain.errors import ConfigError
-from engine.domain.strategies import Bars, Move, StrategyRegistry, first_difference, judge_newest
+from engine.domain.strategies import Bars, Move, StrategyRegistry, first_difference, judge_history, judge_newest
 from local.migrations import ROOT
 
 EXAMPLE = ROOT / "examples" / "bollinger_reversion.py"
@@ -52,6 +53,19 @@ def test_the_examples_parameters_have_bounds() -> None:
 
     with pytest.raises(ConfigError, match="width: should be less than or equal to 10"):
         registry.bind("bollinger_reversion", {"width": 11})
+
+
+def test_the_one_in_the_documentation_works_as_it_stands_there(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "strategies.md").read_text(), re.DOTALL)
+    file = tmp_path / "three_up.py"
+    file.write_text(code)
+    bound = StrategyRegistry(load_strategies(str(file))).bind("three_up", {})
+    bars = walk(1)
+
+    assert first_difference(bound, bars) is None
+    rose = np.diff(bars.close[:, 0]) > 0
+    three_in_a_row = rose[2:] & rose[1:-1] & rose[:-2]
+    assert ((judge_history(bound, bars).long[3:, 0] == 1) == three_in_a_row).all() and three_in_a_row.any()
 
 
 def test_a_file_may_think_in_data_frames(tmp_path: Path) -> None:
