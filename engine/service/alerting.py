@@ -7,7 +7,8 @@ from typing import Final
 
 import structlog
 
-from engine.domain.alerts import Message, deliveries_of, messages_of
+from engine.domain.alerts import Message, Notice, deliveries_of, messages_of
+from engine.domain.errors import AuthorityUnavailable
 from engine.ports.alert_desk import AlertDesk
 from engine.ports.clock import Clock
 from engine.ports.notifier import Notifier
@@ -17,6 +18,7 @@ CLAIM_MAX: Final = 50
 CLAIM_TTL_S: Final = 60
 # A claim is left alone this long before its end: what is sent then would be sent by the next holder as well.
 CLAIM_RESERVE_S: Final = 20.0
+AWAY_TOLD_AFTER_S: Final = 30.0
 log = structlog.get_logger(__name__)
 
 
@@ -28,11 +30,23 @@ class Alerting:
         self._notifier = notifier
         self._clock = clock
         self._holder = holder
+        self._away_since_s: float | None = None
+        self._away_told = False
         self._pool = ThreadPoolExecutor(max(1, len(notifier.targets)), thread_name_prefix="notifier")
 
     def evaluate(self) -> int:
-        """Have the alerts looked at; return how many opened."""
-        looked = self._desk.evaluate(len(self._notifier.targets))
+        """Have the alerts looked at; return how many opened.
+
+        Raises
+        ------
+        AuthorityUnavailable; when that lasts, the targets are told without the outbox, since nobody else can
+        """
+        try:
+            looked = self._desk.evaluate(len(self._notifier.targets))
+        except AuthorityUnavailable:
+            self._note_away()
+            raise
+        self._note_back()
         if looked.opened or looked.resolved:
             log.warning("alerts changed", opened=looked.opened, resolved=looked.resolved)
         return looked.opened
@@ -50,6 +64,32 @@ class Alerting:
                 break
             delivered += self._deliver(message)
         return delivered
+
+    def _note_away(self) -> None:
+        now_s = self._clock.monotonic_s()
+        self._away_since_s = now_s if self._away_since_s is None else self._away_since_s
+        if not self._away_told and now_s - self._away_since_s >= AWAY_TOLD_AFTER_S:
+            self._away_told = True
+            self._tell_directly("opened", "The authority cannot be reached: entries are stopped, exits go on.")
+
+    def _note_back(self) -> None:
+        if self._away_told:
+            self._tell_directly("resolved", "The authority can be reached again.")
+        self._away_since_s, self._away_told = None, False
+
+    def _tell_directly(self, event: str, body: str) -> None:
+        notice = Notice(
+            id=f"authority-away {self._holder}",
+            token=0,
+            severity="critical",
+            event=event,
+            title="Critical: authority away" if event == "opened" else "Resolved: authority away",
+            body=f"{body} Told by {self._holder}.",
+        )
+        for message in messages_of([notice]):
+            for target in self._notifier.targets:
+                if why := self._notifier.send(target, message):
+                    log.error("notice refused", target=target, why=why, notices=[notice.id])
 
     def _deliver(self, message: Message) -> int:
         """Send one message to the targets that do not have it, all at once, and report what came of it."""

@@ -15,8 +15,10 @@ from engine.adapters.apprise_notifier import AppriseNotifier
 from engine.adapters.supabase_alerts import SupabaseAlertDesk, SupabaseTelemetry
 from engine.adapters.supabase_authority import ShardSession
 from engine.adapters.system_clock import SystemClock
+from engine.config import Settings
 from engine.domain.errors import ConfigError
 from engine.service.alerting import Alerting
+from engine.watch import look, watching
 from tests.db.conftest import Engine
 from tests.support.clients import SignIn
 
@@ -230,3 +232,27 @@ def test_telemetry_counts_what_happened_since_the_last_time(
     stages = [(stage.purpose, stage.stage) for stage in found.stages if stage.purpose == "entry"]
     assert stages == [("entry", "gate_to_submit"), ("entry", "submit_to_accepted"), ("entry", "accepted_to_filled")]
     assert source.read(found.cursors).changes == ()
+
+
+def test_the_watcher_tells_that_the_only_engine_is_dead(
+    healthy_engine: Engine, env, receiver: Receiver, clean_db
+) -> None:
+    clean_db.execute("update engine_heartbeats set beat_at = now() - interval '16 seconds'")
+    settings = Settings(
+        supabase_url=env["SUPABASE_URL"],
+        supabase_publishable_key=env["SUPABASE_PUBLISHABLE_KEY"],
+        supabase_secret_key=env["SUPABASE_SECRET_KEY"],
+        alpaca_api_key="none",
+        alpaca_secret_key="none",
+        alert_urls=f"  {receiver.address}\n",
+    )
+
+    look(watching(settings))
+
+    assert [message["title"] for message in receiver.received] == ["Interlock: Critical: engine dead"]
+
+
+def test_the_watcher_waits_for_an_authority_that_is_away(env, receiver: Receiver) -> None:
+    look(alerting({**env, "SUPABASE_URL": "http://127.0.0.1:1"}, receiver.address))
+
+    assert receiver.received == []

@@ -1,6 +1,7 @@
 """Notices on their way out: put into messages, sent to those who do not have them, reported as they went."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.domain.alerts import TOGETHER_FROM, Delivery, Message, Notice, deliveries_of, messages_of
+from engine.domain.errors import AuthorityUnavailable
 from engine.ports.alert_desk import Looked
-from engine.service.alerting import CLAIM_RESERVE_S, CLAIM_TTL_S, Alerting
+from engine.service.alerting import AWAY_TOLD_AFTER_S, CLAIM_RESERVE_S, CLAIM_TTL_S, Alerting
 from tests.unit.engine.fakes import ManualClock
 
 IDS = count()
@@ -83,8 +85,11 @@ class FakeDesk:
     claims: int = 0
     given_up: int = 0
     notifiers: int | None = None
+    away: bool = False
 
     def evaluate(self, notifiers: int) -> Looked:
+        if self.away:
+            raise AuthorityUnavailable("gone")
         self.notifiers = notifiers
         return Looked(True, 1, 0)
 
@@ -172,3 +177,45 @@ class TestDelivery:
 
         assert len(desk.settled) == 1
         assert len(notifier.sent) == len(notifier.targets)
+
+
+class TestAuthorityAway:
+    def look(self, alerting: Alerting) -> None:
+        with suppress(AuthorityUnavailable):
+            alerting.evaluate()
+
+    def titles(self, notifier: FakeNotifier) -> list[str]:
+        return [message.title for target, message in notifier.sent if target == "a"]
+
+    def test_it_is_told_once_when_it_lasts_and_once_when_it_is_over(
+        self, alerting: Alerting, desk: FakeDesk, notifier: FakeNotifier, clock: ManualClock
+    ) -> None:
+        desk.away = True
+        self.look(alerting)
+        clock.sleep(AWAY_TOLD_AFTER_S - 1)
+        self.look(alerting)
+        assert notifier.sent == []
+
+        clock.sleep(1)
+        for _ in range(3):
+            self.look(alerting)
+        assert self.titles(notifier) == ["Interlock: Critical: authority away"]
+
+        desk.away = False
+        self.look(alerting)
+        self.look(alerting)
+        assert self.titles(notifier)[1:] == ["Interlock: Resolved: authority away"]
+        assert {target for target, _ in notifier.sent} == {"a", "b"}
+
+    def test_a_short_absence_is_not_told_and_the_next_one_counts_afresh(
+        self, alerting: Alerting, desk: FakeDesk, notifier: FakeNotifier, clock: ManualClock
+    ) -> None:
+        for _ in range(3):
+            desk.away = True
+            self.look(alerting)
+            clock.sleep(AWAY_TOLD_AFTER_S - 1)
+            self.look(alerting)
+            desk.away = False
+            self.look(alerting)
+
+        assert notifier.sent == []
