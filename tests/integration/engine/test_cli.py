@@ -1,9 +1,11 @@
 """The command line over the real authority: it signs in as a person and may do what that person may."""
 
 import json
-from collections.abc import Callable
-from datetime import UTC, datetime
+import signal
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -26,6 +28,7 @@ def run(
     monkeypatch.setenv("LOCAL_HOME", str(tmp_path))
     for name in ("SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_SECRET_KEY"):
         monkeypatch.setenv(name, env[name])
+    monkeypatch.setenv("ALPACA_BASE_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("ALPACA_API_KEY", "not used")
     monkeypatch.setenv("ALPACA_SECRET_KEY", "not used")
 
@@ -61,7 +64,7 @@ def test_why_names_the_code_per_profile(run: Run, healthy_engine: Engine, sign_i
 
     assert told.exit_code == 0, told.output
     assert told.stdout.count("DENIED SYMBOL_LOCKED") == 2
-    answers = json.loads(as_json.stdout)
+    answers = json.loads(as_json.stdout)["why"]
     assert [(answer["symbol"], float(answer["qty"]), answer["code"]) for answer in answers] == [
         ("AAPL", 3.0, "SYMBOL_LOCKED")
     ] * 2
@@ -92,7 +95,7 @@ def test_a_number_that_is_none_is_refused_plainly(run: Run) -> None:
 def test_why_fails_plainly_when_nobody_trades_the_symbol(run: Run) -> None:
     result = run("alice", "why", "NOPE")
 
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "No profile that you can see trades" in result.stderr
 
 
@@ -102,7 +105,7 @@ def test_resume_lists_what_fails_and_changes_nothing(run: Run, healthy_engine: E
 
     result = run("admin", "resume", "--reason", "Checked")
 
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "BROKER_NOT_BLOCKED: The broker account of shard main may trade." in result.stderr
     assert commands.trading_status(sign_in("admin")).mode == "PAUSED"
 
@@ -128,7 +131,7 @@ def test_resume_is_overridden_and_staged(run: Run, healthy_engine: Engine, sign_
 def test_control_is_refused_when_the_person_is_no_admin(run: Run, sign_in: SignIn, action: str) -> None:
     result = run("operator", action, "--reason", "x")
 
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "Only an admin" in result.stderr
     assert commands.trading_status(sign_in("admin")).mode == "RUNNING"
 
@@ -136,8 +139,124 @@ def test_control_is_refused_when_the_person_is_no_admin(run: Run, sign_in: SignI
 def test_a_wrong_password_is_refused_plainly(run: Run) -> None:
     result = run("alice", "status", "--password", "wrong")
 
-    assert result.exit_code == 1
-    assert "sign-in refused" in result.stderr
+    assert result.exit_code == 6
+    assert "The e-mail address or the password is not right." in result.stderr
+    assert "hint: Check INTERLOCK_EMAIL" in result.stderr
+
+
+@pytest.mark.parametrize("who", ["admin", "operator", "alice"])
+def test_every_member_may_look_at_the_status(run: Run, who: str) -> None:
+    told, as_json = run(who, "status"), run(who, "status", "--json")
+
+    assert (told.exit_code, as_json.exit_code) == (0, 0)
+    answer = json.loads(as_json.stdout)
+    assert (answer["success"], answer["role"]) == (True, "analyst" if who == "alice" else who)
+
+
+@pytest.mark.parametrize("who", ["operator", "alice"])
+@pytest.mark.parametrize("action", ["pause", "resume", "halt"])
+def test_a_refusal_as_json_has_the_shape_of_the_api(run: Run, who: str, action: str) -> None:
+    result = run(who, action, "--reason", "x", "--json")
+
+    assert result.exit_code == 3
+    answer = json.loads(result.stdout)
+    assert (answer["success"], answer["error"]["code"]) == (False, "FORBIDDEN")
+    assert answer["error"]["hint"]
+
+
+def test_pause_halt_and_resume_answer_as_the_api_does(run: Run, healthy_engine: Engine) -> None:
+    answers = [
+        json.loads(run("admin", action, "--reason", "Check", "--json").stdout)
+        for action in ("pause", "pause", "halt", "resume")
+    ]
+
+    assert [(answer["status"]["mode"], answer["changed"]) for answer in answers] == [
+        ("PAUSED", True), ("PAUSED", False), ("HALTED", True), ("RUNNING", True),
+    ]  # fmt: skip
+
+
+def test_one_symbol_is_paused_until_a_time_and_a_repeat_acts_once(run: Run, healthy_engine: Engine) -> None:
+    until = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M+00:00")
+    again = ("--request-id", str(uuid4()))
+
+    first, second = (
+        run("admin", "pause", "-r", "News", "--symbol", "ibm", "--resume-at", until, *again, "--json") for _ in range(2)
+    )
+
+    assert first.exit_code == 0, first.output
+    assert json.loads(first.stdout) == json.loads(second.stdout)
+    (scope,) = json.loads(first.stdout)["status"]["scopes"]
+    assert (scope["scope_key"], scope["mode"]) == ("IBM", "PAUSED")
+    assert scope["resume_at"].startswith(until[:16])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("pause", "-r", " "),  # no reason
+        ("pause", "-r", "x", "--symbol", "NOPE"),  # no such symbol
+        ("pause", "-r", "x", "--resume-at", "2020-01-01T00:00+00:00"),  # over already
+        ("pause", "-r", "x", "--resume-at", "tomorrow"),
+        ("pause", "-r", "x", "--request-id", "7"),
+        ("pause", "-r", "x", "--symbol", "IBM", "--profile", "y"),
+        ("resume", "-r", "x", "--stage-fraction", "0.5"),  # a fraction of nothing
+        ("resume", "-r", "x", "--stage-fraction", "nan"),
+        ("brake", "sideways"),
+        ("drill", "--yes", "--hold", "-1"),
+    ],
+)
+def test_an_argument_that_makes_no_sense_is_refused_and_nothing_changes(
+    run: Run, sign_in: SignIn, arguments: tuple[str, ...]
+) -> None:
+    result = run("admin", *arguments)
+
+    assert result.exit_code == 2, result.output
+    assert commands.trading_status(sign_in("admin")).mode == "RUNNING"
+
+
+class TestDrillIsRefused:
+    """It changes nothing when it may not start."""
+
+    @pytest.fixture(autouse=True)
+    def signals(self) -> Iterator[None]:
+        """The signals' handlers are as before when the test is over."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.getsignal(number) for number in numbers}
+        yield
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def refused(self, run: Run, who: str = "admin") -> str:
+        result = run(who, "drill", "--yes")
+        assert result.exit_code == 3, result.output
+        return result.stderr
+
+    @pytest.mark.parametrize("who", ["operator", "alice"])
+    def test_to_anyone_but_an_admin(self, run: Run, healthy_engine: Engine, who: str) -> None:
+        assert "Only an admin" in self.refused(run, who)
+
+    def test_while_a_live_profile_is_active(
+        self, run: Run, healthy_engine: Engine, clean_db: psycopg.Connection, sign_in: SignIn
+    ) -> None:
+        clean_db.execute("update profiles set trading_mode = 'live' where name = 'Bob dips daily'")
+
+        assert "Profile Bob dips daily is live: drills are for paper trading only." in self.refused(run)
+        assert commands.trading_status(sign_in("admin")).mode == "RUNNING"
+
+    def test_while_trading_is_stopped_already(self, run: Run, healthy_engine: Engine, sign_in: SignIn) -> None:
+        commands.pause_trading(sign_in("admin"), reason="Lunch")
+
+        assert "Trading is PAUSED already, by admin@interlock.local" in self.refused(run)
+
+    def test_while_the_preflight_list_is_not_met(self, run: Run, healthy_engine: Engine) -> None:
+        healthy_engine.show_alive(broker_blocked=True)
+
+        assert "Not met before a resume" in self.refused(run)
+
+    def test_while_the_market_is_closed(self, run: Run, healthy_engine: Engine) -> None:
+        healthy_engine.show_alive(market_open=False)
+
+        assert "closed, and no exit would be filled" in self.refused(run)
 
 
 def _bar(engine: Engine) -> None:

@@ -1,3 +1,5 @@
+import getpass
+import json
 import socket
 from pathlib import Path
 
@@ -17,6 +19,8 @@ def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOCAL_HOME", str(tmp_path))
     for name in REQUIRED:
+        monkeypatch.delenv(name, raising=False)
+    for name in ("INTERLOCK_EMAIL", "INTERLOCK_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -39,10 +43,74 @@ def test_the_brake_stops_and_releases_when_told_to(empty_home: Path) -> None:
     assert not (empty_home / "BRAKE").exists()
 
 
+def test_the_brake_says_who_pulled_it_and_why(empty_home: Path) -> None:
+    runner = CliRunner()
+    runner.invoke(app, ["brake", "on", "--reason", "smoke"])
+
+    told = json.loads(runner.invoke(app, ["brake", "status", "--json"]).stdout)
+
+    assert (told["success"], told["on"], told["path"]) == (True, True, str(empty_home / "BRAKE"))
+    assert told["since_and_why"].endswith(f"{getpass.getuser()}: smoke")
+    assert json.loads(runner.invoke(app, ["brake", "off", "--json"]).stdout)["on"] is False
+
+
+@pytest.mark.parametrize("command", ["status", "why AAPL", "pause -r x", "resume -r x", "halt -r x", "drill --yes"])
+class TestWhatAPersonCanMend:
+    """Without a stack: each command says what is missing, in words and as JSON, with the documented exit code."""
+
+    def test_a_missing_setting_is_named(self, command: str) -> None:
+        told, as_json = (CliRunner().invoke(app, [*command.split(), *more]) for more in ([], ["--json"]))
+
+        assert (told.exit_code, as_json.exit_code) == (2, 2)
+        assert "SUPABASE_URL" in told.stderr
+        assert "hint: " in told.stderr
+        answer = json.loads(as_json.stdout)
+        assert answer["success"] is False
+        assert set(answer["error"]) == {"code", "message", "hint"}
+
+    def test_an_authority_that_does_not_answer_is_told_from_one_that_refuses(
+        self, command: str, empty_home: Path
+    ) -> None:
+        complete_settings(empty_home)
+        who = ["--email", "admin@interlock.local", "--password", "x"]
+
+        result = CliRunner().invoke(app, [*command.split(), *who, "--json"])
+
+        assert result.exit_code == 4, result.output
+        assert json.loads(result.stdout)["error"]["code"] == "UNREACHABLE"
+
+    def test_nobody_is_waited_for_when_nobody_can_be_asked(self, command: str, empty_home: Path) -> None:
+        complete_settings(empty_home)
+
+        result = CliRunner().invoke(app, command.split(), input="")
+
+        assert result.exit_code == 2
+        assert "--email is missing" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["pause", "resume", "halt"])
+def test_a_change_without_a_reason_is_refused(command: str, empty_home: Path) -> None:
+    complete_settings(empty_home)
+
+    result = CliRunner().invoke(app, [command], input="")
+
+    assert result.exit_code == 2
+    assert "--reason is missing" in result.stderr
+
+
+def test_a_drill_is_refused_on_a_live_account_before_anybody_signs_in(empty_home: Path) -> None:
+    complete_settings(empty_home, ALPACA_BASE_URL="https://api.alpaca.markets")
+
+    result = CliRunner().invoke(app, ["drill", "--yes"])
+
+    assert result.exit_code == 3
+    assert "live" in result.stderr
+
+
 def test_the_engine_names_every_missing_setting_when_nothing_is_configured() -> None:
     result = CliRunner().invoke(app, [])
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert all(f"{name}: is not set" in result.stderr for name in REQUIRED)
     assert "Set it in .env" in result.stderr
 
@@ -53,7 +121,7 @@ def test_the_engine_names_the_variable_when_its_port_is_taken(empty_home: Path) 
 
         result = CliRunner().invoke(app, [])
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "ENGINE_API_PORT" in result.stderr
 
 
@@ -62,7 +130,7 @@ def test_replay_explains_itself_when_there_is_no_paper_exchange(empty_home: Path
 
     result = CliRunner().invoke(app, ["replay", "--sessions", "1"])
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "EXCHANGE_ADMIN_TOKEN" in result.stderr
 
 
