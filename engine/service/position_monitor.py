@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -50,12 +50,13 @@ class PositionMonitor:
         self._without_authority = without_authority or (lambda: book.last)
         self._suspicions: Counter[str] = Counter()
         self._partial_since: dict[str, int | float] = {}
+        self._reached: dict[str, Decimal] = {}
         self._rules: dict[str, tuple[Mapping[str, Any], ExitRules]] = {}
 
     def run(self, market: MarketTime) -> int:
         """Look at every open trade once; return how many exits are under way because of it."""
         watches, under_way = self._care(self._read_book(), market)
-        marks = [mark for watch in watches if (mark := _mark(watch, market)) is not None]
+        marks = [mark for watch in watches if (mark := self._mark(watch, market)) is not None]
         self._record(marks)
         return under_way
 
@@ -65,7 +66,7 @@ class PositionMonitor:
         if snapshot is None or all(self._is_at_broker(trade, snapshot) for trade in snapshot.trades):
             return 0
         watches, under_way = self._care(snapshot, market)
-        trailed = [mark for watch in watches if _has_moved(watch) and (mark := _mark(watch, market)) is not None]
+        trailed = [mark for watch in watches if self._has_moved(watch) and (mark := self._mark(watch, market))]
         self._record(trailed)
         return under_way
 
@@ -77,9 +78,15 @@ class PositionMonitor:
         return watches, under_way
 
     def _record(self, marks: Sequence[Mark]) -> None:
-        with suppress(AuthorityUnavailable):  # they are for people to see; the next look has newer ones
-            if marks:
-                self._store.record_marks(marks)
+        if not marks:
+            return
+        try:
+            self._store.record_marks(marks)
+        except AuthorityUnavailable:  # marks are for people to see; how far a stop has trailed is kept here
+            self._reached |= {mark.trade_id: mark.stop_price for mark in marks if mark.stop_price is not None}
+        else:
+            for mark in marks:
+                self._reached.pop(mark.trade_id, None)
 
     def _read_book(self) -> Snapshot | None:
         try:
@@ -96,8 +103,13 @@ class PositionMonitor:
         self._note_partials(snapshot)
         return [
             watch_trade(trade, self._look(trade, snapshot, market, fresh(quotes.get(trade.symbol), market, age_max_s)))
-            for trade in snapshot.trades
+            for trade in map(self._as_reached, snapshot.trades)
         ]
+
+    def _as_reached(self, trade: OpenTrade) -> OpenTrade:
+        """Return a trade with the stop that it had reached when the authority could not be told."""
+        reached = self._reached.get(trade.trade_id)
+        return trade if reached is None else replace(trade, stop_price=reached)
 
     def _quotes(self, symbols: Iterable[str]) -> Mapping[str, Quote]:
         """Return the latest quotes; none when there is no market data: protection is repaired all the same."""
@@ -158,6 +170,21 @@ class PositionMonitor:
                 return _stop(watch, replaces=watch.leg.broker_order_id)
         return None
 
+    def _mark(self, watch: Watch, market: MarketTime) -> Mark | None:
+        if watch.mark_price is None:
+            return None
+        return Mark(
+            trade_id=watch.trade.trade_id,
+            mark_price=watch.mark_price,
+            protected_qty=watch.protected_qty,
+            market_at=market.now,
+            stop_price=watch.stop_price if self._has_moved(watch) else None,
+        )
+
+    def _has_moved(self, watch: Watch) -> bool:
+        """Tell whether the stop is elsewhere than the authority knows."""
+        return watch.stop_price != watch.trade.stop_price or watch.trade.trade_id in self._reached
+
 
 def _close(watch: Watch) -> Exit:
     return Exit(trade_id=watch.trade.trade_id, exit_reason=watch.exit_reason, reason=watch.reason)
@@ -182,22 +209,6 @@ def _to_cancel(watch: Watch, snapshot: Snapshot | None) -> Order | None:
         case Care.CANCEL_ENTRY if snapshot is not None:
             return snapshot.open_entries.get(watch.trade.trade_id)
     return None
-
-
-def _mark(watch: Watch, market: MarketTime) -> Mark | None:
-    if watch.mark_price is None:
-        return None
-    return Mark(
-        trade_id=watch.trade.trade_id,
-        mark_price=watch.mark_price,
-        protected_qty=watch.protected_qty,
-        market_at=market.now,
-        stop_price=watch.stop_price if _has_moved(watch) else None,
-    )
-
-
-def _has_moved(watch: Watch) -> bool:
-    return watch.stop_price != watch.trade.stop_price
 
 
 def _quote_age_max_s(snapshot: Snapshot) -> Decimal:

@@ -5,7 +5,7 @@ import pytest
 
 from engine.domain.book import OrderState, Purpose
 from engine.domain.broker_types import MarketTime
-from engine.domain.errors import BrokerUnavailable
+from engine.domain.errors import AuthorityUnavailable, BrokerUnavailable
 from engine.service.exit_desk import ExitDesk
 from engine.service.position_monitor import PositionMonitor
 from engine.service.views import Book
@@ -211,3 +211,30 @@ def test_between_sessions_of_a_replay_a_trailed_stop_is_kept(
     monitor.run_urgent(MARKET)
 
     assert [(mark.trade_id, mark.stop_price) for mark in authority.marks] == [("entry", 99), ("other", 99)]
+
+
+def test_a_stop_that_has_trailed_stays_while_the_authority_is_away(
+    monitor: PositionMonitor,
+    authority: FakeAuthority,
+    market_data: FakeMarketData,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(marks: object) -> None:
+        raise AuthorityUnavailable("gone")
+
+    monkeypatch.setattr(authority, "record_marks", away)
+    legs = a_leg(Purpose.STOP_LOSS, stop_price=Decimal(90)), a_leg(Purpose.TAKE_PROFIT)
+    authority.book = a_snapshot(profiles=(trailing(),), trades=(a_trade(*legs),))
+    for price in ("120", "107"):
+        market_data.prices = {"AAPL": a_quote(price)}
+        monitor.run(MARKET)
+
+    assert [(request.purpose, request.stop_price) for request in authority.exits] == [
+        (Purpose.STOP_LOSS, 108),
+        (Purpose.EXIT, None),
+    ]
+
+    monkeypatch.undo()
+    market_data.prices = {"AAPL": a_quote("110")}
+    monitor.run(MARKET)
+    assert [mark.stop_price for mark in authority.marks] == [108]  # told as soon as it can be
