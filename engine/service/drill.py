@@ -72,6 +72,7 @@ class Drill:
         interrupted = False
         try:
             for act in self._acts(before):
+                self._stop_if_asked()
                 act()
         except _Interrupted:
             interrupted = True
@@ -272,7 +273,11 @@ class Drill:
         return seen
 
     def _rest(self) -> None:
-        if self._interrupt.wait(LOOK_EVERY_S):
+        self._interrupt.wait(LOOK_EVERY_S)
+        self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self._interrupt.is_set():
             raise _Interrupted
 
     def _since(self, began_s: float) -> float:

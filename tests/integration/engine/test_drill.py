@@ -76,7 +76,7 @@ def trading(
 
 
 @pytest.fixture
-def start_drill(trading: RunningExchange, env: Mapping[str, str], sign_in: SignIn, tmp_path: Path) -> Iterator[Start]:
+def start_drill(running: RunningExchange, env: Mapping[str, str], sign_in: SignIn, tmp_path: Path) -> Iterator[Start]:
     """Start a drill as an admin, in a process of its own."""
     started: list[subprocess.Popen[str]] = []
 
