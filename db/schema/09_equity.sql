@@ -35,23 +35,47 @@ create index equity_daily_profile on public.equity_daily (profile_id, session_da
 create index equity_daily_owner on public.equity_daily (owner_id, session_date);
 comment on table public.equity_daily is 'The last equity snapshot of each session and profile.';
 
+-- The same, added up over an owner's profiles as each shard's engine notes them: what a page draws.
+create table public.equity_daily_totals (
+    session_date   date not null,
+    owner_id       uuid not null,
+    shard          text not null,
+    market_at      timestamptz not null,
+    equity_usd     numeric(24, 6) not null,
+    cash_usd       numeric(24, 6) not null,
+    exposure_usd   numeric(24, 6) not null,
+    realized_usd   numeric(24, 6) not null,
+    unrealized_usd numeric(24, 6) not null,
+    profiles       int not null,
+    primary key (owner_id, session_date, shard)
+);
+create index equity_daily_totals_session on public.equity_daily_totals (session_date);
+comment on table public.equity_daily_totals is 'The last equity of each session, summed over an owner''s profiles in a shard.';
+
 create view public.equity_curve with (security_invoker = true) as
 select d.session_date, max(d.market_at) as market_at, sum(d.equity_usd) as equity_usd, sum(d.cash_usd) as cash_usd,
        sum(d.exposure_usd) as exposure_usd, sum(d.realized_usd) as realized_usd,
-       sum(d.unrealized_usd) as unrealized_usd, count(*) as profiles
-from public.equity_daily d
+       sum(d.unrealized_usd) as unrealized_usd, sum(d.profiles) as profiles
+from public.equity_daily_totals d
 group by d.session_date;
 comment on view public.equity_curve is 'Equity per session, summed over the profiles that the caller may see.';
 
 alter table public.equity_snapshots enable row level security;
 alter table public.equity_daily enable row level security;
-revoke all on public.equity_snapshots, public.equity_daily, public.equity_curve from anon, authenticated, service_role;
-grant select on public.equity_snapshots, public.equity_daily, public.equity_curve to authenticated, service_role;
+alter table public.equity_daily_totals enable row level security;
+revoke all on public.equity_snapshots, public.equity_daily, public.equity_daily_totals, public.equity_curve
+    from anon, authenticated, service_role;
+grant select on public.equity_snapshots, public.equity_daily, public.equity_daily_totals, public.equity_curve
+    to authenticated, service_role;
 create policy "owners and staff read equity"
     on public.equity_snapshots for select to authenticated
     using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 create policy "owners and staff read daily equity"
     on public.equity_daily for select to authenticated
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
+
+create policy "owners and staff read daily totals"
+    on public.equity_daily_totals for select to authenticated
     using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 
 -- What a profile is worth now: capital plus realized profit plus the marks of its positions, in USD.
@@ -169,6 +193,17 @@ begin
             unrealized_usd = excluded.unrealized_usd
         where d.market_at <= excluded.market_at;
     get diagnostics v_count = row_count;
+    insert into public.equity_daily_totals as t (session_date, owner_id, shard, market_at, equity_usd, cash_usd, exposure_usd,
+                                                 realized_usd, unrealized_usd, profiles)
+    select d.session_date, d.owner_id, p_shard, max(d.market_at), sum(d.equity_usd), sum(d.cash_usd), sum(d.exposure_usd),
+           sum(d.realized_usd), sum(d.unrealized_usd), count(*)
+    from public.equity_daily d join public.profiles f on f.id = d.profile_id
+    where d.session_date = p_session_date and f.shard = p_shard
+    group by d.session_date, d.owner_id
+    on conflict (owner_id, session_date, shard) do update
+        set market_at = excluded.market_at, equity_usd = excluded.equity_usd, cash_usd = excluded.cash_usd,
+            exposure_usd = excluded.exposure_usd, realized_usd = excluded.realized_usd,
+            unrealized_usd = excluded.unrealized_usd, profiles = excluded.profiles;
     return v_count;
 end;
 $$;

@@ -37,7 +37,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A view that sums rows up: `column` says how many of the rows of `table` went into each line."""
+    """A view that sums rows up: in it and in its `table`, `column` says how many rows went into each line."""
 
     column: str
     table: str
@@ -57,6 +57,7 @@ TABLES: dict[str, Reading] = {
     "engine_heartbeats": _MEMBERS,
     "engine_leases": _STAFF,
     "equity_daily": _TENANT,
+    "equity_daily_totals": _TENANT,
     "equity_snapshots": _TENANT,
     "external_order_policies": _STAFF,
     "fills": _TENANT,
@@ -83,7 +84,7 @@ TABLES: dict[str, Reading] = {
 }
 
 VIEWS: dict[str, Reading | Counted] = {
-    "equity_curve": Counted("profiles", "equity_daily"),
+    "equity_curve": Counted("profiles", "equity_daily_totals"),
     "trade_history": _TENANT,
     "trading_control_history": _MEMBERS,
 }

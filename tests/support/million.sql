@@ -98,6 +98,10 @@ select p.id, p.owner_id, p.capital_usd,
        coalesce((select sum(n.cost_usd) from positions n where n.profile_id = p.id), 0)
 from profiles p;
 
+insert into private.owner_capital (owner_id, capital_usd)
+select p.owner_id, sum(p.capital_usd) from profiles p group by p.owner_id
+on conflict (owner_id) do update set capital_usd = excluded.capital_usd;
+
 insert into engine_heartbeats (shard, holder, token, started_at, beat_at, market_at)
 values ('main', 'engine', 0, now(), now(), now());
 
@@ -113,6 +117,12 @@ insert into equity_daily (session_date, profile_id, owner_id, market_at, equity_
 select distinct on (s.session_date, s.profile_id) s.session_date, s.profile_id, s.owner_id, s.market_at, s.equity_usd,
        s.cash_usd, s.exposure_usd, s.realized_usd, s.unrealized_usd
 from equity_snapshots s order by s.session_date, s.profile_id, s.market_at desc;
+
+insert into equity_daily_totals (session_date, owner_id, shard, market_at, equity_usd, cash_usd, exposure_usd, realized_usd,
+                                 unrealized_usd, profiles)
+select d.session_date, d.owner_id, p.shard, max(d.market_at), sum(d.equity_usd), sum(d.cash_usd), sum(d.exposure_usd),
+       sum(d.realized_usd), sum(d.unrealized_usd), count(*)
+from equity_daily d join profiles p on p.id = d.profile_id group by 1, 2, 3;
 
 insert into audit_log (tenant, at, actor, actor_email, actor_role, action, target, outcome, reason, prev_hash, hash)
 select case b.b % 4 when 0 then b.owner else pg_temp.id(0) end, b.at, pg_temp.id(1 + b.b % 2), 'person@example.org',

@@ -564,6 +564,118 @@ grant execute on function public.record_split(text, bigint, text, numeric, times
 comment on function public.record_split(text, bigint, text, numeric, timestamptz, numeric, text) is
     'Note a split of shares that were held and restate the trades that hold them. Engine only.';
 
+-- The same, added up over an owner's profiles as each shard's engine notes them: what a page draws.
+create table public.equity_daily_totals (
+    session_date   date not null,
+    owner_id       uuid not null,
+    shard          text not null,
+    market_at      timestamptz not null,
+    equity_usd     numeric(24, 6) not null,
+    cash_usd       numeric(24, 6) not null,
+    exposure_usd   numeric(24, 6) not null,
+    realized_usd   numeric(24, 6) not null,
+    unrealized_usd numeric(24, 6) not null,
+    profiles       int not null,
+    primary key (owner_id, session_date, shard)
+);
+
+create index equity_daily_totals_session on public.equity_daily_totals (session_date);
+
+comment on table public.equity_daily_totals is 'The last equity of each session, summed over an owner''s profiles in a shard.';
+
+drop view public.equity_curve;
+create view public.equity_curve with (security_invoker = true) as
+select d.session_date, max(d.market_at) as market_at, sum(d.equity_usd) as equity_usd, sum(d.cash_usd) as cash_usd,
+       sum(d.exposure_usd) as exposure_usd, sum(d.realized_usd) as realized_usd,
+       sum(d.unrealized_usd) as unrealized_usd, sum(d.profiles) as profiles
+from public.equity_daily_totals d
+group by d.session_date;
+comment on view public.equity_curve is 'Equity per session, summed over the profiles that the caller may see.';
+
+alter table public.equity_daily_totals enable row level security;
+
+revoke all on public.equity_snapshots, public.equity_daily, public.equity_daily_totals, public.equity_curve
+    from anon, authenticated, service_role;
+
+grant select on public.equity_snapshots, public.equity_daily, public.equity_daily_totals, public.equity_curve
+    to authenticated, service_role;
+
+create policy "owners and staff read daily totals"
+    on public.equity_daily_totals for select to authenticated
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
+
+-- Note the equity of every profile of the shard from its capital and its positions' marks.
+-- Called by: the engine. Errors: LEASE_LOST.
+create or replace function public.record_equity(p_shard text, p_token bigint, p_market_at timestamptz, p_session_date date)
+    returns int
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_count int;
+begin
+    perform private.check_lease(p_shard, p_token);
+    if not coalesce(isfinite(p_market_at) and isfinite(p_session_date), false) then
+        perform private.fail(422, 'INVALID', 'Equity is noted at a market time and for a session''s date.');
+    end if;
+    perform 1 from public.profile_capital c
+      where c.profile_id in (select f.id from public.profiles f where f.shard = p_shard)
+      order by c.profile_id for update;
+    with now_worth as (
+        select f.id, f.owner_id, c.capital_usd, c.realized_usd,
+               coalesce(sum(n.qty * coalesce(n.mark_price, n.avg_entry_price)
+                            * case n.side when 'long' then 1 else -1 end), 0) as net_value,
+               coalesce(sum(n.qty * coalesce(n.mark_price, n.avg_entry_price)), 0) as exposure,
+               coalesce(sum(n.unrealized_pnl_usd), 0) as unrealized
+        from public.profiles f
+        join public.profile_capital c on c.profile_id = f.id
+        left join public.positions n on n.profile_id = f.id
+        where f.shard = p_shard
+        group by f.id, c.profile_id
+    ), noted as (
+        insert into public.equity_snapshots as s (profile_id, market_at, owner_id, session_date, equity_usd, cash_usd,
+                                                  exposure_usd, realized_usd, unrealized_usd)
+        select w.id, p_market_at, w.owner_id, p_session_date, w.capital_usd + w.realized_usd + w.unrealized,
+               w.capital_usd + w.realized_usd + w.unrealized - w.net_value, w.exposure, w.realized_usd, w.unrealized
+        from now_worth w
+        on conflict (profile_id, market_at) do update
+            set equity_usd = excluded.equity_usd, cash_usd = excluded.cash_usd, exposure_usd = excluded.exposure_usd,
+                realized_usd = excluded.realized_usd, unrealized_usd = excluded.unrealized_usd
+        returning s.*
+    ), peaks as (
+        update public.profile_capital c
+           set peak_equity_usd = greatest(coalesce(c.peak_equity_usd, c.capital_usd), n.equity_usd)
+          from noted n
+         where c.profile_id = n.profile_id
+           and greatest(coalesce(c.peak_equity_usd, c.capital_usd), n.equity_usd) is distinct from c.peak_equity_usd
+    )
+    insert into public.equity_daily as d (session_date, profile_id, owner_id, market_at, equity_usd, cash_usd,
+                                          exposure_usd, realized_usd, unrealized_usd)
+    select n.session_date, n.profile_id, n.owner_id, n.market_at, n.equity_usd, n.cash_usd, n.exposure_usd,
+           n.realized_usd, n.unrealized_usd from noted n
+    on conflict (session_date, profile_id) do update
+        set market_at = excluded.market_at, equity_usd = excluded.equity_usd, cash_usd = excluded.cash_usd,
+            exposure_usd = excluded.exposure_usd, realized_usd = excluded.realized_usd,
+            unrealized_usd = excluded.unrealized_usd
+        where d.market_at <= excluded.market_at;
+    get diagnostics v_count = row_count;
+    insert into public.equity_daily_totals as t (session_date, owner_id, shard, market_at, equity_usd, cash_usd, exposure_usd,
+                                                 realized_usd, unrealized_usd, profiles)
+    select d.session_date, d.owner_id, p_shard, max(d.market_at), sum(d.equity_usd), sum(d.cash_usd), sum(d.exposure_usd),
+           sum(d.realized_usd), sum(d.unrealized_usd), count(*)
+    from public.equity_daily d join public.profiles f on f.id = d.profile_id
+    where d.session_date = p_session_date and f.shard = p_shard
+    group by d.session_date, d.owner_id
+    on conflict (owner_id, session_date, shard) do update
+        set market_at = excluded.market_at, equity_usd = excluded.equity_usd, cash_usd = excluded.cash_usd,
+            exposure_usd = excluded.exposure_usd, realized_usd = excluded.realized_usd,
+            unrealized_usd = excluded.unrealized_usd, profiles = excluded.profiles;
+    return v_count;
+end;
+$$;
+
 alter table public.reconciliation_runs add column broker_cursor timestamptz;
 
 alter table public.reconciliation_runs add column orders_changed int not null default 0;
@@ -1349,16 +1461,28 @@ begin
                reason = coalesce(b ->> 'reason', u.reason)
          where u.id = p_order_id;
         if (v_limit, v_stop) is distinct from (o.limit_price, o.stop_price) and not private.is_terminal(v_state) then
-            update public.positions n
-               set stop_price = case o.purpose when 'stop_loss' then v_stop else n.stop_price end,
-                   take_profit_price = case o.purpose when 'take_profit' then v_limit else n.take_profit_price end
-             where n.trade_id = o.trade_id and o.purpose in ('stop_loss', 'take_profit');
+            perform private.follow_leg(p_order_id);
         end if;
     else
         v_changed := false;
     end if;
     return v_changed;
 end;
+$$;
+
+-- A protective order that was moved at the broker says where the position's stop or target is from now on.
+create function private.follow_leg(p_order_id uuid)
+    returns void
+    language sql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+    update public.positions n
+       set stop_price = case o.purpose when 'stop_loss' then o.stop_price else n.stop_price end,
+           take_profit_price = case o.purpose when 'take_profit' then o.limit_price else n.take_profit_price end
+      from public.orders o
+     where o.id = p_order_id and n.trade_id = o.trade_id and o.purpose in ('stop_loss', 'take_profit');
 $$;
 
 -- Legs that the broker made for a bracket become orders of their own the first time they are seen.
@@ -1393,6 +1517,9 @@ begin
                    clock_timestamp(), clock_timestamp(), o.submitted_at, clock_timestamp(),
                    (select r.id from public.orders r where r.broker_order_id = v_leg ->> 'replaces')
             from public.orders o where o.id = p_parent_id;
+            if v_leg ->> 'replaces' is not null then
+                perform private.follow_leg(v_id);
+            end if;
         end if;
         v_changed := private.apply_broker_order(v_id, v_leg) or v_changed;
     end loop;
@@ -1434,6 +1561,7 @@ begin
                         else 'Took the place of another order at the broker and was not allowed: it is cancelled.' end,
         o.exit_reason, o.signal_id, o.trade_id, o.parent_id, b ->> 'broker_order_id', case when not v_fits then clock_timestamp() end,
         o.market_at, clock_timestamp(), clock_timestamp(), o.id);
+    perform private.follow_leg(v_id);
     return v_id;
 exception when unique_violation then
     return null;
@@ -1462,6 +1590,7 @@ as $$
 declare
     v_before public.orders;
     v_old public.orders;                         -- the one whose place it took
+    v_id uuid;
     v_after public.orders;
     v_changed boolean;
     v_late boolean;
@@ -1475,7 +1604,8 @@ begin
             -- Its predecessor is not known to be over: that one is looked up first.
             return jsonb_build_object('id', null, 'client_order_id', b ->> 'client_order_id', 'state', null, 'changed', false, 'deferred', true);
         elsif v_old.shard = p_shard then
-            select o.* into v_before from public.orders o where o.id = private.take_place(v_old, b);
+            v_id := private.take_place(v_old, b);
+            select o.* into v_before from public.orders o where o.id = v_id;
         else
             v_before := v_old;
         end if;
@@ -3268,3 +3398,10 @@ comment on function public.engine_telemetry(text, bigint, bigint, int) is
 -- What is kept beside the rows from now on, for the rows that there are.
 insert into private.owner_capital (owner_id, capital_usd)
 select f.owner_id, sum(f.capital_usd) from public.profiles f group by f.owner_id;
+
+insert into public.equity_daily_totals (session_date, owner_id, shard, market_at, equity_usd, cash_usd, exposure_usd,
+                                        realized_usd, unrealized_usd, profiles)
+select d.session_date, d.owner_id, f.shard, max(d.market_at), sum(d.equity_usd), sum(d.cash_usd), sum(d.exposure_usd),
+       sum(d.realized_usd), sum(d.unrealized_usd), count(*)
+from public.equity_daily d join public.profiles f on f.id = d.profile_id
+group by d.session_date, d.owner_id, f.shard;
