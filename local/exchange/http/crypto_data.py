@@ -38,11 +38,12 @@ async def bars(request: web.Request) -> web.Response:
 
 
 async def trades(request: web.Request) -> web.Response:
-    return _prints(request, "trades", prices.crypto_trade_text)
+    return _prints(request, "trades", prices.crypto_trade_text, time_of(request.app[EXCHANGE]))
 
 
 async def quotes(request: web.Request) -> web.Response:
-    return _prints(request, "quotes", prices.crypto_quote_text)
+    now = seen_clock(request).time(request.app[EXCHANGE].market.calendar)
+    return _prints(request, "quotes", prices.crypto_quote_text, now)
 
 
 async def latest_bars(request: web.Request) -> web.Response:
@@ -75,8 +76,8 @@ def time_of(exchange: Exchange) -> datetime:
     return exchange.ledger.clock.time(exchange.market.calendar)
 
 
-def _prints(request: web.Request, name: str, text: prices.PrintText) -> web.Response:
-    market, now = request.app[EXCHANGE].market, time_of(request.app[EXCHANGE])
+def _prints(request: web.Request, name: str, text: prices.PrintText, now: datetime) -> web.Response:
+    market = request.app[EXCHANGE].market
 
     def read(symbol: str, window: Window) -> Iterator[Row]:
         found = crypto_prints(market, symbol, now=now, start=window.start, end=window.end, descending=window.descending)

@@ -15,7 +15,7 @@ from local.exchange.http.render import json_response
 from local.exchange.http.series import Reader, Row, Window, bad_request, check_source, page, wanted_symbols, window_of
 from local.exchange.market.bar import Bar, Timeframe
 from local.exchange.market.bars import bars, daily_bar, latest_bar
-from local.exchange.market.calendar import NEW_YORK
+from local.exchange.market.calendar import NEW_YORK, Moment
 from local.exchange.market.history import last_share_print, share_prints
 from local.exchange.market.market import Tick
 from local.exchange.trading.exchange import Exchange
@@ -50,11 +50,11 @@ async def stock_bars(request: web.Request) -> web.Response:
 
 
 async def stock_trades(request: web.Request) -> web.Response:
-    return _prints(request, "trades", prices.trade_text)
+    return _prints(request, "trades", prices.trade_text, request.app[EXCHANGE].ledger.moment)
 
 
 async def stock_quotes(request: web.Request) -> web.Response:
-    return _prints(request, "quotes", prices.quote_text)
+    return _prints(request, "quotes", prices.quote_text, seen_clock(request).moment)
 
 
 async def latest_bars(request: web.Request) -> web.Response:
@@ -109,18 +109,11 @@ def bar_rows(read: ReadBars, text: prices.BarText, timeframe: Timeframe, zone: Z
     return rows
 
 
-def _prints(request: web.Request, name: str, text: prices.PrintText) -> web.Response:
-    exchange = request.app[EXCHANGE]
+def _prints(request: web.Request, name: str, text: prices.PrintText, now: Moment) -> web.Response:
+    market = request.app[EXCHANGE].market
 
     def read(symbol: str, window: Window) -> Iterator[Row]:
-        found = share_prints(
-            exchange.market,
-            symbol,
-            now=exchange.ledger.moment,
-            start=window.start,
-            end=window.end,
-            descending=window.descending,
-        )
+        found = share_prints(market, symbol, now=now, start=window.start, end=window.end, descending=window.descending)
         return (Row(each.at, text(each)) for each in found)
 
     return page(request.query, name, _listed(request), _window(request), read)

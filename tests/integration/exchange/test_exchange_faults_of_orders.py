@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from alpaca.common.exceptions import APIError
 from tests.integration.exchange.faults import CANCEL, REPLACE, SUBMIT, arm, look_up, resting
 from tests.integration.exchange.live import LiveExchange
 
+TEN_MINUTES_AGO = datetime(2007, 1, 3, 14, 35, tzinfo=UTC)  # three ticks after the open
 # Where quotes are shown: the path, and how the quote is read from its answer.
 STOCK_QUOTES: dict[str, Any] = {
     "/v2/stocks/quotes/latest?symbols=AAPL": lambda body: body["quotes"]["AAPL"],
@@ -228,6 +230,23 @@ class TestMarketThatIsNotAsUsual:
 
         assert stale == then
         assert [read(live.send("GET", path).json()) for path, read in quotes.items()] != then
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/v2/stocks/quotes?symbols=AAPL&start=2007-01-03T14:30:00Z&limit=10000",
+            "/v1beta3/crypto/us/quotes?symbols=BTC/USD&start=2007-01-03T14:30:00Z&limit=10000",
+        ],
+    )
+    def test_past_quotes_end_early_when_they_are_stale(self, live: LiveExchange, path: str) -> None:
+        live.step(ticks=3)
+        (whole,) = live.send("GET", path).json()["quotes"].values()
+        arm(live, "quote_stale", route="GET *", delay_ms=600_000)
+
+        (stale,) = live.send("GET", path).json()["quotes"].values()
+
+        assert stale == [quote for quote in whole if datetime.fromisoformat(quote["t"]) <= TEN_MINUTES_AGO]
+        assert 0 < len(stale) < len(whole)
 
     def test_order_fills_at_the_tapes_quote_when_the_shown_one_is_stale(self, live: LiveExchange) -> None:
         arm(live, "quote_stale", route="GET /v2/stocks/quotes/latest", count=None, delay_ms=3_600_000)
