@@ -13,8 +13,10 @@ from typer.testing import CliRunner, Result
 
 from db import commands
 from engine.cli import app
+from engine.service import drill
 from tests.db.conftest import Engine
 from tests.support.clients import SignIn
+from tests.support.exchange import RunningExchange
 
 Run = Callable[..., Result]
 
@@ -214,17 +216,55 @@ def test_an_argument_that_makes_no_sense_is_refused_and_nothing_changes(
     assert commands.trading_status(sign_in("admin")).mode == "RUNNING"
 
 
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """The signals' handlers are as before when the test is over."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
+class TestDrillFails:
+    """It puts trading back, and a sentence and an exit code say what did not hold."""
+
+    def test_when_no_position_is_open_to_prove_it_on(
+        self,
+        run: Run,
+        healthy_engine: Engine,
+        exchange: RunningExchange,
+        monkeypatch: pytest.MonkeyPatch,
+        sign_in: SignIn,
+    ) -> None:
+        for name, value in exchange.env.items():
+            monkeypatch.setenv(name, value)
+
+        result = run("admin", "drill", "--yes", "--hold", "0")
+
+        assert result.exit_code == 5, result.output
+        assert "The drill failed: No position is open" in result.stderr
+        assert "held: HALTED: no entry can be sent" in result.stdout
+        assert commands.trading_status(sign_in("admin")).mode == "RUNNING"
+
+    def test_when_the_broker_cannot_be_asked_what_rests_there(
+        self, run: Run, healthy_engine: Engine, monkeypatch: pytest.MonkeyPatch, sign_in: SignIn, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(drill, "CANCELLED_WITHIN_S", 0.2)
+
+        result = run("admin", "drill", "--yes", "--pause", "--hold", "0", "--json", "--out", str(tmp_path / "reports"))
+
+        assert result.exit_code == 5, result.output
+        told = json.loads(result.stdout)
+        assert (told["success"], told["error"]["code"], told["report"]["kind"]) == (False, "NOT_HELD", "pause")
+        assert Path(told["files"]["markdown"]).parent == tmp_path / "reports"
+        assert commands.trading_status(sign_in("admin")).mode == "RUNNING"
+
+
+@pytest.mark.usefixtures("signals")
 class TestDrillIsRefused:
     """It changes nothing when it may not start."""
-
-    @pytest.fixture(autouse=True)
-    def signals(self) -> Iterator[None]:
-        """The signals' handlers are as before when the test is over."""
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.getsignal(number) for number in numbers}
-        yield
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
     def refused(self, run: Run, who: str = "admin") -> str:
         result = run(who, "drill", "--yes")
