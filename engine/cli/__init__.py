@@ -38,7 +38,9 @@ for _command, _example in _COMMANDS:
 @app.callback(invoke_without_command=True)
 def run(
     context: typer.Context,
-    upgrade_db: Annotated[bool, typer.Option("--upgrade-db", help="Bring an older database up to date first.")] = False,
+    upgrade_db: Annotated[
+        bool, typer.Option("--upgrade", "--upgrade-db", help="Bring an older database up to date first.")
+    ] = False,
 ) -> None:
     """Run the engine until it is stopped. Nobody signs in for that: the engine has keys of its own."""
     if context.invoked_subcommand is not None:
