@@ -16,6 +16,7 @@ from engine.domain.strategies import (
     Verdict,
     Verdicts,
     judge_newest,
+    signs,
 )
 
 REGISTRY = StrategyRegistry()
@@ -158,6 +159,12 @@ def test_a_gap_in_one_symbol_is_no_gap_in_its_own_bars() -> None:
     newest = judge_newest(REGISTRY.bind("rsi_reversion", {"period": 2, "low": 98, "high": 99}), history)
 
     assert newest.signs == [(0, 0), (1, -1)]  # two bars are too few for the one, the other has its three
+
+
+def test_entering_wins_where_a_strategy_says_both() -> None:
+    yes, no = np.array([[True]]), np.array([[False]])
+
+    assert [int(signs(up, down)[0, 0]) for up in (yes, no) for down in (yes, no)] == [1, 1, -1, 0]
 
 
 @pytest.mark.parametrize(
