@@ -1,8 +1,8 @@
-"""Plant deliberate bugs in the SQL, one at a time, and see whether a test notices: `make mutants`.
+"""Plant deliberate bugs, one at a time, and see whether a test notices: `make mutants`.
 
-The bugs lie in `scripts/mutants/bugs.toml`. Each is planted in the migrations of a copy of this
-checkout, where the tests' stack builds its database from them; nothing here is touched. A bug that no
-test notices is a hole in the tests, and the exit code says so.
+The bugs lie in `scripts/mutants/*.toml`. Each is planted in a copy of this checkout: in the migrations,
+from which the tests' stack builds its database, or in a file that is named. Nothing here is touched. A bug
+that no test notices is a hole in the tests, and the exit code says so.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-BUGS = Path(__file__).parent / "mutants" / "bugs.toml"
+BUGS = Path(__file__).parent / "mutants"
 MIGRATIONS = Path("db/supabase/migrations")
 TIMEOUT_S = 300
 TESTS_FAILED = 1  # pytest's exit code when tests ran and some failed
@@ -32,11 +32,12 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Change:
-    """One exact replacement within one statement."""
+    """One exact replacement within one statement of the migrations, or within a file."""
 
-    at: str
     old: str
     new: str
+    at: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,29 +82,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if survivors else 0
 
 
-def read_bugs(file: Path = BUGS) -> list[Bug]:
-    """Read the list of bugs."""
-    return [Bug.read(entry) for entry in tomllib.loads(file.read_text())["bug"]]
+def read_bugs(folder: Path = BUGS) -> list[Bug]:
+    """Read the lists of bugs."""
+    return [
+        Bug.read(entry) for file in sorted(folder.glob("*.toml")) for entry in tomllib.loads(file.read_text())["bug"]
+    ]
 
 
-def planted(migrations: dict[str, str], bug: Bug) -> dict[str, str]:
-    """Return the migrations, by file name, with one bug in them.
+def sources(root: Path, bugs: Sequence[Bug]) -> dict[str, str]:
+    """Return the texts that the bugs change, by path: the migrations, and the files that are named."""
+    named = {change.file for bug in bugs for change in bug.changes if change.file}
+    migrations = {str(MIGRATIONS / file.name) for file in (root / MIGRATIONS).glob("*.sql")}
+    return {name: (root / name).read_text() for name in sorted(named | migrations)}
+
+
+def planted(texts: dict[str, str], bug: Bug) -> dict[str, str]:
+    """Return the texts, by path, with one bug in them.
 
     Raises
     ------
-    Unusable when a text to replace is not found exactly once in the newest form of its statement
+    Unusable when a text to replace is not found exactly once in its file, or in the newest form of its statement
     """
     for change in bug.changes:
-        name, start, end = _newest(migrations, change.at)
-        text = migrations[name]
+        name, start, end = _place(texts, change)
+        text = texts[name]
         statement = text[start:end]
         if statement.count(change.old) != 1:
             raise Unusable(
                 f"{bug.name!r}: found {statement.count(change.old)} times, instead of once, "
-                f"in the statement {change.at!r} of {name}:\n{change.old}"
+                f"in {change.at!r} of {name}:\n{change.old}"
             )
-        migrations = migrations | {name: text[:start] + statement.replace(change.old, change.new) + text[end:]}
-    return migrations
+        texts = texts | {name: text[:start] + statement.replace(change.old, change.new) + text[end:]}
+    return texts
+
+
+def _place(texts: dict[str, str], change: Change) -> tuple[str, int, int]:
+    if change.file:
+        return change.file, 0, len(texts[change.file])
+    return _newest({name: text for name, text in texts.items() if name.endswith(".sql")}, change.at)
 
 
 def _newest(migrations: dict[str, str], at: str) -> tuple[str, int, int]:
@@ -119,12 +135,12 @@ def _newest(migrations: dict[str, str], at: str) -> tuple[str, int, int]:
 
 def _judge(bugs: list[Bug], folder: Path) -> list[Verdict]:
     copy = _copy_checkout(folder)
-    sound = {file.name: file.read_text() for file in (copy / MIGRATIONS).glob("*.sql")}
+    sound = sources(copy, bugs)
     mutants = [(bug, planted(sound, bug)) for bug in bugs]  # all texts are found before the first test runs
     _require_sound(copy, sorted({test for bug in bugs for test in bug.tests}))
     verdicts = []
-    for n, (bug, migrations) in enumerate(mutants, 1):
-        _write(copy, migrations)
+    for n, (bug, texts) in enumerate(mutants, 1):
+        _write(copy, texts)
         verdicts.append(_verdict(copy, bug))
         _write(copy, sound)
         _tell(n, len(mutants), verdicts[-1])
@@ -149,9 +165,9 @@ def _copy_checkout(folder: Path) -> Path:
     return copy
 
 
-def _write(copy: Path, migrations: dict[str, str]) -> None:
-    for name, text in migrations.items():
-        (copy / MIGRATIONS / name).write_text(text)
+def _write(copy: Path, texts: dict[str, str]) -> None:
+    for name, text in texts.items():
+        (copy / name).write_text(text)
 
 
 def _require_sound(copy: Path, tests: list[str]) -> None:
