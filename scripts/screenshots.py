@@ -14,8 +14,9 @@ from local import chromium
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
-PAGES = {"overview": "/", "positions": "/positions", "orders": "/orders", "trades": "/trades", "control": "/control",
-         "approvals": "/approvals", "lockouts": "/lockouts"}  # fmt: skip
+PAGES = {"overview": "/", "positions": "/positions", "orders": "/orders", "trades": "/trades",
+         "performance": "/performance", "control": "/control", "approvals": "/approvals",
+         "lockouts": "/lockouts"}  # fmt: skip
 WIDTH, HEIGHT, HEIGHT_MAX = 1400, 900, 1400
 SETTLE_MS = 2500
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]

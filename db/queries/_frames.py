@@ -26,10 +26,10 @@ def rows(request: Request) -> list[dict[str, Any]]:
     return [dict(row) for row in answer.data]  # type: ignore[arg-type]
 
 
-def answered(client: Client, function: str, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows that a reading function of the database answers with."""
+def answered(function: str, client: Client, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows that a reading function of the database answers with; it is not allowed to write."""
     with translated():
-        answer = client.rpc(function, dict(arguments)).execute()
+        answer = client.rpc(function, dict(arguments), get=True).execute()
     return [dict(row) for row in answer.data]  # type: ignore[union-attr, arg-type]
 
 

@@ -82,7 +82,7 @@ def in_market_time(client: Client, spans: pd.DataFrame) -> pd.DataFrame:
         return frame([], MARKET_SPAN_COLUMNS)
     spans = spans.assign(ended_at=spans["ended_at"].fillna(pd.Timestamp.max.tz_localize("UTC").floor("D")))
     moments = sorted({moment.isoformat() for moment in pd.concat([spans["started_at"], spans["ended_at"]])})
-    at = {pd.Timestamp(row["moment"]): row for row in answered(client, "market_times", {"p_moments": moments})}
+    at = {pd.Timestamp(row["moment"]): row for row in answered("market_times", client, {"p_moments": moments})}
     found = [
         {
             "start": at[span["started_at"]]["first_after"],

@@ -63,7 +63,7 @@ def trade_statistics(client: Client, filters: StatisticsFilters) -> Statistics:
         "p_sides": list(filters.sides) or None,
         "p_exit_reasons": list(filters.exit_reasons) or None,
     }
-    rows = answered(client, "trade_statistics", {name: value for name, value in wanted.items() if value})
+    rows = answered("trade_statistics", client, {name: value for name, value in wanted.items() if value})
     found = sorted(rows, key=lambda row: str(row["key"]))
     total = [row for row in found if row["dimension"] == "all"]
     return Statistics(

@@ -15,9 +15,10 @@ pytestmark = pytest.mark.browser
 
 EMPTY = {
     "/": ("Overview", "No session has been recorded yet."),
-    "/positions": ("Positions", "No open positions."),
+    "/positions": ("Positions", "No open position matches."),
     "/orders": ("Orders", "No order matches."),
     "/trades": ("Trades", "No closed trade matches."),
+    "/performance": ("Performance", "Fewer than two sessions are recorded"),
     "/control": ("Control", "Trading has never been paused or resumed here."),
     "/approvals": ("Approvals", "Nothing waits for a decision."),
     "/lockouts": ("Lockouts", "No symbol is locked out."),
@@ -40,7 +41,7 @@ def test_every_page_shows_what_was_traded(story: Story, visit: Visit) -> None:
         expect(visitor.tab.get_by_test_id("stMetric").filter(has_text=figure)).to_be_visible()
     expect(visitor.tab.locator(".js-plotly-plot")).to_have_count(2)
     visitor.goes_to("Positions")
-    visitor.sees("open positions, unrealised")
+    visitor.sees("all protected")
     visitor.goes_to("Trades")
     expect(visitor.tab.locator(".js-plotly-plot")).to_have_count(1)
     visitor.goes_to("Orders")
