@@ -40,16 +40,16 @@ async def calendar(request: web.Request) -> web.Response:
 
 
 async def assets(request: web.Request) -> web.Response:
-    """List what is listed by now; a symbol before its first day shows only as inactive."""
+    """List assets, all of them or those of a status; before its first day a symbol is inactive."""
     query, exchange = request.query, request.app[EXCHANGE]
     crypto = query.get("asset_class", "us_equity") == "crypto"
     if query.get("asset_class", "us_equity") not in ("us_equity", "crypto"):
         return json_response([])
-    wanted = query.get("status", "active")
+    wanted = query.get("status")
     rows = [asset_row(exchange, each) for each in exchange.market.tape.assets.values() if each.is_crypto is crypto]
     exchanges = params.symbols(query, "exchange")
     return json_response(
-        [row for row in rows if row["status"] == wanted and (not exchanges or row["exchange"] in exchanges)]
+        [row for row in rows if wanted in (None, row["status"]) and (not exchanges or row["exchange"] in exchanges)]
     )
 
 

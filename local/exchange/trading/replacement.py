@@ -21,7 +21,7 @@ from local.exchange.trading.numbers import ZERO, is_whole
 from local.exchange.trading.order import Order, OrderType, Status, TimeInForce
 from local.exchange.trading.quotes import tick_of
 from local.exchange.trading.rules import check_time_in_force
-from local.exchange.trading.submission import GTC_LIFE, route
+from local.exchange.trading.submission import expiry, route
 from local.exchange.trading.ticket import (
     read_client_order_id,
     read_price,
@@ -131,8 +131,7 @@ def _name(old: Order, new: Order, ledger: Ledger) -> None:
 
 def _date(new: Order, ledger: Ledger) -> None:
     new.submitted_at = new.updated_at = ledger.stamp()
-    gtc = new.time_in_force is TimeInForce.GTC
-    new.expires_at = new.submitted_at + GTC_LIFE if gtc else None
+    new.expires_at = expiry(new.time_in_force, new.submitted_at)
 
 
 def _check_replaceable(old: Order, amendment: Amendment) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
-from local.exchange.market.calendar import PRE_OPEN, Moment
+from local.exchange.market.calendar import NEW_YORK, PRE_OPEN, Moment
 from local.exchange.market.market import Market
 from local.exchange.trading import lifecycle, pending
 from local.exchange.trading.hours import AFTER_HOURS, Clock, Phase, demand, next_clock
@@ -188,13 +188,13 @@ def _split(ledger: Ledger, symbol: str, ratio: int) -> None:
 
 
 def _close_session(ledger: Ledger, market: Market) -> None:
-    now = ledger.now
+    today = market.calendar[ledger.moment.session].date
     for order in ledger.book:
         if not order.is_open:
             continue  # ended by an earlier order of its group in this very loop
         if order.time_in_force is TimeInForce.DAY and not order.extended_hours:
             lifecycle.expire(ledger, order)
-        elif order.expires_at is not None and order.expires_at <= now:
+        elif order.expires_at is not None and order.expires_at.astimezone(NEW_YORK).date() <= today:
             lifecycle.cancel(ledger, order)
     equity = value(ledger.account, ledger.book, ticks_of(market, ledger)).equity
     ledger.close_session(equity)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 
+from local.exchange.market.calendar import NEW_YORK
 from local.exchange.trading import lifecycle
 from local.exchange.trading.admission import estimated_qty
 from local.exchange.trading.ledger import Ledger
@@ -24,6 +25,7 @@ from local.exchange.trading.session import is_taken
 from local.exchange.trading.ticket import StopLoss, Ticket
 
 GTC_LIFE = timedelta(days=90)
+GTC_ENDS = time(16, 15)
 
 
 def place(ticket: Ticket, intent: Intent, ledger: Ledger, *, rejected_after: int | None = None) -> Order:
@@ -93,8 +95,16 @@ def _order(ticket: Ticket, intent: Intent, ledger: Ledger, *, limit: Decimal | N
         trail_price=ticket.trail_price,
         trail_percent=ticket.trail_percent,
         extended_hours=ticket.extended_hours,
-        expires_at=at + GTC_LIFE if ticket.time_in_force is TimeInForce.GTC else None,
+        expires_at=expiry(ticket.time_in_force, at),
     )
+
+
+def expiry(time_in_force: TimeInForce, submitted_at: datetime) -> datetime | None:
+    """Return when a good-till-canceled order is canceled: a quarter past four in New York, 90 days on."""
+    if time_in_force is not TimeInForce.GTC:
+        return None
+    last_day = submitted_at.astimezone(NEW_YORK).date() + GTC_LIFE
+    return datetime.combine(last_day, GTC_ENDS, NEW_YORK).astimezone(UTC)
 
 
 def _legs(ticket: Ticket, first: Order, ledger: Ledger, *, side: Side, active: bool) -> list[Order]:

@@ -185,12 +185,14 @@ class TestReference:
 
         assert [(day.date.day, day.close.hour) for day in days] == [(3, 13), (5, 16)]
 
-    def test_assets_leave_out_what_is_not_listed_yet(self, live: LiveExchange) -> None:
-        active = {asset.symbol for asset in live.trading.get_all_assets()}
-        inactive = live.trading.get_all_assets(GetAssetsRequest(status=AssetStatus.INACTIVE))
+    def test_assets_are_all_shares_or_those_of_a_status(self, live: LiveExchange) -> None:
+        every, active, inactive = (
+            {asset.symbol for asset in live.trading.get_all_assets(GetAssetsRequest(status=status))}
+            for status in (None, AssetStatus.ACTIVE, AssetStatus.INACTIVE)
+        )
 
-        assert active == {"AAPL", "GOOG", "IBM", "MSFT"}
-        assert [asset.symbol for asset in inactive] == ["FB"]
+        assert (active, inactive) == ({"AAPL", "GOOG", "IBM", "MSFT"}, {"FB"})  # listed in 2012
+        assert every == active | inactive
 
     def test_asset_is_404_when_unknown(self, live: LiveExchange) -> None:
         answer = live.send("GET", "/v2/assets/NOPE")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from datetime import date
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -40,8 +40,10 @@ class TestSimulatedTime:
             exchange.step_to_close()
 
         ended = exchange.order(order.id)
+        last_day = order.submitted_at.astimezone(NEW_YORK).date() + timedelta(days=90)
         assert ended.status is Status.CANCELED
-        assert 90 <= (ended.canceled_at - ended.submitted_at).days <= 93
+        assert ended.expires_at.astimezone(NEW_YORK) == datetime.combine(last_day, time(16, 15), NEW_YORK)
+        assert ended.canceled_at.astimezone(NEW_YORK).date() == last_day
 
     def test_position_and_orders_double_when_the_stock_splits(self, found: Callable[..., Exchange]) -> None:
         exchange = found(start=date(2005, 2, 25))
