@@ -15,6 +15,7 @@ from engine.api.caller import Caller, Callers
 from engine.api.control import control_routes
 from engine.api.errors import add_error_handlers
 from engine.api.live import Live, add_live_route
+from engine.api.request_ids import RequestIds
 from engine.api.runtime import runtime_routes
 from engine.api.storable import require_storable_address
 from engine.service.health_tracker import HealthTracker
@@ -57,4 +58,5 @@ def build_api(
     add_live_route(api, Live(health, callers, now))
     add_error_handlers(api)
     api.add_middleware(BodyLimit)
+    api.add_middleware(RequestIds)  # the last one added is the outermost
     return api

@@ -63,6 +63,7 @@ def serving(api: FastAPI, listener: socket.socket) -> Iterator[None]:
     config = uvicorn.Config(
         api,
         log_level="warning",
+        log_config=None,  # its lines go the way of all others
         access_log=False,
         ws="websockets-sansio",
         ws_max_size=WS_MESSAGE_MAX,
