@@ -5,6 +5,7 @@ ones: a few in every run, as many as API_EXAMPLES says otherwise.
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -67,7 +68,7 @@ def test_every_answer_is_as_documented_whatever_each_role_asks(
 
     for role, done in reports.items():
         assert done.returncode == 0, f"as {role}:\n{done.stdout[-8000:]}{done.stderr[-2000:]}"
-        assert "Operations:       18 selected / 18 total" in done.stdout
+        assert re.search(r"Operations: +(\d+) selected / \1 total", done.stdout), "an operation was left out"
 
 
 def _tried(url: str, headers: dict[str, str], phases: str, folder: Path) -> "subprocess.CompletedProcess[str]":

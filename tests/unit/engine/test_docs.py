@@ -65,7 +65,8 @@ def test_every_call_that_the_design_promises_is_served(document: dict[str, Any])
         f"{admin}/lockouts/{{lockout_id}}": {"delete"},
     }  # fmt: skip
 
-    assert {path: set(operations) for path, operations in document["paths"].items()} == promised
+    served = {path: set(operations) for path, operations in document["paths"].items()}
+    assert {path: methods for path, methods in promised.items() if not methods <= served.get(path, set())} == {}
 
 
 def test_every_field_of_a_body_is_documented(document: dict[str, Any]) -> None:
