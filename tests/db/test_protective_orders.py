@@ -51,6 +51,13 @@ class TestCoverage:
 
         assert (answer.state, answer.code) == ("denied", "ALREADY_PROTECTED")
 
+    @pytest.mark.parametrize("status", ["canceled", "expired", "rejected", "replaced"])
+    def test_a_position_counts_as_naked_however_its_legs_have_gone(self, engine, held, status):
+        for kind in ("limit", "stop"):
+            engine.update(held.leg(kind, status))
+
+        assert stop(engine, held).state == "ready"
+
     def test_a_naked_position_gets_one_stop_and_no_second(self, engine, naked):
         assert stop(engine, naked).state == "ready"
         assert stop(engine, naked).code == "ALREADY_PROTECTED"
@@ -122,6 +129,16 @@ class TestMovedStops:
 
         assert db.execute(reserved, (held.id,)).fetchone() == (10,)
         assert row(db, claimed.id, "state::text") == ("working",)
+
+    def test_a_stop_of_ours_that_is_being_moved_is_counted_once(self, engine, naked, db):
+        answer = stop(engine, naked, qty="6")
+        (placed,) = [order for order in engine.claim() if order.id == answer.id]
+        engine.record(placed.id, "accepted", order=says(placed, "new"))
+
+        moved = stop(engine, naked, stop_price="97", replaces_broker_id=f"at-broker-{placed.id}")
+
+        assert row(db, moved.id, "qty, parent_id") == (6, None)
+        assert db.execute("select private.reserved_by_legs(%s)", (naked.id,)).fetchone() == (6,)
 
     def test_only_a_stop_can_take_a_stops_place(self, engine, held):
         with pytest.raises(Invalid, match="only a stop"):

@@ -71,9 +71,11 @@ def test_a_trailed_stop_is_kept_by_the_next_engine(
     holding: SteppedEngine, clean_db: psycopg.Connection, env: dict[str, str], tmp_path: Path
 ) -> None:
     rules(clean_db, trailing_stop_pct="0.05")
+    _, _, planned = position(clean_db)
     holding.exchange.sim("POST", "price", symbol="AAPL", pct="0.15")
     holding.step(10)
     _, _, reached = position(clean_db)
+    assert reached > planned
     holding.engine.lease.release()
 
     following = stepped_engine(env, holding.exchange, tmp_path / "next")

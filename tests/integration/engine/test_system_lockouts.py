@@ -1,5 +1,7 @@
 """What the system locks out by itself, over the real database and the real exchange."""
 
+from datetime import timedelta
+
 import psycopg
 import pytest
 from psycopg.rows import dict_row
@@ -105,6 +107,17 @@ def test_an_alarming_headline_keeps_entries_out_and_lets_exits_pass(
     assert len(lockouts(clean_db)) == 1
     holding.step(60)
     assert last_entry(clean_db)[1] is None
+
+
+def test_headlines_are_read_to_the_last_page_each_once(stepped: SteppedEngine, clean_db: psycopg.Connection) -> None:
+    for number in range(60):
+        stepped.exchange.sim("POST", "news", symbols=["AAPL", "IBM"], headline=f"Fraud number {number}")
+
+    found = stepped.engine.protections._market_data.headlines({"AAPL", "IBM"}, stepped.now().now - timedelta(hours=1))
+
+    ours = [headline for headline in found if headline.text.startswith("Fraud")]
+    assert [headline.text for headline in ours] == [f"Fraud number {number}" for number in range(60)]
+    assert {headline.symbols for headline in ours} == {("AAPL", "IBM")}
 
 
 def test_an_abnormal_move_keeps_entries_out(stepped: SteppedEngine, clean_db: psycopg.Connection) -> None:
