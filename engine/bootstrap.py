@@ -163,7 +163,17 @@ def bootstrap(settings: Settings, *, view_age_max_s: float = 0.4) -> Engine:
         settlement=settlement,
         monitor=monitor,
         offline=offline,
-        trader=AutoTrader(data, desk, SupabaseSignalLog(session), exits, history, judgement, book, health),
+        trader=AutoTrader(
+            data,
+            desk,
+            SupabaseSignalLog(session),
+            exits,
+            history,
+            judgement,
+            book,
+            health,
+            without_authority=offline.view,
+        ),
         executor=TradeExecutor(
             broker, desk, book, sync, health, lease, clock, senders=settings.engine_senders, rate=rate
         ),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Final
 
 import structlog
+from pydantic import ValidationError
 
 from engine.domain.book import Profile, Snapshot
 from engine.domain.broker_types import MarketTime, Quote, Side
-from engine.domain.errors import ConfigError
+from engine.domain.errors import AuthorityUnavailable, ConfigError
 from engine.domain.layers import Ruling, daily_symbols, switched_on
 from engine.domain.layers.blocked import BlockedEntry
 from engine.domain.requests import Answer, EntryRequest, entry_id
@@ -46,6 +47,8 @@ class AutoTrader:
         judgement: Judgement,
         book: Book,
         health: HealthTracker,
+        *,
+        without_authority: Callable[[], Snapshot | None] | None = None,
     ) -> None:
         self._market_data = market_data
         self._desk = desk
@@ -55,29 +58,43 @@ class AutoTrader:
         self._judgement = judgement
         self._book = book
         self._health = health
+        self._without_authority = without_authority or (lambda: book.last)
 
     def refresh(self, market: MarketTime) -> None:
         """Fetch the bars that were completed since the last call, those that the layers look at too."""
-        snapshot = self._book.read_aged()
+        try:
+            snapshot: Snapshot | None = self._book.read_aged()
+        except AuthorityUnavailable:
+            snapshot = self._book.last
+        if snapshot is None:
+            return
         symbols: dict[str, set[str]] = defaultdict(set)
         for profile in _active(snapshot):
             symbols[profile.timeframe] |= set(profile.symbols)
-        config = PortfolioRiskConfig.from_db_json(snapshot.risk_config)
-        symbols[LAYERS_TIMEFRAME] |= daily_symbols(config, _traded(snapshot))
+        symbols[LAYERS_TIMEFRAME] |= _looked_at_by_layers(snapshot)
         for timeframe, wanted in symbols.items():
             if wanted:
                 self._history.refresh(wanted, timeframe, market)
 
     def tick(self, market: MarketTime) -> int:
-        """Judge new bars, ask for what follows from them; return how many requests were made."""
+        """Judge new bars, ask for what follows from them; return how many requests were made.
+
+        While the authority is away exits go on from what is known; entries wait and are judged again after.
+        """
         self.refresh(market)
-        snapshot = self._book.read()
+        snapshot, is_away = self._read_book()
+        if snapshot is None:
+            return 0
         wishes = self._judgement.wishes(_active(snapshot), snapshot)
-        closings = [exit for wish in wishes if not wish.is_entry for exit in _closings(wish, snapshot)]
+        to_leave, to_enter = _sorted(wishes)
+        closings = [exit for wish in to_leave for exit in _closings(wish, snapshot)]
         self._exits.request(closings, market.now)
-        entries = self._entries([wish for wish in wishes if wish.is_entry], snapshot, market)
+        self._judgement.remember(to_leave)
+        if is_away:
+            return len(closings)
+        entries = self._entries(to_enter, snapshot, market)
         self.handle_signals(entries)
-        self._judgement.remember(wishes)
+        self._judgement.remember(to_enter)
         return len(closings) + len(entries)
 
     def handle_signal(self, request: EntryRequest) -> Answer | None:
@@ -99,6 +116,13 @@ class AutoTrader:
             crash_point(MID_TICK)
             heeded += [self._heed_pause(*pair) for pair in zip(asked, answers, strict=True)]
         return heeded
+
+    def _read_book(self) -> tuple[Snapshot | None, bool]:
+        """Return our books, and whether the authority is away."""
+        try:
+            return self._book.read(), False
+        except AuthorityUnavailable:
+            return self._without_authority(), True
 
     def _heed_pause(self, request: EntryRequest, answer: Answer) -> Answer | None:
         paused = self._health.is_paused(request.profile_id, request.symbol)
@@ -158,6 +182,20 @@ def _active(snapshot: Snapshot) -> list[Profile]:
 
 def _traded(snapshot: Snapshot) -> set[str]:
     return {symbol for profile in _active(snapshot) for symbol in profile.symbols}
+
+
+def _sorted(wishes: Sequence[Wish]) -> tuple[list[Wish], list[Wish]]:
+    """Return the wishes to leave, and those to enter."""
+    return [wish for wish in wishes if not wish.is_entry], [wish for wish in wishes if wish.is_entry]
+
+
+def _looked_at_by_layers(snapshot: Snapshot) -> set[str]:
+    try:
+        config = PortfolioRiskConfig.from_db_json(snapshot.risk_config)
+    except ValidationError as error:
+        log.error("risk configuration cannot be read, no entry will pass", error=str(error))
+        return set()
+    return daily_symbols(config, _traded(snapshot))
 
 
 def _closings(wish: Wish, snapshot: Snapshot) -> list[Exit]:

@@ -1,14 +1,16 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from engine.domain.book import OrderState, Profile
+from engine.domain.book import OrderState, Profile, Snapshot
 from engine.domain.broker_types import MarketTime
 from engine.domain.control import ControlMode
+from engine.domain.errors import AuthorityUnavailable
 from engine.domain.requests import Answer
 from engine.domain.strategies import Bars, Params, Strategy, StrategyRegistry, Verdicts
 from engine.service.auto_trader import AutoTrader
@@ -27,7 +29,7 @@ from tests.unit.engine.builders import (
     hourly_bars,
     protected_trade,
 )
-from tests.unit.engine.fakes import FakeAuthority, FakeMarketData, a_control
+from tests.unit.engine.fakes import FakeAuthority, FakeMarketData, ManualClock, a_control
 
 FALLING, RISING = (10, 9, 8), (8, 9, 10)
 
@@ -235,6 +237,64 @@ def test_symbols_are_compared_once_all_have_their_bar(
     trader.tick(later)
 
     assert [request.symbol for request in authority.entries] == ["AAPL"]
+
+
+@dataclass
+class AuthorityThatMayBeAway(FakeAuthority):
+    is_away: bool = False
+
+    def snapshot(self) -> Snapshot:
+        if self.is_away:
+            raise AuthorityUnavailable
+        return super().snapshot()
+
+
+def test_exits_go_on_and_entries_wait_while_the_authority_is_away(
+    market_data: FakeMarketData, clock: ManualClock, health: HealthTracker
+) -> None:
+    authority = AuthorityThatMayBeAway()
+    book = Book(authority, clock, age_max_s=0)
+    trader = a_trader(market_data, authority, book, health)
+    authority.book = a_snapshot(profiles=(a_profile(symbols=("AAPL", "IBM")),), trades=(protected_trade(),))
+    market_data.history, market_data.prices = hourly_bars(8, 9, 8), {"IBM": a_quote("8", "IBM")}
+    trader.tick(MARKET)
+
+    authority.is_away = True
+    book.outdate()
+    aapl, ibm = hourly_bars(*RISING), hourly_bars(*FALLING, symbol="IBM")
+    market_data.history = [replace(bar, at=bar.at + timedelta(hours=1)) for bar in aapl + ibm]
+    later = MarketTime(NOON + timedelta(hours=1), is_open=True)
+    trader.tick(later)
+    assert [request.trade_id for request in authority.exits] == ["entry"]
+    assert not authority.entries
+
+    authority.is_away = False
+    trader.tick(later)
+    assert [request.symbol for request in authority.entries] == ["IBM"]
+    assert len(authority.exits) == 1
+
+
+def test_nothing_is_done_when_the_books_were_never_read(
+    market_data: FakeMarketData, clock: ManualClock, health: HealthTracker
+) -> None:
+    authority = AuthorityThatMayBeAway(is_away=True)
+
+    assert a_trader(market_data, authority, Book(authority, clock, age_max_s=0), health).tick(MARKET) == 0
+
+
+def test_exits_pass_and_entries_do_not_when_the_risk_configuration_cannot_be_read(
+    trader: AutoTrader, authority: FakeAuthority, market_data: FakeMarketData
+) -> None:
+    profiles = (a_profile(symbols=("AAPL", "IBM")),)
+    broken = {"signal_layers": {"macro": "perhaps"}}
+    authority.book = replace(a_snapshot(profiles=profiles, trades=(protected_trade(),)), risk_config=broken)
+    market_data.history = hourly_bars(*RISING) + hourly_bars(*FALLING, symbol="IBM")
+
+    with pytest.raises(ValidationError):
+        trader.tick(MARKET)
+
+    assert [request.trade_id for request in authority.exits] == ["entry"]
+    assert not authority.entries
 
 
 def test_more_entries_than_one_call_takes_go_in_several(
