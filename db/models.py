@@ -377,6 +377,7 @@ class OpenTrade(Row):
     take_profit_price: Decimal | None
     protected_qty: Decimal
     opened_at: datetime
+    marked_at: datetime | None = None
     exit_working: bool
     legs: list[Order]
 

@@ -202,6 +202,8 @@ def _trade(row: models.OpenTrade) -> OpenTrade:
         legs=tuple(to_order(leg) for leg in row.legs),
         avg_entry_price=row.avg_entry_price,
         opened_at=row.opened_at,
+        mark_price=row.mark_price,
+        marked_at=row.marked_at,
     )
 
 

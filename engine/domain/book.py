@@ -111,6 +111,8 @@ class OpenTrade:
     legs: tuple[Order, ...]
     avg_entry_price: Decimal | None = None
     opened_at: datetime | None = None
+    mark_price: Decimal | None = None
+    marked_at: datetime | None = None
 
     @property
     def is_long(self) -> bool:

@@ -171,13 +171,16 @@ class PositionMonitor:
         return None
 
     def _mark(self, watch: Watch, market: MarketTime) -> Mark | None:
-        if watch.mark_price is None:
+        """Return what to note of a position; without a price of now, its protection beside the last one."""
+        known = watch.mark_price is not None
+        price, at = (watch.mark_price, market.now) if known else (watch.trade.mark_price, watch.trade.marked_at)
+        if price is None or at is None:
             return None
         return Mark(
             trade_id=watch.trade.trade_id,
-            mark_price=watch.mark_price,
+            mark_price=price,
             protected_qty=watch.protected_qty,
-            market_at=market.now,
+            market_at=at,
             stop_price=watch.stop_price if self._has_moved(watch) else None,
         )
 

@@ -151,12 +151,12 @@ class TradingRules(Authority):
     def exit(self, n: int, part: str | None, purpose: str) -> None:
         held = self.world.rows(
             "select n.trade_id, f.shard, n.profile_id, n.symbol, exists (select 1 from orders o where o.trade_id ="
-            " n.trade_id and o.purpose = 'exit' and not private.is_terminal(o.state)) from positions n"
-            " join profiles f on f.id = n.profile_id order by 1"
+            " n.trade_id and o.purpose = 'exit' and not private.is_terminal(o.state)), n.qty,"
+            " private.reserved_by_legs(n.trade_id) from positions n join profiles f on f.id = n.profile_id order by 1"
         )
         if not held:
             return
-        trade, shard, profile, symbol, closing = held[n % len(held)]
+        trade, shard, profile, symbol, closing, qty, covered = held[n % len(held)]
         mode = self.effective(profile, symbol)
         request = {"id": str(self.next_id()), "purpose": purpose, "qty": part} | (
             {"order_type": "stop", "stop_price": "90"} if purpose == "stop_loss" else {}
@@ -164,8 +164,12 @@ class TradingRules(Authority):
         answer = self.world.engines[shard].exit(trade, **request)
         if mode == "HALTED":
             assert answer.code == "TRADING_HALTED"
-        elif purpose == "exit" and closing:
+        elif closing:
             assert answer.code == "DUPLICATE_ORDER"
+        elif purpose == "stop_loss" and covered >= qty:
+            assert answer.code == "ALREADY_PROTECTED"
         else:
             assert answer.state == "ready", "a pause stops no exit"
+        (reserved,) = self.world.rows("select private.reserved_by_legs(%s)", trade)[0]
+        assert reserved <= max(covered, qty), "no stop sells what resting orders would sell already"
         self.note(f"exit while {mode}: {answer.code or answer.state}")

@@ -160,6 +160,18 @@ def test_a_stale_quote_neither_closes_nor_marks(
     assert (authority.exits, authority.marks) == ([], [])
 
 
+def test_lost_protection_is_noted_beside_the_last_price_when_there_is_no_quote(
+    monitor: PositionMonitor, authority: FakeAuthority
+) -> None:
+    before = NOON - timedelta(minutes=5)
+    authority.book = a_snapshot(trades=(a_trade(mark_price=Decimal(101), marked_at=before),))
+
+    monitor.run(MARKET)
+
+    (mark,) = authority.marks
+    assert (mark.protected_qty, mark.mark_price, mark.market_at) == (0, 101, before)
+
+
 def test_the_rest_of_an_entry_is_cancelled_when_it_stays_partly_filled(
     monitor: PositionMonitor, authority: FakeAuthority, market_data: FakeMarketData, clock: ManualClock
 ) -> None:
