@@ -41,12 +41,5 @@ def open_orders(client: Client, symbol: str | None = None) -> list[dict[str, Any
     return rows(request.order("created_at", desc=True).order("id").limit(ROWS_MAX))
 
 
-def open_findings(client: Client, limit: int = ROWS_MAX) -> list[dict[str, Any]]:
-    """Return what reconciliation found and nobody has settled, the last seen first. Staff only; others see none."""
-    columns = "id,shard,kind,symbol,detail,first_seen_at,last_seen_at"
-    request = client.table("reconciliation_findings").select(columns).eq("status", "open")
-    return rows(request.order("last_seen_at", desc=True).order("id").limit(limit))
-
-
 def _one(embedded: Any) -> Any:
     return embedded[0] if isinstance(embedded, list) and embedded else embedded

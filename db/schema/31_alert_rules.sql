@@ -216,12 +216,13 @@ as $$
     from public.profiles f
     join public.profile_capital c on c.profile_id = f.id
     left join public.engine_heartbeats h on h.shard = f.shard
+    cross join (select (r.config #>> '{loss_limits,daily_loss_max_pct}')::numeric as limit_pct from private.active_risk_config() r) m
     cross join lateral (
-        select coalesce((select d.equity_usd from public.equity_daily d
+        select m.limit_pct * c.capital_usd as limit_usd,
+               coalesce((select d.equity_usd from public.equity_daily d
                          where d.profile_id = f.id
                            and d.session_date < (coalesce(h.market_at, p_now) at time zone 'America/New_York')::date
-                         order by d.session_date desc limit 1), c.capital_usd) - private.equity_of(c) as loss_usd,
-               ((private.active_risk_config()).config #>> '{loss_limits,daily_loss_max_pct}')::numeric * c.capital_usd as limit_usd) l
+                         order by d.session_date desc limit 1), c.capital_usd) - private.equity_of(c) as loss_usd) l
     where f.active and l.limit_usd > 0 and l.loss_usd >= b.daily_loss_fraction * l.limit_usd;
 $$;
 

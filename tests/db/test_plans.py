@@ -28,8 +28,10 @@ from db.queries import (
     bars,
     controls,
     equity,
+    jobs,
     lockouts,
     orders,
+    performance,
     positions,
     profiles,
     runtime,
@@ -41,6 +43,8 @@ from db.queries.approvals import ApprovalFilters
 from db.queries.lockouts import LockoutFilters
 from db.queries.orders import OrderFilters
 from db.queries.paging import Cursor
+from db.queries.performance import StatisticsFilters
+from db.queries.positions import PositionFilters
 from db.queries.trades import TradeFilters
 from local import postgres, postgrest_install
 from local.auth.tokens import AccessTokens
@@ -138,8 +142,31 @@ QUESTIONS: dict[str, Callable[[str], partial[Any]]] = {
     "positions held of a symbol": lambda _: partial(runtime.held_positions, symbol="AAPL"),
     "open orders": lambda _: partial(runtime.open_orders),
     "open orders of a symbol": lambda _: partial(runtime.open_orders, symbol="AAPL"),
-    "open findings": lambda _: partial(runtime.open_findings),
     "planned changes": lambda _: partial(schedules.planned_changes),
+    "what trades add up to": lambda _: partial(performance.trade_statistics, filters=StatisticsFilters()),
+    "what the trades of some months add up to": lambda role: partial(
+        performance.trade_statistics,
+        filters=StatisticsFilters(date(2025, 3, 1), date(2025, 9, 1), (str(PROFILE[role]),), ("AAPL", "FB")),
+    ),
+    "equity of some profiles": lambda role: partial(equity.equity_of_profiles, profile_ids=[str(PROFILE[role])]),
+    "closes of a year": lambda _: partial(
+        bars.daily_closes, symbols=["AAPL", "IBM"], start=FIRST_DAY, end=FIRST_DAY + timedelta(days=365)
+    ),
+    "positions of a symbol": lambda _: partial(positions.open_positions, filters=PositionFilters(symbols=("AAPL",))),
+    "exposure by sector": lambda _: partial(positions.sector_exposure),
+    "exits under way": lambda _: partial(positions.exits_under_way),
+    "owners' addresses": lambda _: partial(positions.owner_emails),
+    "health of the jobs": lambda _: partial(jobs.job_health),
+    "orders of a day": lambda _: partial(
+        orders.orders_page, filters=OrderFilters(recorded_on=MIDDLE.date(), zone="America/New_York")
+    ),
+    "orders of a trade": lambda role: partial(orders.orders_of_trade, trade_id=str(entry_of(BLOCK[role]))),
+    "an order's moments": lambda role: partial(orders.order_moments, order=an_order(role)),
+    "a page of trades": lambda _: partial(trades.trades_page, filters=TradeFilters()),
+    "a page of trades, further on": lambda _: partial(trades.trades_page, filters=TradeFilters(), after=CURSOR),
+    "trades of a day": lambda _: partial(trades.trades_page, filters=TradeFilters(closed_on=MIDDLE.date())),
+    "trades of a side": lambda _: partial(trades.trades_page, filters=TradeFilters(sides=("long",))),
+    "a trade": lambda role: partial(trades.trade_by_id, trade_id=str(entry_of(BLOCK[role]))),
     "closed trades": lambda _: partial(trades.closed_trades, filters=TradeFilters()),
     "closed trades of a symbol": lambda _: partial(trades.closed_trades, filters=TradeFilters(symbols=("AAPL",))),
     "closed trades of a profile": lambda role: partial(
@@ -148,6 +175,13 @@ QUESTIONS: dict[str, Callable[[str], partial[Any]]] = {
     "fills of a trade": lambda role: partial(trades.trade_fills, trade_id=str(entry_of(BLOCK[role]))),
     "planned exits of a trade": lambda role: partial(trades.planned_exits, trade_id=str(entry_of(BLOCK[role]))),
 }
+
+
+def an_order(role: str) -> pd.Series:
+    """Return what `order_moments` needs to know of the first order of a traded block."""
+    return pd.Series({"id": str(entry_of(BLOCK[role])), "signal_id": str(entry_of(BLOCK[role]))})
+
+
 PROFILE = {"admin": UUID(int=1010), "busy": UUID(int=1010), "small": UUID(int=1099)}
 
 
@@ -293,6 +327,9 @@ CALLS: dict[str, tuple[UUID | None, list[str], str]] = {
         f"revoke_override((select id from gate_overrides where profile_id = '{UUID(int=1010)}'"
         " order by expires_at desc limit 1), 'No')",
     ),
+    "close_position": (ADMIN, [], f"close_position('{OPEN_TRADE}', 'Earnings tonight')"),
+    "trade_statistics": (ADMIN, [], "trade_statistics()"),
+    "market_times": (SMALL, [], "market_times(array[now(), '2025-06-01 00:00Z'])"),
     "set_profile_active": (ADMIN, [], f"set_profile_active('{UUID(int=1010)}', false, 'Check')"),
     "set_member_role": (ADMIN, [], f"set_member_role('{BUSY}', 'operator', 'Helps out')"),
     "decide_approval": (ADMIN, [], f"decide_approval({PENDING}, 'reject', 'No')"),
