@@ -40,7 +40,7 @@ def measured(_: Bench) -> list[Row]:
 
 def orders_a_second() -> Row:
     """Send market orders over a few connections; every hundred of them, the market fills them."""
-    with tempfile.TemporaryDirectory() as folder, _running(Path(folder)) as exchange:
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as exchange:
         exchange.sim("step", to="open")
         started = time.perf_counter()
         for _ in range(ORDERS // WAITING):
@@ -62,7 +62,7 @@ def listing() -> Row:
     """List a long ledger from its first order to its last, page by page."""
     with tempfile.TemporaryDirectory() as folder:
         _write_orders(Path(folder) / "exchange" / "ledger.sqlite")
-        with _running(Path(folder)) as exchange:
+        with running(Path(folder)) as exchange:
             started = time.perf_counter()
             listed = _list_all(exchange)
             took_s = time.perf_counter() - started
@@ -77,7 +77,7 @@ def listing() -> Row:
 
 def memory() -> Row:
     """Let a million ticks pass, nights included, with orders resting, and look at the process."""
-    with tempfile.TemporaryDirectory() as folder, _running(Path(folder), start="2000-03-02") as exchange:
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder), start="2000-03-02") as exchange:
         exchange.sim("step", to="open")
         before_mb = exchange.memory_mb()
         began = time.perf_counter()
@@ -125,7 +125,7 @@ class _Running:
 
 
 @contextmanager
-def _running(home: Path, start: str = "2007-01-03") -> Iterator[_Running]:
+def running(home: Path, start: str = "2007-01-03") -> Iterator[_Running]:
     """Start an exchange in a process of its own and stop it afterwards."""
     options = ["--home", str(home), "--start", start, "--port", "0", "--fills", "ideal", "--admin-token", "bench"]
     keys = {"ALPACA_API_KEY": KEYS["APCA-API-KEY-ID"], "ALPACA_SECRET_KEY": KEYS["APCA-API-SECRET-KEY"]}

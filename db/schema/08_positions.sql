@@ -132,7 +132,6 @@ declare
     v_qty numeric := p_filled_qty - p_order.filled_qty;
     v_price numeric := round((p_filled_qty * p_avg_price - p_order.filled_qty * coalesce(p_order.filled_avg_price, 0))
                              / nullif(p_filled_qty - p_order.filled_qty, 0), 18);
-    v_notional numeric;
 begin
     if v_price <= 0 then
         v_price := p_avg_price;  -- the broker has corrected what was filled before
@@ -140,28 +139,19 @@ begin
     insert into public.fills (order_id, trade_id, owner_id, profile_id, symbol, side, purpose, qty, price,
                               cumulative_qty, executed_at)
     values (p_order.id, p_order.trade_id, p_order.owner_id, p_order.profile_id, p_order.symbol, p_order.side,
-            p_order.purpose, v_qty, v_price, p_filled_qty, p_at)
-    returning notional_usd into v_notional;
+            p_order.purpose, v_qty, v_price, p_filled_qty, p_at);
     if p_order.purpose = 'entry' then
-        insert into public.trades as t (id, owner_id, profile_id, symbol, position_side, qty_entered,
-                                        entry_notional_usd, opened_at)
-        values (p_order.trade_id, p_order.owner_id, p_order.profile_id, p_order.symbol, p_order.position_side,
-                v_qty, v_notional, p_at)
-        on conflict (id) do update
-            set qty_entered = t.qty_entered + v_qty, entry_notional_usd = t.entry_notional_usd + v_notional,
-                closed_at = null;
-    else
-        update public.trades t
-           set qty_exited = t.qty_exited + v_qty, exit_notional_usd = t.exit_notional_usd + v_notional,
-               exit_reason = coalesce(p_order.exit_reason, p_order.purpose::text)
-         where t.id = p_order.trade_id;
+        insert into public.trades (id, owner_id, profile_id, symbol, position_side, opened_at)
+        values (p_order.trade_id, p_order.owner_id, p_order.profile_id, p_order.symbol, p_order.position_side, p_at)
+        on conflict (id) do nothing;
     end if;
-    perform private.restate_trade(p_order.trade_id, p_at);
+    perform private.restate_trade(p_order.trade_id);
 end;
 $$;
 
--- Bring a trade's profit, its position and its profile's capital in line with the trade's sums.
-create function private.restate_trade(p_trade_id uuid, p_at timestamptz)
+-- Bring a trade, its position and its profile's capital in line with its fills, counted in shares of today. An exit
+-- may be told before its entry: it counts once the entry has made the trade.
+create function private.restate_trade(p_trade_id uuid)
     returns void
     language plpgsql
     volatile
@@ -173,20 +163,25 @@ declare
     v_open_qty numeric;
     v_cost numeric;
     v_cost_before numeric;
-    v_pnl numeric;
+    v_pnl_before numeric;
 begin
-    select * into t from public.trades where id = p_trade_id;
+    select n.realized_pnl_usd into v_pnl_before from public.trades n where n.id = p_trade_id;
+    if not found then
+        return;
+    end if;
+    t := private.sum_fills(p_trade_id);
     v_open_qty := t.qty_entered - t.qty_exited;
-    v_cost := round(t.entry_notional_usd * v_open_qty / t.qty_entered, 9);
-    v_pnl := round((t.exit_notional_usd - t.entry_notional_usd * t.qty_exited / t.qty_entered)
-                   * case t.position_side when 'long' then 1 else -1 end, 9);
+    v_cost := greatest(round(t.entry_notional_usd * v_open_qty / t.qty_entered, 9), 0);
     select coalesce(sum(p.cost_usd), 0) into v_cost_before from public.positions p where p.trade_id = t.id;
     update public.profile_capital c
-       set used_usd = c.used_usd + greatest(v_cost, 0) - v_cost_before,
-           realized_usd = c.realized_usd + v_pnl - t.realized_pnl_usd, updated_at = clock_timestamp()
+       set used_usd = c.used_usd + v_cost - v_cost_before,
+           realized_usd = c.realized_usd + t.realized_pnl_usd - v_pnl_before, updated_at = clock_timestamp()
      where c.profile_id = t.profile_id;
-    update public.trades set realized_pnl_usd = v_pnl, closed_at = case when v_open_qty <= 0 then p_at end
-     where id = t.id;
+    update public.trades n
+       set qty_entered = t.qty_entered, entry_notional_usd = t.entry_notional_usd, qty_exited = t.qty_exited,
+           exit_notional_usd = t.exit_notional_usd, realized_pnl_usd = t.realized_pnl_usd, exit_reason = t.exit_reason,
+           opened_at = t.opened_at, closed_at = t.closed_at
+     where n.id = t.id;
     if v_open_qty <= 0 then
         delete from public.positions p where p.trade_id = t.id;
     else
@@ -197,8 +192,39 @@ begin
         from public.orders o where o.id = t.id
         on conflict (trade_id) do update
             set qty = excluded.qty, avg_entry_price = excluded.avg_entry_price, cost_usd = excluded.cost_usd,
-                updated_at = clock_timestamp();
+                opened_at = excluded.opened_at, updated_at = clock_timestamp();
     end if;
+end;
+$$;
+
+-- A trade as its fills and the splits since them tell it.
+create function private.sum_fills(p_trade_id uuid)
+    returns public.trades
+    language plpgsql
+    stable
+    security definer
+    set search_path = ''
+as $$
+declare
+    t public.trades;
+    v_last timestamptz;
+begin
+    select * into t from public.trades where id = p_trade_id;
+    select coalesce(sum(f.qty * f.factor) filter (where f.purpose = 'entry'), 0),
+           coalesce(sum(f.notional_usd) filter (where f.purpose = 'entry'), 0),
+           coalesce(sum(f.qty * f.factor) filter (where f.purpose <> 'entry'), 0),
+           coalesce(sum(f.notional_usd) filter (where f.purpose <> 'entry'), 0),
+           min(f.executed_at) filter (where f.purpose = 'entry'), max(f.executed_at)
+      into t.qty_entered, t.entry_notional_usd, t.qty_exited, t.exit_notional_usd, t.opened_at, v_last
+      from (select n.*, private.split_factor(a.broker_account, n.symbol, n.executed_at) as factor
+            from public.fills n join public.profiles a on a.id = n.profile_id where n.trade_id = p_trade_id) f;
+    t.realized_pnl_usd := round((t.exit_notional_usd - t.entry_notional_usd * t.qty_exited / t.qty_entered)
+                                * case t.position_side when 'long' then 1 else -1 end, 9);
+    t.closed_at := case when t.qty_exited >= t.qty_entered then v_last end;
+    t.exit_reason := (select coalesce(o.exit_reason, f.purpose::text)
+                      from public.fills f join public.orders o on o.id = f.order_id
+                      where f.trade_id = p_trade_id and f.purpose <> 'entry' order by f.id desc limit 1);
+    return t;
 end;
 $$;
 
@@ -244,11 +270,16 @@ begin
     if v_qty <> p_expected_qty then
         return false;
     end if;
-    perform private.split_trade(n.trade_id, p_ratio, p_effective_at)
-      from public.positions n join public.profiles f on f.id = n.profile_id
-     where f.broker_account = v_account and n.symbol = p_symbol;
     insert into public.splits (broker_account, symbol, ratio, effective_at, source)
     values (v_account, p_symbol, p_ratio, p_effective_at, left(coalesce(p_source, ''), 200));
+    perform private.restate_trade(n.trade_id)
+      from public.positions n join public.profiles f on f.id = n.profile_id
+     where f.broker_account = v_account and n.symbol = p_symbol;
+    update public.positions n
+       set stop_price = round(n.stop_price / p_ratio, 2), take_profit_price = round(n.take_profit_price / p_ratio, 2),
+           mark_price = round(n.mark_price / p_ratio, 6)
+      from public.profiles f
+     where f.id = n.profile_id and f.broker_account = v_account and n.symbol = p_symbol and n.opened_at < p_effective_at;
     perform private.audit('record_split', 'symbol:' || p_symbol, 'done', p_source,
                           jsonb_build_object('ratio', p_ratio, 'effective_at', p_effective_at, 'account', v_account));
     return true;
@@ -269,28 +300,6 @@ as $$
     from public.trades t join public.profiles o on o.id = t.profile_id where t.id = p_trade_id;
 $$;
 
-create function private.split_trade(p_trade_id uuid, p_ratio numeric, p_at timestamptz)
-    returns void
-    language plpgsql
-    volatile
-    security definer
-    set search_path = ''
-as $$
-begin
-    update public.trades t
-       set qty_entered = t.qty_entered + (p_ratio - 1) * b.entered, qty_exited = t.qty_exited + (p_ratio - 1) * b.exited
-      from (select coalesce(sum(f.qty * private.split_factor(o.broker_account, f.symbol, f.executed_at)) filter (where f.purpose = 'entry'), 0) as entered,
-                   coalesce(sum(f.qty * private.split_factor(o.broker_account, f.symbol, f.executed_at)) filter (where f.purpose <> 'entry'), 0) as exited
-              from public.fills f join public.profiles o on o.id = f.profile_id
-             where f.trade_id = p_trade_id and f.executed_at < p_at) b
-     where t.id = p_trade_id;
-    perform private.restate_trade(p_trade_id, p_at);
-    update public.positions n
-       set stop_price = round(n.stop_price / p_ratio, 2), take_profit_price = round(n.take_profit_price / p_ratio, 2),
-           mark_price = round(n.mark_price / p_ratio, 6)
-     where n.trade_id = p_trade_id and n.opened_at < p_at;
-end;
-$$;
 revoke execute on function public.record_split(text, bigint, text, numeric, timestamptz, numeric, text) from public, anon, authenticated;
 grant execute on function public.record_split(text, bigint, text, numeric, timestamptz, numeric, text) to service_role;
 comment on function public.record_split(text, bigint, text, numeric, timestamptz, numeric, text) is

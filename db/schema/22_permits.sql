@@ -128,16 +128,28 @@ begin
                reason = coalesce(b ->> 'reason', u.reason)
          where u.id = p_order_id;
         if (v_limit, v_stop) is distinct from (o.limit_price, o.stop_price) and not private.is_terminal(v_state) then
-            update public.positions n
-               set stop_price = case o.purpose when 'stop_loss' then v_stop else n.stop_price end,
-                   take_profit_price = case o.purpose when 'take_profit' then v_limit else n.take_profit_price end
-             where n.trade_id = o.trade_id and o.purpose in ('stop_loss', 'take_profit');
+            perform private.follow_leg(p_order_id);
         end if;
     else
         v_changed := false;
     end if;
     return v_changed;
 end;
+$$;
+
+-- A protective order that was moved at the broker says where the position's stop or target is from now on.
+create function private.follow_leg(p_order_id uuid)
+    returns void
+    language sql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+    update public.positions n
+       set stop_price = case o.purpose when 'stop_loss' then o.stop_price else n.stop_price end,
+           take_profit_price = case o.purpose when 'take_profit' then o.limit_price else n.take_profit_price end
+      from public.orders o
+     where o.id = p_order_id and n.trade_id = o.trade_id and o.purpose in ('stop_loss', 'take_profit');
 $$;
 
 -- Legs that the broker made for a bracket become orders of their own the first time they are seen.
@@ -172,6 +184,9 @@ begin
                    clock_timestamp(), clock_timestamp(), o.submitted_at, clock_timestamp(),
                    (select r.id from public.orders r where r.broker_order_id = v_leg ->> 'replaces')
             from public.orders o where o.id = p_parent_id;
+            if v_leg ->> 'replaces' is not null then
+                perform private.follow_leg(v_id);
+            end if;
         end if;
         v_changed := private.apply_broker_order(v_id, v_leg) or v_changed;
     end loop;
@@ -283,6 +298,7 @@ begin
                         else 'Took the place of another order at the broker and was not allowed: it is cancelled.' end,
         o.exit_reason, o.signal_id, o.trade_id, o.parent_id, b ->> 'broker_order_id', case when not v_fits then clock_timestamp() end,
         o.market_at, clock_timestamp(), clock_timestamp(), o.id);
+    perform private.follow_leg(v_id);
     return v_id;
 exception when unique_violation then
     return null;
@@ -311,6 +327,7 @@ as $$
 declare
     v_before public.orders;
     v_old public.orders;                         -- the one whose place it took
+    v_id uuid;
     v_after public.orders;
     v_changed boolean;
     v_late boolean;
@@ -324,7 +341,8 @@ begin
             -- Its predecessor is not known to be over: that one is looked up first.
             return jsonb_build_object('id', null, 'client_order_id', b ->> 'client_order_id', 'state', null, 'changed', false, 'deferred', true);
         elsif v_old.shard = p_shard then
-            select o.* into v_before from public.orders o where o.id = private.take_place(v_old, b);
+            v_id := private.take_place(v_old, b);
+            select o.* into v_before from public.orders o where o.id = v_id;
         else
             v_before := v_old;
         end if;

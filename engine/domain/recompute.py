@@ -68,10 +68,6 @@ class TradeSums:
 def recompute(fills: Iterable[Fill], splits: Sequence[Split] = ()) -> dict[str, TradeSums]:
     """Return every trade that the fills make up, by its id.
 
-    Parameters
-    ----------
-    fills : in the order in which they were booked
-
     Raises
     ------
     ValueError if a trade has exits and no entry
@@ -97,8 +93,8 @@ def _sums(trade_id: str, fills: Sequence[Fill], splits: Sequence[Split]) -> Trad
         entry_notional_usd=_notional(entries),
         qty_exited=_shares(exits, splits),
         exit_notional_usd=_notional(exits),
-        opened_at=first.executed_at,
-        last_fill_at=fills[-1].executed_at,
+        opened_at=min(fill.executed_at for fill in entries),
+        last_fill_at=max(fill.executed_at for fill in fills),
     )
 
 

@@ -74,6 +74,7 @@ class Reconciler:
         self._misses: dict[str, Misses] = {}
         self._adoptions: dict[str, Adoption] = {}
         self._lock = threading.Lock()
+        self.last: Run | None = None
 
     def run(self, market: MarketTime, kind: RunKind, on_page: Callable[[], object] = lambda: None) -> list[Finding]:
         """Compare once, repair, and note the run; return what was found.
@@ -180,6 +181,7 @@ class Reconciler:
             cursor=self._sweep.cursor,
         )
         self._ledger.note(run, findings)
+        self.last = run
 
 
 def _given_up(order: Order) -> BrokerOrder:

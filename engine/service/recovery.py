@@ -19,6 +19,7 @@ from engine.service.views import Book, MarketClock
 
 # A recovery that has not come round for this long is stuck.
 TURN_MAX_S: Final = 180.0
+BEAT_EVERY_S: Final = 2.0
 log = structlog.get_logger(__name__)
 
 
@@ -94,7 +95,7 @@ class Recovery:
         self._compare_states()
         told = self._offline.replay()
         unsettled = self._settlement.run_after_restart()
-        findings = self._reconciler.run(market, "full")
+        findings = self._reconciler.run(market, "full", on_page=lambda: self._keep_up(market))
         self._lease.beat(market)
         snapshot = self._book.read()
         self._snapshots.save_file(snapshot, market)
@@ -106,6 +107,13 @@ class Recovery:
             unsettled=unsettled,
             findings=len(findings),
         )
+
+    def _keep_up(self, market: MarketTime) -> None:
+        """Renew the lease while a long history is read; that is no standstill."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._turned_s >= BEAT_EVERY_S:
+            self._turned_s = now_s
+            self._lease.beat(market)
 
     def _compare_states(self) -> None:
         """Prefer the database's state; a file from a later lease than ours means that the database went back."""

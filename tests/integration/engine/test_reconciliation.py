@@ -68,14 +68,3 @@ def test_a_late_entry_is_cancelled_and_reported_when_it_was_given_up(
     assert {o["status"] for o in stepped.orders_at_exchange()} == {"canceled"}
 
 
-def test_an_order_is_reported_missing_when_the_broker_does_not_know_it(
-    stepped: SteppedEngine, clean_db: psycopg.Connection
-) -> None:
-    stepped.act()
-    clean_db.execute(
-        "update orders set broker_order_id = 'e0000000-0000-4000-8000-000000000000' where purpose = 'entry'"
-    )
-
-    kinds = {finding.kind for finding in stepped.engine.reconciler.run(stepped.now(), "incremental")}
-
-    assert "ORDER_MISSING_AT_BROKER" in kinds

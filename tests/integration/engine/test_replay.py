@@ -1,5 +1,9 @@
-"""Fast-forwarding history with the real engine's real decisions."""
+"""Fast-forwarding history with the real engine's real decisions.
 
+REPLAY_SESSIONS=250 replays as many as the demo does.
+"""
+
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -8,10 +12,12 @@ import pytest
 
 from engine.bootstrap import bootstrap
 from engine.replay import Replay, replay
+from tests.support.books import differences
 from tests.support.engine import settings_for, stepped_engine
 from tests.support.exchange import RunningExchange
 
-pytestmark = pytest.mark.timeout(180)
+SESSIONS = int(os.environ.get("REPLAY_SESSIONS", "8"))
+pytestmark = pytest.mark.timeout(180 + 5 * SESSIONS)
 
 
 def fast_forward(env: dict[str, str], exchange: RunningExchange, home: Path, sessions: int) -> None:
@@ -25,15 +31,16 @@ def test_every_session_has_its_equity_and_the_books_agree_when_history_was_repla
     stepped = stepped_engine(env, exchange, tmp_path)
     stepped.start()
 
-    assert Replay(stepped.engine, stepped.sim).run(8, on_session=lambda _: None) == 8
+    assert Replay(stepped.engine, stepped.sim).run(SESSIONS, on_session=lambda _: None) == SESSIONS
 
     rows = clean_db.execute("select session_date, count(*) from equity_daily group by 1").fetchall()
-    assert [count for _, count in rows] == [4] * 8
+    assert [count for _, count in rows] == [4] * SESSIONS
     stepped.engine.sync.run(stepped.now())
     held = clean_db.execute("select symbol, sum(qty) from positions group by 1").fetchall()
     ledger = exchange.sim("GET", "ledger")
     assert ledger["ok"]
     assert dict(held) == {symbol: Decimal(qty) for symbol, qty in ledger["positions"].items()} != {}
+    assert differences(clean_db) == []
     stepped.engine.lease.release()
 
 
