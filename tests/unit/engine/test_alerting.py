@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.domain.alerts import TOGETHER_FROM, Delivery, Message, Notice, deliveries_of, messages_of
@@ -35,6 +35,7 @@ notices = st.lists(
 
 
 class TestMessages:
+    @settings(deadline=None)
     @given(notices)
     def test_every_notice_is_in_exactly_one_message_which_names_it(self, given_notices: list[Notice]) -> None:
         messages = messages_of(given_notices)
@@ -43,6 +44,7 @@ class TestMessages:
         assert sorted(sent) == sorted(notice.id for notice in given_notices)
         assert all(notice.id in message.body for message in messages for notice in message.notices)
 
+    @settings(deadline=None)
     @given(notices)
     def test_what_other_targets_have_already_is_never_mixed(self, given_notices: list[Notice]) -> None:
         for message in messages_of(given_notices):

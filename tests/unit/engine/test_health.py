@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.domain.health import (
@@ -54,6 +54,7 @@ def test_a_job_has_a_few_runs_to_miss_but_a_rare_one_not_hours(every_s: float, l
     assert liveness_limit_s(every_s) == limit_s
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 100_000))
 def test_a_limit_always_lets_a_job_be_due_once_more(every_s: float) -> None:
     assert every_s < liveness_limit_s(every_s) <= max(LIMIT_MIN_S, every_s + LIMIT_SLACK_MAX_S)

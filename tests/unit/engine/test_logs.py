@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 import structlog
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from structlog.contextvars import bound_contextvars
 
@@ -91,6 +91,7 @@ def events_with(secret: str) -> list[dict[str, Any]]:
     ]
 
 
+@settings(deadline=None)
 @given(secrets)
 @example("a'b\"c\\d\ne")
 @example("12345678")
@@ -115,6 +116,7 @@ SECRET_KEYS = [
 ]  # fmt: skip
 
 
+@settings(deadline=None)
 @given(secrets, st.sampled_from(SECRET_KEYS))
 def test_what_a_key_calls_secret_never_appears_although_nobody_knows_its_value(secret: str, key: str) -> None:
     for event in ({"event": "e", key: secret}, {"event": "e", "headers": {key: [secret]}}):
