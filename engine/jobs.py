@@ -14,7 +14,8 @@ from apscheduler.triggers.interval import IntervalTrigger
 from structlog.contextvars import bound_contextvars
 
 from engine.bootstrap import Engine
-from engine.domain.errors import LeaseLost, Retryable
+from engine.domain.broker_types import MarketTime
+from engine.domain.errors import AuthorityUnavailable, LeaseLost, Retryable
 from engine.domain.health import liveness_limit_s
 from engine.service import metrics
 from engine.service.health_tracker import HealthTracker
@@ -135,10 +136,19 @@ def _beat(engine: Engine) -> None:
 def _trade(engine: Engine) -> None:
     if engine.health.brake_is_on:
         return
-    engine.protections.heed_exits(engine.market.read())
-    if engine.trader.tick(engine.market.read()):
+    market = engine.market.read()
+    if engine.trader.tick(market, may_enter=_closed_trades_are_heeded(engine, market)):
         engine.executor.submit_ready()
     engine.history.record()
+
+
+def _closed_trades_are_heeded(engine: Engine, market: MarketTime) -> bool:
+    """Tell whether lockouts after closed trades are set, before which nothing is entered; exits do not wait for it."""
+    try:
+        engine.protections.heed_exits(market)
+    except AuthorityUnavailable:
+        return False
+    return True
 
 
 def _watch(engine: Engine) -> None:

@@ -76,10 +76,11 @@ class AutoTrader:
             if wanted:
                 self._history.refresh(wanted, timeframe, market)
 
-    def tick(self, market: MarketTime) -> int:
+    def tick(self, market: MarketTime, *, may_enter: bool = True) -> int:
         """Judge new bars, ask for what follows from them; return how many requests were made.
 
-        While the authority is away exits go on from what is known; entries wait and are judged again after.
+        While the authority is away, or nothing may be entered for another reason, exits go on from what is
+        known; entries wait and are judged again after.
         """
         self.refresh(market)
         snapshot, is_away = self._read_book()
@@ -90,7 +91,7 @@ class AutoTrader:
         closings = [exit for wish in to_leave for exit in _closings(wish, snapshot)]
         self._exits.request(closings, market.now)
         self._judgement.remember(to_leave)
-        if is_away:
+        if is_away or not may_enter:
             return len(closings)
         entries = self._entries(to_enter, snapshot, market)
         self.handle_signals(entries)

@@ -274,6 +274,19 @@ def test_exits_go_on_and_entries_wait_while_the_authority_is_away(
     assert len(authority.exits) == 1
 
 
+def test_entries_wait_while_nothing_may_be_entered(
+    trader: AutoTrader, authority: FakeAuthority, market_data: FakeMarketData
+) -> None:
+    authority.book = a_snapshot(profiles=(a_profile(),))
+    market_data.history = hourly_bars(*FALLING)
+
+    trader.tick(MARKET, may_enter=False)
+    assert not authority.entries
+    trader.tick(MARKET)
+
+    assert len(authority.entries) == 1
+
+
 def test_nothing_is_done_when_the_books_were_never_read(
     market_data: FakeMarketData, clock: ManualClock, health: HealthTracker
 ) -> None:
