@@ -185,11 +185,12 @@ as $$
     left join public.orders o on o.id = private.as_uuid(split_part(d.key, ':', 2))
     where d.kind = 'ENTRY_AFTER_PAUSE' and (d.status = 'open' or d.last_seen_at > p_now - b.late_entry_shown)
     union all
-    select 'RECONCILIATION_BREAK', d.shard || ':' || d.key, 'critical', null, null, d.symbol,
-           format('Our books and the broker''s differ%s: %s.', coalesce(' in ' || d.symbol, ''), d.kind),
+    select 'RECONCILIATION_BREAK', d.shard || ':' || d.key, d.severity, null, null, d.symbol,
+           format('Our books and the broker''s differ%s: %s.', coalesce(' in ' || d.symbol, ''), d.kind) || coalesce(' ' || d.advice, ''),
            d.detail || jsonb_build_object('kind', d.kind, 'found_at', d.first_seen_at)
     from public.reconciliation_findings d
-    where d.status = 'open' and d.kind not in ('ENTRY_AFTER_PAUSE', 'POSITION_UNPROTECTED');
+    where d.status = 'open' and d.severity <> 'info'  -- the others have rules of their own
+      and d.kind not in ('ENTRY_AFTER_PAUSE', 'POSITION_UNPROTECTED', 'ACCOUNT_BLOCKED', 'TRADING_SUSPENDED');
 $$;
 
 -- POSITION_UNPROTECTED, DAILY_LOSS_NEAR.

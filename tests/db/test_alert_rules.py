@@ -216,6 +216,24 @@ class TestOrders:
         engine.reconcile()
         assert look() == set()
 
+    @pytest.mark.parametrize(("severity", "told"), [("info", []), ("warning", ["warning"]), ("critical", ["critical"])])
+    def test_a_difference_is_as_severe_as_its_finding_and_what_only_informs_is_no_alert(
+        self, engine, db, look, severity, told
+    ):
+        engine.reconcile({"key": "k", "kind": "ORDER_ADOPTED", "severity": severity, "advice": "Look at it."})
+
+        look()
+
+        found = db.execute("select severity, message from alerts").fetchall()
+        assert [row[0] for row in found] == told
+        assert all("Look at it." in message for _, message in found)
+
+    @pytest.mark.parametrize("kind", ["POSITION_UNPROTECTED", "ACCOUNT_BLOCKED", "TRADING_SUSPENDED"])
+    def test_what_has_a_rule_of_its_own_is_not_told_twice(self, engine, look, kind):
+        engine.reconcile({"key": "k", "kind": kind, "severity": "critical"})
+
+        assert look() == set()
+
     def test_an_entry_after_a_pause_stays_for_an_hour_although_it_was_repaired_at_once(self, engine, db, look):
         finding = {"key": "ENTRY_AFTER_PAUSE:x", "kind": "ENTRY_AFTER_PAUSE", "symbol": "AAPL", "status": "repaired"}
         engine.reconcile(finding)

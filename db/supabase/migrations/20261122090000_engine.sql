@@ -584,8 +584,11 @@ begin
     perform private.restate_trade(n.trade_id)
       from public.positions n join public.profiles f on f.id = n.profile_id
      where f.broker_account = v_account and n.symbol = p_symbol;
+    -- Where an order rests at the broker, the broker has divided its price, and the position follows it.
     update public.positions n
-       set stop_price = round(n.stop_price / p_ratio, 2), take_profit_price = round(n.take_profit_price / p_ratio, 2),
+       set stop_price = case when private.rests(n.trade_id, 'stop_loss') then n.stop_price else round(n.stop_price / p_ratio, 2) end,
+           take_profit_price = case when private.rests(n.trade_id, 'take_profit') then n.take_profit_price
+                                    else round(n.take_profit_price / p_ratio, 2) end,
            mark_price = round(n.mark_price / p_ratio, 6)
       from public.profiles f
      where f.id = n.profile_id and f.broker_account = v_account and n.symbol = p_symbol and n.opened_at < p_effective_at;
@@ -593,6 +596,16 @@ begin
                           jsonb_build_object('ratio', p_ratio, 'effective_at', p_effective_at, 'account', v_account));
     return true;
 end;
+$$;
+
+create function private.rests(p_trade_id uuid, p_purpose public.order_purpose)
+    returns boolean
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select exists (select 1 from public.orders o
+                   where o.trade_id = p_trade_id and o.purpose = p_purpose and o.state in ('working', 'partially_filled'));
 $$;
 
 -- A trade's open quantity once its fills before a moment are counted in new shares.
@@ -3258,11 +3271,12 @@ as $$
     left join public.orders o on o.id = private.as_uuid(split_part(d.key, ':', 2))
     where d.kind = 'ENTRY_AFTER_PAUSE' and (d.status = 'open' or d.last_seen_at > p_now - b.late_entry_shown)
     union all
-    select 'RECONCILIATION_BREAK', d.shard || ':' || d.key, 'critical', null, null, d.symbol,
-           format('Our books and the broker''s differ%s: %s.', coalesce(' in ' || d.symbol, ''), d.kind),
+    select 'RECONCILIATION_BREAK', d.shard || ':' || d.key, d.severity, null, null, d.symbol,
+           format('Our books and the broker''s differ%s: %s.', coalesce(' in ' || d.symbol, ''), d.kind) || coalesce(' ' || d.advice, ''),
            d.detail || jsonb_build_object('kind', d.kind, 'found_at', d.first_seen_at)
     from public.reconciliation_findings d
-    where d.status = 'open' and d.kind not in ('ENTRY_AFTER_PAUSE', 'POSITION_UNPROTECTED');
+    where d.status = 'open' and d.severity <> 'info'  -- the others have rules of their own
+      and d.kind not in ('ENTRY_AFTER_PAUSE', 'POSITION_UNPROTECTED', 'ACCOUNT_BLOCKED', 'TRADING_SUSPENDED');
 $$;
 
 -- POSITION_UNPROTECTED, DAILY_LOSS_NEAR.

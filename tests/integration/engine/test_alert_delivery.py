@@ -87,7 +87,7 @@ def look_again(db: psycopg.Connection) -> None:
 
 def test_an_alert_and_its_end_arrive(healthy_engine: Engine, env, receiver: Receiver, clean_db) -> None:
     one = alerting(env, receiver.address)
-    for findings in ([{"key": "k", "kind": "POSITION_MISMATCH", "symbol": "AAPL"}], []):
+    for findings in ([{"key": "k", "kind": "POSITION_MISMATCH", "symbol": "AAPL", "severity": "critical"}], []):
         healthy_engine.reconcile(*findings)
         look_again(clean_db)
         one.evaluate()

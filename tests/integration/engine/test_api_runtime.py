@@ -62,7 +62,13 @@ def test_pauses_and_open_alerts_are_told(api: httpx.Client, sign_in: SignIn, hea
     api.post("/internal/trading/pause", json={"reason": "Lunch"}, headers=admin)
     body = {"reason": "News", "scope": "symbol", "scope_key": "IBM"}
     api.post("/internal/trading/pause", json=body, headers=admin)
-    finding = {"key": "k", "kind": "POSITION_MISMATCH", "symbol": "AAPL", "detail": {"ours": "1"}}
+    finding = {
+        "key": "k",
+        "kind": "POSITION_MISMATCH",
+        "symbol": "AAPL",
+        "detail": {"ours": "1"},
+        "severity": "critical",
+    }
     healthy_engine.reconcile(finding)
 
     alerts = api.get("/api/alerts", headers=admin).json()["alerts"]
@@ -123,7 +129,7 @@ def test_an_alert_is_pushed_to_whom_it_concerns(api: httpx.Client, sign_in: Sign
     ):
         assert [json.loads(viewer.recv(10))["alerts"] for viewer in (admin, alice)] == [[], []]
 
-        healthy_engine.reconcile({"key": "k", "kind": "POSITION_MISMATCH", "symbol": "AAPL"})
+        healthy_engine.reconcile({"key": "k", "kind": "POSITION_MISMATCH", "symbol": "AAPL", "severity": "critical"})
         commands.evaluate_alerts(healthy_engine.client)
 
         (alert,) = json.loads(admin.recv(10))["alerts"]
