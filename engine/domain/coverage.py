@@ -36,6 +36,8 @@ def reserved_qty(trade: OpenTrade) -> Decimal:
 def stops_of(trade: OpenTrade) -> tuple[Order, ...]:
     """Return the stops that count: of one and the one that takes its place, the one at the broker."""
     stops = [leg for leg in trade.legs if leg.purpose is Purpose.STOP_LOSS]
+    if len(stops) < 2:
+        return tuple(stops)
     resting = {leg.broker_order_id for leg in stops if leg.state.is_at_broker}
     replaced = {leg.replaces_broker_id for leg in stops if leg.state.is_at_broker} - {None}
     return tuple(
@@ -52,8 +54,8 @@ def targets_of(trade: OpenTrade) -> tuple[Order, ...]:
 
 def left_of(trade: OpenTrade, leg: Order) -> Decimal:
     """Return how many shares a leg would still sell."""
-    group = (other for other in trade.legs if other.group_id == leg.group_id)
-    return max(leg.qty - sum((other.filled_qty for other in group), ZERO), ZERO)
+    filled = [other.filled_qty for other in trade.legs if other.filled_qty and other.group_id == leg.group_id]
+    return max(leg.qty - sum(filled, ZERO), ZERO) if filled else leg.qty
 
 
 def blocking_legs(trade: OpenTrade, exit_order: Order) -> tuple[Order, ...]:

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from tests.support.engine import EAGER_TO_ENTER, SteppedEngine, only_profile, stepped_engine
+from tests.support.exchange import RunningExchange
 
 PROFILE = "Alice dips hourly"
 
@@ -157,3 +158,32 @@ def test_the_rest_of_an_entry_is_cancelled_and_its_part_protected_when_it_stays_
     assert clean_db.execute(state).fetchone() == ("canceled",)
     qty, protected, _ = position(clean_db)
     assert protected == qty == Decimal(stepped.exchange.sim("GET", "ledger")["positions"]["AAPL"])
+
+
+def test_a_short_position_is_protected_and_trails_the_falling_price(
+    profile_id: str, clean_db: psycopg.Connection, env: dict[str, str], exchange: RunningExchange, tmp_path: Path
+) -> None:
+    only_profile(clean_db, PROFILE, params={"period": 14, "low": 1, "high": 2, "allow_short": True})
+    stepped = stepped_engine(env, exchange, tmp_path / "home")
+    stepped.sim.step_minutes(120)
+    stepped.start()
+    stepped.act()
+    stepped.step(10)
+    rules(clean_db, trailing_stop_pct="0.05", allow_short=True)
+    held, protected, planned = position(clean_db)
+    assert clean_db.execute("select side::text from positions").fetchone() == ("short",)
+    assert protected == held
+
+    exchange.sim("POST", "price", symbol="AAPL", pct="-0.15")
+    stepped.step(10)
+    stepped.step(5)
+    assert position(clean_db)[2] < planned
+    assert position(clean_db)[1] == held
+    exchange.sim("POST", "price", symbol="AAPL", pct="0.1")
+    stepped.step(10)
+    stepped.step(5)
+
+    (trade,) = clean_db.execute("select exit_reason, realized_pnl_usd > 0 from trade_history").fetchall()
+    assert trade == ("trailing_stop", True)
+    assert resting(stepped) == []
+    stepped.engine.lease.release()
