@@ -25,7 +25,7 @@ ORDERS, CONNECTIONS, WAITING = 2_000, 8, 100  # at most so many orders wait for 
 REAL_RATE = 200 / 60  # orders a second that Alpaca's limit lets through
 RATE_FACTOR_MIN = 20
 LISTED, BATCH, PAGE = 100_000, 1_000, 500
-LISTING_S_MAX = 10
+LISTING_CPU_S_MAX = 6
 TICKS, TICK = 1_000_000, timedelta(minutes=5)
 MEMORY_MB_MAX = 300
 SYMBOLS = ("AAPL", "GOOG", "IBM", "MSFT")
@@ -63,15 +63,15 @@ def listing() -> Row:
     with tempfile.TemporaryDirectory() as folder:
         _write_orders(Path(folder) / "exchange" / "ledger.sqlite")
         with running(Path(folder)) as exchange:
-            started = time.perf_counter()
+            started, worked_s = time.perf_counter(), exchange.cpu_s()
             listed = _list_all(exchange)
-            took_s = time.perf_counter() - started
+            took_s, worked_s = time.perf_counter() - started, exchange.cpu_s() - worked_s
     return Row(
         what=f"paper exchange, {LISTED:,} orders listed",
-        measured=f"{took_s:.1f} s",
-        target=f"<= {LISTING_S_MAX} s",
-        detail=f"{LISTED // PAGE} pages of {PAGE}; {len(listed):,} different ids",
-        reached=len(listed) == LISTED and took_s <= LISTING_S_MAX,
+        measured=f"{worked_s:.1f} s of the exchange's processor time",
+        target=f"<= {LISTING_CPU_S_MAX} s",
+        detail=f"{LISTED // PAGE} pages of {PAGE}, {took_s:.1f} s altogether; {len(listed):,} different ids",
+        reached=len(listed) == LISTED and worked_s <= LISTING_CPU_S_MAX,
     )
 
 
@@ -118,6 +118,11 @@ class _Running:
     def now(self) -> datetime:
         answer = requests.get(f"{self.url}/_sim/clock", headers=ADMIN, timeout=60)
         return datetime.fromisoformat(answer.json()["now"])
+
+    def cpu_s(self) -> float:
+        """Return the processor time that the process has used, which does not depend on what else runs."""
+        used = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory_mb(self) -> float:
         status = Path(f"/proc/{self.pid}/status").read_text()
