@@ -72,6 +72,18 @@ def test_why_names_the_code_per_profile(run: Run, healthy_engine: Engine, sign_i
     ] * 2
 
 
+@pytest.mark.parametrize(("who", "profiles"), [("admin", 4), ("operator", 4), ("bob", 2)])
+def test_why_answers_for_the_profiles_that_one_sees(
+    run: Run, healthy_engine: Engine, sign_in: SignIn, who: str, profiles: int
+) -> None:
+    _bar(healthy_engine)
+
+    result = run(who, "why", "AAPL", "--json")
+
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)["why"]) == profiles
+
+
 def test_why_says_that_an_entry_would_pass(run: Run, healthy_engine: Engine) -> None:
     _bar(healthy_engine)
     market_at = datetime(2007, 1, 3, 15, tzinfo=UTC)
