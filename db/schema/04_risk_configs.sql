@@ -168,6 +168,7 @@ as $$
         ('retention.decisions_days', 'count', 30, 36500, true),
         ('retention.order_events_days', 'count', 30, 36500, true),
         ('retention.bars_days', 'count', 30, 36500, true),
+        ('retention.alerts_days', 'count', 30, 36500, true),
         ('operator_approval.auto_approve_paper', 'flag', null, null, false),
         ('operator_approval.require_approval_for_live', 'flag', null, null, false),
         ('operator_approval.approval_timeout_minutes', 'count', 1, 1440, false),

@@ -41,10 +41,11 @@ begin
           and n.bar_at < clock_timestamp() - make_interval(days => (v_config #>> '{retention,bars_days}')::int)
         limit v_limit);
     get diagnostics v_bars = row_count;
-    return jsonb_build_object('decisions', v_decisions, 'order_events', v_events, 'bars', v_bars);
+    return jsonb_build_object('decisions', v_decisions, 'order_events', v_events, 'bars', v_bars,
+        'alerts', private.prune_alerts(clock_timestamp() - make_interval(days => (v_config #>> '{retention,alerts_days}')::int), v_limit));
 end;
 $$;
 revoke execute on function public.prune_history(text, bigint, int) from public, anon, authenticated;
 grant execute on function public.prune_history(text, bigint, int) to service_role;
 comment on function public.prune_history(text, bigint, int) is
-    'Remove decisions, order events and intraday bars that are older than the configuration keeps them. Engine only.';
+    'Remove decisions, order events, intraday bars and past alerts that are older than the configuration keeps them. Engine only.';

@@ -204,6 +204,31 @@ begin
 end;
 $$;
 
+-- Remove alerts that were resolved before a day, with their notices, and tests of then; at most p_limit of each.
+-- Answers how many alerts went. Called by: prune_history.
+create function private.prune_alerts(p_before timestamptz, p_limit int)
+    returns int
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_count int;
+begin
+    delete from public.notifications n where n.id in (
+        select t.id from public.notifications t where t.alert_id is null and t.created_at < p_before order by t.created_at limit p_limit);
+    with gone as (
+        select a.id from public.alerts a where a.resolved_at < p_before and a.opened_at < p_before order by a.opened_at limit p_limit
+    ), notices as (
+        delete from public.notifications n using gone g where n.alert_id = g.id
+    )
+    delete from public.alerts a using gone g where a.id = g.id;
+    get diagnostics v_count = row_count;
+    return v_count;
+end;
+$$;
+
 revoke execute on function public.claim_notifications(text, int, int) from public, anon, authenticated;
 revoke execute on function public.settle_notifications(text, jsonb) from public, anon, authenticated;
 revoke execute on function public.test_alert(uuid) from public, anon;

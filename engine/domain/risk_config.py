@@ -148,6 +148,7 @@ class Retention(_Section):
     decisions_days: Annotated[Count, Field(ge=30, le=36500)] | None = None
     order_events_days: Annotated[Count, Field(ge=30, le=36500)] | None = None
     bars_days: Annotated[Count, Field(ge=30, le=36500)] | None = None
+    alerts_days: Annotated[Count, Field(ge=30, le=36500)] | None = None
 
 
 class CooldownLockout(_Section):

@@ -249,6 +249,15 @@ class TestOutbox:
         assert settle(engine, new, holder="two").status == "sent"
         assert settle(engine, new, holder="two").settled is False
 
+    def test_a_holder_that_claims_again_settles_nothing_with_its_older_claim(self, admin, claim, db, engine):
+        commands.test_alert(admin)
+        (old,) = claim("one")
+        db.execute("update notifications set claimed_until = clock_timestamp()")
+        (new,) = claim("one")
+
+        assert settle(engine, old).settled is False
+        assert settle(engine, new).settled is True
+
     def test_many_engines_that_claim_at_once_share_the_notices_without_overlap(self, admin, claim):
         for _ in range(40):
             commands.test_alert(admin)

@@ -170,6 +170,7 @@ as $$
         ('retention.decisions_days', 'count', 30, 36500, true),
         ('retention.order_events_days', 'count', 30, 36500, true),
         ('retention.bars_days', 'count', 30, 36500, true),
+        ('retention.alerts_days', 'count', 30, 36500, true),
         ('operator_approval.auto_approve_paper', 'flag', null, null, false),
         ('operator_approval.require_approval_for_live', 'flag', null, null, false),
         ('operator_approval.approval_timeout_minutes', 'count', 1, 1440, false),
@@ -1503,6 +1504,9 @@ begin
     v_stop := coalesce(round(private.positive(b ->> 'stop_price'), 6), o.stop_price);
     if o.purpose = 'entry' and greatest(v_filled, o.filled_qty) > 0 then
         v_qty := o.qty;  -- what is reserved goes by it
+    elsif o.purpose in ('stop_loss', 'take_profit') and v_qty > o.qty then
+        -- After a split the position follows later, and until then nothing may look as if it covered too much.
+        v_qty := greatest(o.qty, least(v_qty, (select n.qty from public.positions n where n.trade_id = o.trade_id)));
     end if;
     v_changed := v_state <> o.state or v_filled > o.filled_qty or o.broker_status is distinct from b ->> 'status'
                  or (v_qty, v_limit, v_stop) is distinct from (o.qty, o.limit_price, o.stop_price)
@@ -1770,6 +1774,57 @@ begin
             cross join lateral (select private.gate_checks(s.snapshot) as checks) c);
 end;
 $$;
+
+-- Retention: how long what grows without end is kept. Nothing goes unless the risk configuration's section
+-- `retention` says so; orders, fills, trades and the audit log are kept for good.
+
+-- Remove rows that are older than the configuration keeps them, at most p_limit of each kind; answers how many
+-- went of each. Called by: the engine, until nothing is left to remove. Errors: LEASE_LOST.
+create or replace function public.prune_history(p_shard text, p_token bigint, p_limit int default 10000)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_config jsonb;
+    v_limit int := least(greatest(coalesce(p_limit, 10000), 1), 100000);
+    v_decisions int;
+    v_events int;
+    v_bars int;
+begin
+    perform private.check_lease(p_shard, p_token);
+    v_config := (private.active_risk_config()).config;
+
+    perform set_config('interlock.pruning', 'decision_log', true);
+    delete from public.decision_log d where d.id in (
+        select n.id from public.decision_log n
+        where n.created_at < clock_timestamp() - make_interval(days => (v_config #>> '{retention,decisions_days}')::int)
+        order by n.id limit v_limit);
+    get diagnostics v_decisions = row_count;
+
+    perform set_config('interlock.pruning', 'order_events', true);
+    delete from public.order_events e where e.id in (
+        select n.id from public.order_events n
+        where n.at < clock_timestamp() - make_interval(days => (v_config #>> '{retention,order_events_days}')::int)
+        order by n.id limit v_limit);
+    get diagnostics v_events = row_count;
+    perform set_config('interlock.pruning', '', true);
+
+    delete from public.price_bars b where (b.symbol, b.timeframe, b.bar_at) in (
+        select n.symbol, n.timeframe, n.bar_at from public.price_bars n
+        where n.timeframe <> '1Day'
+          and n.bar_at < clock_timestamp() - make_interval(days => (v_config #>> '{retention,bars_days}')::int)
+        limit v_limit);
+    get diagnostics v_bars = row_count;
+    return jsonb_build_object('decisions', v_decisions, 'order_events', v_events, 'bars', v_bars,
+        'alerts', private.prune_alerts(clock_timestamp() - make_interval(days => (v_config #>> '{retention,alerts_days}')::int), v_limit));
+end;
+$$;
+
+comment on function public.prune_history(text, bigint, int) is
+    'Remove decisions, order events, intraday bars and past alerts that are older than the configuration keeps them. Engine only.';
 
 -- Alerts: what somebody should know of now. Which conditions hold is asked of the database itself (31_alert_rules.sql),
 -- so a dead engine is seen by every other one, by the watcher, and by whoever opens the page. An alert is open
@@ -3063,6 +3118,31 @@ begin
     perform private.audit('test_alert', 'notifications', 'done', null, jsonb_build_object('notification_id', n.id));
     return private.answer(p_request_id, 'test_alert', 'notifications', jsonb_build_object('success', true, 'notification_id', n.id,
         'notifier', (select coalesce(w.notifier_seen_at > clock_timestamp() - interval '1 minute', false) from private.alert_watch w)));
+end;
+$$;
+
+-- Remove alerts that were resolved before a day, with their notices, and tests of then; at most p_limit of each.
+-- Answers how many alerts went. Called by: prune_history.
+create function private.prune_alerts(p_before timestamptz, p_limit int)
+    returns int
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_count int;
+begin
+    delete from public.notifications n where n.id in (
+        select t.id from public.notifications t where t.alert_id is null and t.created_at < p_before order by t.created_at limit p_limit);
+    with gone as (
+        select a.id from public.alerts a where a.resolved_at < p_before and a.opened_at < p_before order by a.opened_at limit p_limit
+    ), notices as (
+        delete from public.notifications n using gone g where n.alert_id = g.id
+    )
+    delete from public.alerts a using gone g where a.id = g.id;
+    get diagnostics v_count = row_count;
+    return v_count;
 end;
 $$;
 
