@@ -5,7 +5,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from bench import exchange, gate, gateway, pause, trade_tick
+from bench import exchange, gate, gateway, pause, reconcile, trade_tick
 from bench.harness import Row, authority
 
 
@@ -20,6 +20,7 @@ def main() -> int:
             ("pause under load", pause.under_load),
             ("paper exchange", exchange.measured),
             ("trade tick", trade_tick.measured),
+            ("reconciliation", reconcile.measured),
         ):
             with console.status(f"measuring: {title}"):
                 rows.extend(measure(bench))

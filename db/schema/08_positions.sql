@@ -275,8 +275,11 @@ begin
     perform private.restate_trade(n.trade_id)
       from public.positions n join public.profiles f on f.id = n.profile_id
      where f.broker_account = v_account and n.symbol = p_symbol;
+    -- Where an order rests at the broker, the broker has divided its price, and the position follows it.
     update public.positions n
-       set stop_price = round(n.stop_price / p_ratio, 2), take_profit_price = round(n.take_profit_price / p_ratio, 2),
+       set stop_price = case when private.rests(n.trade_id, 'stop_loss') then n.stop_price else round(n.stop_price / p_ratio, 2) end,
+           take_profit_price = case when private.rests(n.trade_id, 'take_profit') then n.take_profit_price
+                                    else round(n.take_profit_price / p_ratio, 2) end,
            mark_price = round(n.mark_price / p_ratio, 6)
       from public.profiles f
      where f.id = n.profile_id and f.broker_account = v_account and n.symbol = p_symbol and n.opened_at < p_effective_at;
@@ -284,6 +287,16 @@ begin
                           jsonb_build_object('ratio', p_ratio, 'effective_at', p_effective_at, 'account', v_account));
     return true;
 end;
+$$;
+
+create function private.rests(p_trade_id uuid, p_purpose public.order_purpose)
+    returns boolean
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select exists (select 1 from public.orders o
+                   where o.trade_id = p_trade_id and o.purpose = p_purpose and o.state in ('working', 'partially_filled'));
 $$;
 
 -- A trade's open quantity once its fills before a moment are counted in new shares.

@@ -105,6 +105,9 @@ begin
     v_stop := coalesce(round(private.positive(b ->> 'stop_price'), 6), o.stop_price);
     if o.purpose = 'entry' and greatest(v_filled, o.filled_qty) > 0 then
         v_qty := o.qty;  -- what is reserved goes by it
+    elsif o.purpose in ('stop_loss', 'take_profit') and v_qty > o.qty then
+        -- After a split the position follows later, and until then nothing may look as if it covered too much.
+        v_qty := greatest(o.qty, least(v_qty, (select n.qty from public.positions n where n.trade_id = o.trade_id)));
     end if;
     v_changed := v_state <> o.state or v_filled > o.filled_qty or o.broker_status is distinct from b ->> 'status'
                  or (v_qty, v_limit, v_stop) is distinct from (o.qty, o.limit_price, o.stop_price)

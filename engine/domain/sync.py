@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from engine.domain.book import Order, Purpose
 from engine.domain.broker_types import BrokerOrder, MarketTime
+
+PRICE_DIGITS: Final = 6  # as many as our books keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +25,14 @@ def plan_sync(ours: Sequence[Order], theirs: Sequence[BrokerOrder]) -> SyncPlan:
     """Compare our open orders with the broker's list of open orders.
 
     An order of ours that is not in the list has ended, or it is a `held` leg, which the broker
-    does not list: such a leg is looked up only when nothing else of its group is open, or when
-    another order has taken its place.
+    does not list: such a leg is looked up only when nothing else of its group is open, when
+    another order has taken its place, or when the broker has restated one of its group.
     """
     known = {order.broker_order_id: order for order in ours if order.broker_order_id}
     known |= {order.id: order for order in ours}
     listed = {order.broker_order_id for order in theirs}
     alive = {o.group_id for o in ours if o.broker_order_id in listed}
+    restated = {known[o.broker_order_id].group_id for o in theirs if _is_restated(o, known.get(o.broker_order_id))}
     replaced = {o.replaces_broker_id for o in ours if o.state.is_at_broker}
     return SyncPlan(
         updates=tuple(order for order in theirs if _is_news(order, known)),
@@ -41,6 +45,7 @@ def plan_sync(ours: Sequence[Order], theirs: Sequence[BrokerOrder]) -> SyncPlan:
             and not (
                 order.broker_status == "held"
                 and order.group_id in alive
+                and order.group_id not in restated
                 and order.broker_order_id not in replaced
             )
         ),
@@ -65,7 +70,21 @@ def due_cancels(ours: Iterable[Order], *, market: MarketTime, partial_max: timed
 def _is_news(theirs: BrokerOrder, known: dict[str, Order]) -> bool:
     ours = known.get(theirs.broker_order_id) or known.get(theirs.client_order_id)
     return (
-        ours is None or ours.broker_status != theirs.status or ours.filled_qty != theirs.filled_qty or bool(theirs.legs)
+        ours is None
+        or ours.broker_status != theirs.status
+        or ours.filled_qty != theirs.filled_qty
+        or _is_restated(theirs, ours)
+        or bool(theirs.legs)
+    )
+
+
+def _is_restated(theirs: BrokerOrder, ours: Order | None) -> bool:
+    """Tell whether the broker has changed what rests there: after a split, or where a stop trails."""
+    if ours is None or (ours.purpose is Purpose.ENTRY and theirs.filled_qty > 0):
+        return False
+    prices = ((theirs.limit_price, ours.limit_price), (theirs.stop_price, ours.stop_price))
+    return theirs.qty != ours.qty or any(
+        new is not None and (old is None or round(new, PRICE_DIGITS) != round(old, PRICE_DIGITS)) for new, old in prices
     )
 
 

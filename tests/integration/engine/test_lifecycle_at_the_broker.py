@@ -123,9 +123,7 @@ class TestLateOrders:
 
         assert kinds(findings) == ["ENTRY_AFTER_PAUSE"]
         assert {o["status"] for o in stepped.orders_at_exchange()} == {"canceled"}
-        row = clean_db.execute(
-            "select severity, action, advice <> '', status from reconciliation_findings where kind = 'ENTRY_AFTER_PAUSE'"
-        ).fetchall()
+        row = clean_db.execute("select severity, action, advice <> '', status from reconciliation_findings").fetchall()
         assert row == [("critical", "Cancelled at the broker.", True, "open")]
 
     def test_an_entry_that_came_after_a_pause_and_filled_is_raised_and_looked_after(
@@ -164,10 +162,10 @@ class TestTheAccount:
     ) -> None:
         held(stepped, at_alpaca)
         clean_db.execute(
-            "insert into orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type, state,"
-            " broker_order_id, broker_status, trade_id, market_at) select gen_random_uuid(), owner_id, profile_id, shard, symbol,"
-            " 'sell', 'long', 'exit', 1, 'market', 'working', gen_random_uuid()::text, 'new', trade_id, market_at from orders"
-            " where purpose = 'entry'"
+            "insert into orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty,"
+            " order_type, state, broker_order_id, broker_status, trade_id, market_at)"
+            " select gen_random_uuid(), owner_id, profile_id, shard, symbol, 'sell', 'long', 'exit', 1, 'market',"
+            " 'working', gen_random_uuid()::text, 'new', trade_id, market_at from orders where purpose = 'entry'"
         )
         engine = stepped.engine
 
@@ -268,5 +266,5 @@ class TestExternalOrders:
         stepped.engine.reconciler.run(stepped.now(), "incremental")
 
         rows = clean_db.execute("select kind, status, action from reconciliation_findings").fetchall()
-        assert rows == [("ORDER_NOT_OURS", "open",
-                         "Could not be adopted: the profile has not enough capital. Entries in the symbol wait.")]  # fmt: skip
+        why = "Could not be adopted: the profile has not enough capital. Entries in the symbol wait."
+        assert rows == [("ORDER_NOT_OURS", "open", why)]

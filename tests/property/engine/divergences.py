@@ -21,6 +21,20 @@ KNOWN: Final = ("working", "unknown", "dead permit", "given up", "never sent", "
 BEFORE: Final = ("nothing", "nothing", "cancel", "move", "move twice", "enlarge")
 AFTER: Final = ("nothing", "nothing", "cancel", "cancel a leg", "move a leg", "suspend")
 BYSTANDERS: Final = ("order by hand", "trade by hand", "bracket by hand")
+# Written by every pass, whatever it finds.
+SIGNS_OF_LIFE: Final = ("reconciliation_runs", "engine_leases", "engine_heartbeats")
+BOOKS: Final = "select symbol, sum(case side when 'long' then qty else -qty end) from positions group by 1"
+REPORTED: Final = "select symbol from reconciliation_findings where status = 'open' and kind = 'POSITION_MISMATCH'"
+ASK: Final = """
+    with f as (
+        insert into profiles (owner_id, name, strategy, symbols, capital_usd, active)
+        select user_id, %(name)s, 'rsi_reversion', array[%(symbol)s], 100000, false from members limit 1 returning *)
+    insert into orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
+        order_class, limit_price, stop_loss_price, take_profit_price, notional_usd, reserved_usd, state, trade_id,
+        market_at)
+    select %(id)s, f.owner_id, f.id, 'main', %(symbol)s, 'buy', 'long', 'entry', %(qty)s, 'limit', 'bracket',
+        %(limit)s, %(stop)s, %(target)s, %(limit)s * %(qty)s, %(limit)s * %(qty)s, 'ready', %(id)s, %(at)s
+    from f"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +110,11 @@ class World:
 
     def fingerprint(self) -> dict[str, Any]:
         """Return a checksum of every table, but for the list of the runs and signs of life."""
-        tables = [name for (name,) in self.db.execute(
-            "select table_name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'"
-            " and table_name not in ('reconciliation_runs', 'engine_leases', 'engine_heartbeats') order by 1"
-        ).fetchall()]  # fmt: skip
+        rows = self.db.execute(
+            "select table_name from information_schema.tables where table_schema = 'public'"
+            " and table_type = 'BASE TABLE' order by 1"
+        ).fetchall()
+        tables = [name for (name,) in rows if name not in SIGNS_OF_LIFE]
         query = "select md5(coalesce(string_agg(t::text, '|' order by t::text), '')) from {} t"
         sums = {name: self.db.execute(query.format(name)).fetchone() for name in tables}  # type: ignore[arg-type]
         orders = [(o["id"], o["status"], o["filled_qty"]) for o in self.stepped.orders_at_exchange()]
@@ -129,10 +144,8 @@ class World:
 
     def _gaps(self) -> list[str]:
         held = {s: Decimal(qty) for s, qty in self.stepped.exchange.sim("GET", "ledger")["positions"].items()}
-        books = dict(self.db.execute(
-            "select symbol, sum(case side when 'long' then qty else -qty end) from positions group by 1").fetchall())  # fmt: skip
-        reported = {row[0] for row in self.db.execute(
-            "select symbol from reconciliation_findings where status = 'open' and kind = 'POSITION_MISMATCH'")}  # fmt: skip
+        books = dict(self.db.execute(BOOKS).fetchall())
+        reported = {row[0] for row in self.db.execute(REPORTED)}
         found = []
         for symbol in SYMBOLS:
             gap = held.get(symbol, Decimal(0)) - books.get(symbol, Decimal(0))
@@ -158,18 +171,16 @@ class World:
             Decimal("0.01")
         )
         values = {
-            "id": id, "name": f"d {id}", "symbol": each.symbol, "qty": each.qty, "limit": limit, "at": self.stepped.now().now,
-            "stop": (limit * Decimal("0.7")).quantize(Decimal("0.01")), "target": (limit * Decimal("1.5")).quantize(Decimal("0.01")),
-        }  # fmt: skip
-        self.db.execute(
-            "with f as (insert into profiles (owner_id, name, strategy, symbols, capital_usd, active)"
-            "  select user_id, %(name)s, 'rsi_reversion', array[%(symbol)s], 100000, false from members limit 1 returning *)"
-            " insert into orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type, order_class,"
-            "  limit_price, stop_loss_price, take_profit_price, notional_usd, reserved_usd, state, trade_id, market_at)"
-            " select %(id)s, f.owner_id, f.id, 'main', %(symbol)s, 'buy', 'long', 'entry', %(qty)s, 'limit', 'bracket',"
-            "  %(limit)s, %(stop)s, %(target)s, %(limit)s * %(qty)s, %(limit)s * %(qty)s, 'ready', %(id)s, %(at)s from f",
-            values,
-        )
+            "id": id,
+            "name": f"d {id}",
+            "symbol": each.symbol,
+            "qty": each.qty,
+            "limit": limit,
+            "at": self.stepped.now().now,
+            "stop": (limit * Decimal("0.7")).quantize(Decimal("0.01")),
+            "target": (limit * Decimal("1.5")).quantize(Decimal("0.01")),
+        }
+        self.db.execute(ASK, values)
         self.db.execute(
             "update profile_capital c set reserved_usd = o.reserved_usd from orders o"
             " where o.id = %s and c.profile_id = o.profile_id", [id],
@@ -190,9 +201,10 @@ class World:
                 desk.record_submissions([Submission(id=order.id, outcome=Outcome.NOT_SENT)])
             case "never sent":
                 self.db.execute(
-                    "update orders set state = 'working', broker_order_id = %s, broker_status = 'new', accepted_at = now()"
-                    " where id = %s", [str(uuid4()), order.id],
-                )  # fmt: skip
+                    "update orders set state = 'working', broker_order_id = %s, broker_status = 'new',"
+                    " accepted_at = now() where id = %s",
+                    [str(uuid4()), order.id],
+                )
         if each.known == "other broker id":
             self.db.execute("update orders set broker_order_id = %s where id = %s", [str(uuid4()), order.id])
         self._count(f"known: {each.known}")

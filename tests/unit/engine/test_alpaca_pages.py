@@ -133,6 +133,6 @@ def test_an_answer_that_is_no_order_leaves_it_open_whether_it_was_accepted(
     body: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker, alpaca = a_broker([])
-    monkeypatch.setattr(alpaca, "post", lambda path, ticket: json.loads(body), raising=False)
+    monkeypatch.setattr(alpaca, "post", lambda _path, _ticket: json.loads(body), raising=False)
 
     assert broker.submit(an_order()).outcome is Outcome.UNKNOWN

@@ -40,6 +40,26 @@ class TestPlanSync:
     def test_looks_the_whole_pair_up_when_the_target_is_gone(self) -> None:
         assert set(plan_sync([STOP, TARGET], []).lookups) == {STOP.broker_order_id, TARGET.broker_order_id}
 
+    def test_reports_an_order_when_the_broker_has_restated_it_and_looks_at_its_held_sibling(self) -> None:
+        """A split: twice the shares at half the price."""
+        target = replace(TARGET, limit_price=Decimal(120))
+        doubled = at_broker(target, qty=2 * TARGET.qty, limit_price=Decimal(60))
+
+        plan = plan_sync([STOP, target], [doubled])
+
+        assert plan.updates == (doubled,)
+        assert plan.lookups == (STOP.broker_order_id,)
+
+    def test_finds_no_news_in_a_price_that_only_has_more_digits(self) -> None:
+        stop = replace(STOP, stop_price=Decimal("90.123457"))
+
+        assert plan_sync([stop], [at_broker(stop, stop_price=Decimal("90.12345678"))]).updates == ()
+
+    def test_finds_no_news_in_the_size_of_an_entry_that_has_filled_in_part(self) -> None:
+        entry = an_order(filled_qty=Decimal(3), broker_status="partially_filled")
+
+        assert plan_sync([entry], [at_broker(entry, qty=Decimal(9))]).updates == ()
+
     @pytest.mark.parametrize("state", [OrderState.READY, OrderState.SUBMITTING, OrderState.UNKNOWN])
     def test_leaves_orders_alone_when_the_broker_may_not_have_them(self, state: OrderState) -> None:
         assert plan_sync([an_order(state=state)], []).lookups == ()
