@@ -77,8 +77,13 @@ def trades_page(client: Client, filters: TradeFilters, after: Cursor | None = No
 
 
 def closed_trades(client: Client, filters: TradeFilters) -> pd.DataFrame:
-    """Return all closed trades that match, the last closed first; columns TRADE_COLUMNS. For exports and notebooks."""
+    """Return all closed trades that match, the last closed first; columns TRADE_COLUMNS. For notebooks."""
     return all_pages(partial(trades_page, client, filters), rows_max=None, size=PAGE_ROWS)
+
+
+def trades_for_export(client: Client, filters: TradeFilters) -> pd.DataFrame:
+    """Return the closed trades that match, about EXPORT_ROWS_MAX at most, the last closed first; TRADE_COLUMNS."""
+    return all_pages(partial(trades_page, client, filters), size=PAGE_ROWS)
 
 
 def trade_by_id(client: Client, trade_id: str) -> pd.DataFrame:

@@ -67,7 +67,7 @@ def months(returns: pd.DataFrame) -> None:
 def months_html(returns: pd.DataFrame) -> str:
     """Return the months' heat map, each year with what its months together brought."""
     strongest = float(returns.abs().max(axis=None))
-    heads = "".join(f'<th scope="col">{name}</th>' for name in ("", *month_abbr[1:], "Together"))
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("Year", *month_abbr[1:], "Together"))
     rows = ""
     for year, row in returns.iterrows():
         whole = float((1 + row.dropna()).prod() - 1)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
+from db.queries.paging import EXPORT_ROWS_MAX
+
 
 def csv_button(name: str, load: Callable[[], pd.DataFrame]) -> None:
     """Offer what is filtered as CSV; `load` runs on the click, not on each run. Times are UTC."""
@@ -16,5 +18,5 @@ def csv_button(name: str, load: Callable[[], pd.DataFrame]) -> None:
         icon=":material/download:",
         on_click="ignore",
         key=f"csv_{name}",
-        help="Everything that matches the filters; times in UTC.",
+        help=f"Everything that matches the filters, {EXPORT_ROWS_MAX:,} rows at most; times in UTC.",
     )

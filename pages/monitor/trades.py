@@ -3,7 +3,7 @@
 import streamlit as st
 
 from db.queries.profiles import profiles
-from db.queries.trades import closed_trades, trade_by_id, trades_page
+from db.queries.trades import trade_by_id, trades_for_export, trades_page
 from pages.components.address import opened
 from pages.components.export import csv_button
 from pages.components.filters import trade_filters
@@ -29,7 +29,7 @@ else:
     trades_table(page.found, chosen_zone())
     with st.container(horizontal=True, horizontal_alignment="distribute"):
         pager.buttons(page.next)
-        csv_button("trades", lambda: closed_trades(session.client, filters))
+        csv_button("trades", lambda: trades_for_export(session.client, filters))
 if not chosen.empty:
     trade_on_chart(session, chosen.iloc[0], chosen_zone())
 elif trade_id:

@@ -166,6 +166,7 @@ QUESTIONS: dict[str, Callable[[str], partial[Any]]] = {
     "a page of trades, further on": lambda _: partial(trades.trades_page, filters=TradeFilters(), after=CURSOR),
     "trades of a day": lambda _: partial(trades.trades_page, filters=TradeFilters(closed_on=MIDDLE.date())),
     "trades of a side": lambda _: partial(trades.trades_page, filters=TradeFilters(sides=("long",))),
+    "trades exported": lambda _: partial(trades.trades_for_export, filters=TradeFilters()),
     "a trade": lambda role: partial(trades.trade_by_id, trade_id=str(entry_of(BLOCK[role]))),
     "closed trades": lambda _: partial(trades.closed_trades, filters=TradeFilters()),
     "closed trades of a symbol": lambda _: partial(trades.closed_trades, filters=TradeFilters(symbols=("AAPL",))),
