@@ -75,4 +75,5 @@ def replay(
 
         # One sender: the exchange numbers orders as they come, and history should repeat itself.
         settings = load_settings().model_copy(update={"engine_senders": 1})
+        configure_logs(logging.WARNING, settings.secret_values)
         replay.replay(bootstrap.bootstrap(settings, view_age_max_s=float("inf")), sessions)
