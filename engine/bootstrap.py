@@ -42,6 +42,7 @@ from engine.service.offline_desk import OfflineDesk
 from engine.service.order_sync import OrderSync
 from engine.service.position_monitor import PositionMonitor
 from engine.service.protections import Protections
+from engine.service.recognition import Recognition
 from engine.service.reconciler import Reconciler
 from engine.service.recovery import Recovery
 from engine.service.settlement import Settlement
@@ -69,6 +70,7 @@ class Engine:
     settlement: Settlement
     monitor: PositionMonitor
     offline: OfflineDesk
+    recognition: Recognition
     trader: AutoTrader
     executor: TradeExecutor
     reconciler: Reconciler
@@ -114,6 +116,7 @@ def bootstrap(settings: Settings, *, view_age_max_s: float = 0.4) -> Engine:
     settlement = Settlement(broker, authority, book, health, clock, quiet_s=settings.cadence.quiet_s)
     journal = Journal(settings.journal_path, clock, health.note_disk)
     offline = OfflineDesk(broker, authority, authority, journal, book, health, clock, is_away=lambda: session.is_away)
+    recognition = Recognition(broker, authority, book)
     desk = FailoverDesk(authority, offline)
     exits = ExitDesk(desk, book)
     history = BarHistory(data, store)
@@ -148,6 +151,7 @@ def bootstrap(settings: Settings, *, view_age_max_s: float = 0.4) -> Engine:
             reconciler,
             snapshots,
             offline,
+            recognition,
             clock,
             check_schema=schema_check(SupabaseSchema(session, clock), settings),
             care=lambda now: (monitor.run(now), offline.carry_on(now)),
@@ -163,6 +167,7 @@ def bootstrap(settings: Settings, *, view_age_max_s: float = 0.4) -> Engine:
         settlement=settlement,
         monitor=monitor,
         offline=offline,
+        recognition=recognition,
         trader=AutoTrader(
             data,
             desk,

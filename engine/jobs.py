@@ -57,6 +57,7 @@ def job_table(engine: Engine) -> list[Job]:
         Job("settlement", every.settle_s, engine.settlement.run),
         Job("session_close", every.trade_tick_s, lambda: engine.snapshots.watch_close(market())),
         Job("snapshots", every.equity_s, lambda: _snapshot(engine)),
+        Job("recognition", every.settle_s, engine.recognition.run),
         Job("reconcile", every.reconcile_s, lambda: engine.reconciler.run(market(), "incremental")),
         Job("reconcile_full", every.full_reconcile_s, lambda: engine.reconciler.run(market(), "full")),
         Job("protections", 2 * every.trade_tick_s, lambda: engine.protections.run(market())),

@@ -78,6 +78,15 @@ def free_qty(trade: OpenTrade, seen: Seen, own: Iterable[str], entries: Iterable
     return min(trade.qty, (held if trade.is_long else -held) - reserved)
 
 
+def gaps(snapshot: Snapshot, positions: Iterable[BrokerPosition]) -> dict[str, Decimal]:
+    """Return by symbol how much less the broker holds than our trades, where that differs; shorts are negative."""
+    ours: dict[str, Decimal] = {}
+    for trade in snapshot.trades:
+        ours[trade.symbol] = ours.get(trade.symbol, ZERO) + (trade.qty if trade.is_long else -trade.qty)
+    theirs = {position.symbol: position.qty for position in positions}
+    return {symbol: qty - theirs.get(symbol, ZERO) for symbol, qty in ours.items() if qty != theirs.get(symbol, ZERO)}
+
+
 def _refreshed(order: Order, now: Mapping[str, BrokerOrder], alive: set[str]) -> Order | None:
     """Return an order as the broker has it; None when it is over. Unsent ones stay as they are."""
     theirs = _of(order, now)

@@ -12,6 +12,7 @@ from engine.domain.errors import AuthorityUnavailable, BrokerUnavailable, Retrya
 from engine.ports.clock import Clock
 from engine.service.lease import ACQUIRE_EVERY_S, Lease
 from engine.service.offline_desk import OfflineDesk
+from engine.service.recognition import Recognition
 from engine.service.reconciler import Reconciler
 from engine.service.settlement import Settlement
 from engine.service.snapshots import Snapshots
@@ -41,6 +42,7 @@ class Recovery:
         reconciler: Reconciler,
         snapshots: Snapshots,
         offline: OfflineDesk,
+        recognition: Recognition,
         clock: Clock,
         *,
         check_schema: Callable[[], None],
@@ -53,6 +55,7 @@ class Recovery:
         self._reconciler = reconciler
         self._snapshots = snapshots
         self._offline = offline
+        self._recognition = recognition
         self._clock = clock
         self._check_schema = check_schema
         self._care = care
@@ -93,7 +96,7 @@ class Recovery:
         market = self._market.read()
         self._lease.beat(market)
         self._compare_states()
-        told = self._offline.replay()
+        told = self._offline.replay() + self._recognition.run()
         unsettled = self._settlement.run_after_restart()
         findings = self._reconciler.run(market, "full", on_page=lambda: self._keep_up(market))
         self._lease.beat(market)

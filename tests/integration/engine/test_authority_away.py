@@ -189,6 +189,25 @@ def test_nothing_is_lost_and_nothing_doubled_when_the_engine_dies_at(
     heir.engine.lease.release()
 
 
+def test_an_exit_is_recognised_by_its_id_when_its_journal_is_lost(
+    holding: SteppedEngine, away: Callable, clean_db: psycopg.Connection, env: dict[str, str], tmp_path: Path
+) -> None:
+    move_the_stop_above_the_price(holding, clean_db)
+    with away():
+        holding.engine.monitor.run(holding.now())
+        holding.sim.step_minutes(10)
+    clean_db.execute("update engine_leases set expires_at = clock_timestamp()")
+
+    heir = stepped_engine(env, holding.exchange, tmp_path / "another machine")
+    heir.start()
+
+    assert [state for _, _, state in exits_in_books(clean_db)] == ["filled"]
+    assert clean_db.execute("select count(*) from positions").fetchone() == (0,)
+    assert [status for _, status in sells(heir)] == ["filled"]
+    assert clean_db.execute("select count(*) from reconciliation_findings where status = 'open'").fetchone() == (0,)
+    heir.engine.lease.release()
+
+
 def test_a_start_without_the_database_looks_after_what_the_state_file_tells(
     holding: SteppedEngine, away: Callable, clean_db: psycopg.Connection, env: dict[str, str], tmp_path: Path
 ) -> None:

@@ -1,0 +1,101 @@
+"""Recognition: exits of ours at the broker that our books do not know.
+
+An engine that was cut off from the database may have sent them, and its journal may be on another machine, or
+lost. Their ids are derived from their trades, so any engine can tell whose they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+import structlog
+
+from engine.domain.book import OpenTrade, Purpose
+from engine.domain.broker_types import BrokerOrder
+from engine.domain.journal import OfflineExit
+from engine.domain.offline import gaps
+from engine.domain.requests import exit_id
+from engine.domain.submission import Outcome, Submission
+from engine.ports.authority import OfflineLedger
+from engine.ports.broker import Broker
+from engine.service.views import Book
+
+ATTEMPTS: Final = 8
+LOOK_UP: Final = 4
+log = structlog.get_logger(__name__)
+
+
+class Recognition:
+    """Looks at what differs from the books alone, so that it costs two calls of the broker when nothing does."""
+
+    def __init__(self, broker: Broker, ledger: OfflineLedger, book: Book) -> None:
+        self._broker = broker
+        self._ledger = ledger
+        self._book = book
+        self._gaps: dict[str, Decimal] = {}  # looked into already
+
+    def run(self) -> int:
+        """Tell the authority of exits that it does not know; return how many orders it was told of."""
+        snapshot = self._book.read()
+        if not snapshot.trades:
+            return 0
+        known = {order.id for order in snapshot.orders} | {order.broker_order_id for order in snapshot.orders}
+        strange = {
+            order.client_order_id: order
+            for order in self._broker.open_orders()
+            if not {order.client_order_id, order.broker_order_id} & known
+        }
+        open_gaps = gaps(snapshot, self._broker.positions())
+        new = {symbol for symbol, gap in open_gaps.items() if self._gaps.get(symbol) != gap}
+        told = [*_recognised(snapshot.trades, strange)] if strange else []
+        told += self._looked_up([trade for trade in snapshot.trades if trade.symbol in new], known)
+        if told:
+            self._ledger.record_offline_exits(told)
+            self._book.outdate()
+            log.warning("exits recognised that the books did not know", orders=[exit_.id for exit_, _ in told])
+        self._gaps = open_gaps
+        return len(told)
+
+    def _looked_up(self, trades: Iterable[OpenTrade], known: set[str | None]) -> list[tuple[OfflineExit, Submission]]:
+        """Ask for the first attempts by id: what has filled or ended is in no list."""
+        told: list[tuple[OfflineExit, Submission]] = []
+        for trade in trades:
+            for id, purpose in _ids(trade, LOOK_UP):
+                order = None if id in known else self._broker.order_by_client_id(id)
+                if order is not None:
+                    told.append(_told(trade, purpose, order))
+        return told
+
+
+def _recognised(
+    trades: Iterable[OpenTrade], strange: dict[str, BrokerOrder]
+) -> Iterable[tuple[OfflineExit, Submission]]:
+    for trade in trades:
+        for id, purpose in _ids(trade, ATTEMPTS):
+            if id in strange:
+                yield _told(trade, purpose, strange[id])
+
+
+def _ids(trade: OpenTrade, attempts: int) -> Iterable[tuple[str, Purpose]]:
+    for purpose in (Purpose.EXIT, Purpose.STOP_LOSS):
+        for attempt in range(attempts):
+            yield exit_id(trade_id=trade.trade_id, purpose=purpose, attempt=attempt), purpose
+
+
+def _told(trade: OpenTrade, purpose: Purpose, order: BrokerOrder) -> tuple[OfflineExit, Submission]:
+    exit_ = OfflineExit(
+        id=order.client_order_id,
+        trade_id=trade.trade_id,
+        symbol=trade.symbol,
+        side=order.side,
+        purpose=purpose,
+        qty=order.qty,
+        order_type=order.type,
+        stop_price=order.stop_price,
+        exit_reason=str(purpose),
+        reason="Sent by an engine that could not reach the database; recognised by its id.",
+        market_at=order.submitted_at,
+    )
+    return exit_, Submission(id=exit_.id, outcome=Outcome.ACCEPTED, order=order)
