@@ -28,6 +28,7 @@ from engine.service.drill import Drill, Plan
 from engine.service.drill_report import Report
 
 LIVE_HOST: Final = "api.alpaca.markets"
+INTERRUPTS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WARNING: Final = (
     "This stops paper trading for real: entries that wait or rest are cancelled, and the smallest open position is"
     " closed to see an exit pass. What was before is put back at the end."
@@ -68,15 +69,23 @@ def _run(settings: Settings, person: Person, *, halts: bool, hold_s: float, tell
     engine = desk.status().engine
     versions = {"drill": __version__, "engine": engine.version or "unknown", "python": platform.python_version()}
     plan = Plan(drill_id=str(uuid4()), who=person.email, versions=versions, halts=halts, hold_s=hold_s)
-    return Drill(desk, broker, SystemClock(), plan, _interrupt_flag(), tell).run()
+    report = Drill(desk, broker, SystemClock(), plan, _interrupt_flag(), tell).run()
+    _ignore_interrupts()
+    return report
 
 
 def _interrupt_flag() -> threading.Event:
-    """Turn signals into a flag for the rest of this process, so that nothing but a kill keeps it from putting back."""
+    """Turn signals into a flag, so that nothing but a kill keeps the drill from putting back what was before."""
     interrupt = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in INTERRUPTS:
         signal.signal(number, lambda *_: interrupt.set())
     return interrupt
+
+
+def _ignore_interrupts() -> None:
+    """Let an impatient second Ctrl-C spoil neither the report nor the exit code: the process ends at once anyway."""
+    for number in INTERRUPTS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _confirm(yes: bool) -> None:
