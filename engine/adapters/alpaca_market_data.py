@@ -137,11 +137,16 @@ def _headlines(page: Mapping[str, Any]) -> list[Headline]:
             Headline(
                 id=str(row["id"]),
                 at=moment(row["created_at"]).astimezone(UTC),
-                text=str(row["headline"]),
+                text=_one_line(row["headline"]),
                 symbols=tuple(map(str, row["symbols"])),
-                summary=str(row.get("summary") or ""),
-                source=str(row.get("source") or ""),
+                summary=_one_line(row.get("summary") or ""),
+                source=_one_line(row.get("source") or ""),
                 url=row.get("url"),
             )
             for row in page["news"]
         ]
+
+
+def _one_line(text: Any) -> str:
+    """Return a text of others without line breaks and control characters."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in str(text)).split())

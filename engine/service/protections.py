@@ -11,6 +11,7 @@ import structlog
 
 from engine.domain.book import Snapshot
 from engine.domain.broker_types import NEW_YORK, Bar, MarketTime
+from engine.domain.errors import Refused
 from engine.domain.exits import fresh
 from engine.domain.news import MoveLimits, Shock, headline_shocks, judge_move
 from engine.domain.protections import (
@@ -41,7 +42,7 @@ class Protections:
         self._guards = guards
         self._book = book
         self._told: dict[tuple[str, str, str | None, str], None] = {}
-        self._open: frozenset[str] = frozenset()
+        self._open: frozenset[str] | None = None
         self._news_until: datetime | None = None
         self._days: dict[str, list[Bar]] = {}
         self._days_of: tuple[date, frozenset[str]] | None = None
@@ -51,19 +52,28 @@ class Protections:
         """Look at closed trades, breaks, headlines and moves once; return how many lockouts were asked for."""
         snapshot = self._book.read()
         config = PortfolioRiskConfig.from_db_json(snapshot.risk_config)
+        rules = config.news_lockout
         asked = self._guard_books(snapshot, config, market)
-        return asked + self._lock(
-            plan_news_lockouts(self._shocks(snapshot, config.news_lockout, market), config.news_lockout)
-        )
+        symbols = _symbols(snapshot) if rules.enabled else frozenset()
+        if symbols and rules.headlines:
+            asked += self._lock(plan_news_lockouts(self._headlines(symbols, rules, market), rules))
+            self._news_until = market.now  # only now: what could not be locked out is read again
+        if symbols and rules.moves and market.is_open:
+            asked += self._lock(plan_news_lockouts(self._moves(symbols, rules, market), rules))
+        return asked
 
     def heed_exits(self, market: MarketTime) -> int:
-        """Look at closed trades at once when a trade has ended since the last look, before anything is entered."""
+        """Look at closed trades at once when a trade has ended since the last look, before anything is entered.
+
+        The first look counts as one: trades may have ended before this engine started.
+        """
         snapshot = self._book.read()
-        ended = self._open - snapshot.trades_by_id.keys()
-        self._open = frozenset(snapshot.trades_by_id)
-        if not ended:
-            return 0
-        return self._guard_books(snapshot, PortfolioRiskConfig.from_db_json(snapshot.risk_config), market)
+        now_open = frozenset(snapshot.trades_by_id)
+        asked = 0
+        if self._open is None or not self._open <= now_open:
+            asked = self._guard_books(snapshot, PortfolioRiskConfig.from_db_json(snapshot.risk_config), market)
+        self._open = now_open  # only now: what could not be looked at is looked at again
+        return asked
 
     def _guard_books(self, snapshot: Snapshot, config: PortfolioRiskConfig, market: MarketTime) -> int:
         facts = self._guards.facts(looks_back_to(config, market.now))
@@ -74,7 +84,11 @@ class Protections:
     def _lock(self, plans: Sequence[LockoutPlan]) -> int:
         fresh_plans = [plan for plan in plans if _key(plan) not in self._told]
         for plan in fresh_plans:
-            self._guards.lock_out(plan)
+            try:
+                self._guards.lock_out(plan)
+            except Refused as error:  # one that is refused must not keep the others from being set
+                log.error("lockout refused", ticker=plan.ticker, cause=plan.cause, error=str(error))
+                continue
             self._told[_key(plan)] = None
             log.warning(
                 "locked out",
@@ -91,19 +105,10 @@ class Protections:
             del self._told[key]
         return len(fresh_plans)
 
-    def _shocks(self, snapshot: Snapshot, rules: NewsLockout, market: MarketTime) -> list[Shock]:
-        symbols = frozenset(symbol for profile in snapshot.profiles if profile.active for symbol in profile.symbols)
-        symbols |= {trade.symbol for trade in snapshot.trades}
-        if not rules.enabled or not symbols:
-            return []
-        moves = self._moves(symbols, rules, market) if rules.moves and market.is_open else []
-        return moves + (self._headlines(symbols, rules, market) if rules.headlines else [])
-
     def _headlines(self, symbols: frozenset[str], rules: NewsLockout, market: MarketTime) -> list[Shock]:
         first = market.now - timedelta(minutes=rules.lookback_minutes)
         since = first if self._news_until is None else self._news_until - NEWS_OVERLAP
         found = self._market_data.headlines(symbols, since)
-        self._news_until = market.now
         return [
             shock
             for headline in found
@@ -148,6 +153,12 @@ class Protections:
             days.setdefault(bar.symbol, []).append(bar)
         self._days, self._days_of = days, wanted
         self._day_looks += 1
+
+
+def _symbols(snapshot: Snapshot) -> frozenset[str]:
+    """Return what may be entered or is held."""
+    traded = {symbol for profile in snapshot.profiles if profile.active for symbol in profile.symbols}
+    return frozenset(traded | {trade.symbol for trade in snapshot.trades})
 
 
 def _key(plan: LockoutPlan) -> tuple[str, str, str | None, str]:

@@ -55,13 +55,12 @@ def test_a_stop_loss_cools_its_symbol_down_and_counts_towards_the_streak(
         stoploss_lockout={"stops_max": 1, "per_symbol": False},
         news_lockout=QUIET,
     )
-    assert protect(holding) == 0
+    assert holding.engine.protections.heed_exits(holding.now()) == 0
 
     holding.exchange.sim("POST", "price", symbol="AAPL", pct="-0.2")
     holding.sim.step_minutes(10)
     holding.engine.sync.run(holding.now())
-    assert holding.engine.protections.heed_exits(holding.now()) == 0  # its first look knows of nothing before
-    protect(holding)
+    assert holding.engine.protections.heed_exits(holding.now()) == 2
 
     found = {row["kind"]: row for row in lockouts(clean_db)}
     assert found.keys() == {"cooldown", "stoploss_guard"}

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from engine.domain.broker_types import Bar, MarketTime, Quote
+from engine.domain.errors import AuthorityUnavailable, Refused
 from engine.domain.news import Headline
 from engine.domain.protections import ClosedTrade, LockoutPlan, ProtectionFacts
 from engine.service.housekeeping import PARTS_MAX, Housekeeping
@@ -148,9 +149,10 @@ def test_closed_trades_are_looked_at_before_anything_is_entered_when_one_has_end
 ) -> None:
     config = {"cooldown_lockout": {"enabled": True}}
     authority.book = replace(authority.book, trades=(a_trade(),), risk_config=config)
+    assert protections.heed_exits(MARKET) == 0  # its first look: trades may have ended before it
     guards.known = ProtectionFacts(trades=(STOPPED,))
     assert protections.heed_exits(MARKET) == 0
-    assert guards.asked == []
+    assert len(guards.asked) == 1
 
     authority.book = replace(authority.book, trades=())
     book.outdate()
@@ -158,6 +160,47 @@ def test_closed_trades_are_looked_at_before_anything_is_entered_when_one_has_end
     assert protections.heed_exits(MARKET) == 0
 
     assert [plan.lockout_type for plan in guards.locked] == ["cooldown"]
+
+
+def test_what_ended_before_the_engine_started_is_looked_at_before_its_first_entry(
+    protections: Protections, guards: FakeGuards, authority: FakeAuthority
+) -> None:
+    configured(authority, cooldown_lockout={"enabled": True})
+    guards.known = ProtectionFacts(trades=(STOPPED,))
+
+    assert protections.heed_exits(MARKET) == 1
+
+
+def test_a_lockout_that_is_refused_keeps_no_other_from_being_set(
+    protections: Protections, guards: FakeGuards, market_data: FakeMarketData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_first(plan: LockoutPlan) -> None:
+        if plan.cause == "headline:7":
+            raise Refused("INVALID", "no")
+        guards.locked.append(plan)
+
+    monkeypatch.setattr(guards, "lock_out", refuse_first)
+    market_data.articles = [FRAUD, replace(FRAUD, id="8")]
+
+    protections.run(MARKET)
+
+    assert [plan.cause for plan in guards.locked] == ["headline:8"]
+
+
+def test_a_lockout_is_asked_for_again_when_the_authority_was_away(
+    protections: Protections, guards: FakeGuards, market_data: FakeMarketData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(plan: LockoutPlan) -> None:
+        raise AuthorityUnavailable("gone")
+
+    market_data.articles = [FRAUD]
+    with monkeypatch.context() as patch, pytest.raises(AuthorityUnavailable):
+        patch.setattr(guards, "lock_out", away)
+        protections.run(MARKET)
+
+    protections.run(MarketTime(NOON + timedelta(minutes=50), is_open=False))
+
+    assert [plan.cause for plan in guards.locked] == ["headline:7"]
 
 
 class FakeUpkeep:
