@@ -78,12 +78,17 @@ class _Stream(TradingStream):
 
     def end(self) -> None:
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._loop.create_task, self.stop_ws())
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop)
 
     async def _start_ws(self) -> None:
         await super()._start_ws()  # type: ignore[no-untyped-call]  # alpaca-py's own
         log.info("trade updates are listened to", url=self._endpoint)
         self._on_hint()
+
+    async def _end(self) -> None:
+        await self.stop_ws()
+        if self._ws is not None:
+            await self._ws.close()  # or it would go on listening for up to five seconds
 
     async def _tell(self, _: Any) -> None:
         self._on_hint()
