@@ -43,7 +43,6 @@ def _controls(engine: Engine, callers: dict[str, Actor]) -> dict[str, Arguments]
     override = why | profile | {"p_code": "ORDER_RATE", "p_minutes": 60, "p_symbol": "IBM"}
     return {
         "cancel_schedule": why | {"p_schedule_id": _id(admin, "schedule_trading_mode", schedule, "schedule")},
-        "close_position": why | {"p_trade_id": str(uuid4())},
         "create_lockout": lockout,
         "grant_override": override,
         "market_times": {"p_moments": [MARKET_AT]},
@@ -129,6 +128,7 @@ def _engine(engine: Engine, db: psycopg.Connection) -> dict[str, Arguments]:
     return {
         "acquire_lease": {"p_shard": "elsewhere", "p_holder": "another engine", "p_ttl_s": 10},
         "adopt_orders": held | {"p_orders": [order.says("new")]},
+        "close_position": {"p_trade_id": row[0], "p_reason": "A planned exercise"},
         "claim_orders": held | {"p_limit": 5, "p_purpose": "exit"},
         "engine_lockout": held | {"p_ticker": "IBM", "p_reason": "Two stops in a row", "p_duration_minutes": 30,
                                   "p_lockout_type": "stoploss_guard", "p_side": "long",

@@ -2843,7 +2843,7 @@ create function public.trade_statistics(p_from date default null, p_until date d
                    pnl_squared numeric, volume_usd numeric, holding_s numeric, bins int[])
     language plpgsql
     stable
-    security invoker
+    security definer
     set search_path = ''
 as $$
 begin
@@ -2853,7 +2853,8 @@ begin
     return query
         with wanted as materialized (
             select m.*, p.strategy from public.trade_months m join public.profiles p on p.id = m.profile_id
-            where m.trades > 0 and m.month >= coalesce(p_from, '-infinity') and m.month < coalesce(p_until, 'infinity')
+            where m.trades > 0 and (m.owner_id = (select auth.uid()) or (select private.is_staff()) or (select private.is_engine()))
+              and m.month >= coalesce(p_from, '-infinity') and m.month < coalesce(p_until, 'infinity')
               and (p_profile_ids is null or m.profile_id = any (p_profile_ids))
               and (p_symbols is null or m.symbol = any (p_symbols))
               and (p_sides is null or m.position_side::text = any (p_sides))
@@ -2885,17 +2886,21 @@ create function public.market_times(p_moments timestamptz[])
     returns table (moment timestamptz, first_after timestamptz, last_before timestamptz)
     language plpgsql
     stable
-    security invoker
+    security definer
     set search_path = ''
 as $$
+declare
+    v_all boolean := private.is_staff() or private.is_engine();
 begin
     if private.caller_role() is null and not private.is_engine() then
         perform private.fail(403, 'FORBIDDEN', 'You are signed in, but not a member of this installation.', 'Ask an admin to add you.');
     end if;
     return query
         select n.moment,
-               (select s.market_at from public.equity_snapshots s where s.recorded_at >= n.moment order by s.recorded_at limit 1),
-               (select s.market_at from public.equity_snapshots s where s.recorded_at <= n.moment order by s.recorded_at desc limit 1)
+               (select s.market_at from public.equity_snapshots s where s.recorded_at >= n.moment and (v_all or s.owner_id = auth.uid())
+                order by s.recorded_at limit 1),
+               (select s.market_at from public.equity_snapshots s where s.recorded_at <= n.moment and (v_all or s.owner_id = auth.uid())
+                order by s.recorded_at desc limit 1)
         from (select distinct u.moment from unnest(p_moments[1:200]) as u (moment) where u.moment is not null) n;
 end;
 $$;
