@@ -8,8 +8,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from db.client import engine_client
 from engine.domain.book import Purpose
-from engine.domain.errors import AuthorityUnavailable
+from engine.domain.errors import AuthorityUnavailable, LeaseLost
 from engine.domain.requests import exit_id
 from engine.service.crash_points import CrashPointReached
 from local.stack import Stack
@@ -205,6 +206,34 @@ def test_an_exit_is_recognised_by_its_id_when_its_journal_is_lost(
     assert clean_db.execute("select count(*) from positions").fetchone() == (0,)
     assert [status for _, status in sells(heir)] == ["filled"]
     assert clean_db.execute("select count(*) from reconciliation_findings where status = 'open'").fetchone() == (0,)
+    heir.engine.lease.release()
+
+
+@pytest.mark.parametrize("who_is_first", ["the one that is cut off", "the one that has taken over"])
+def test_one_exit_is_sent_when_an_engine_is_cut_off_and_another_has_taken_over(
+    who_is_first: str, holding: SteppedEngine, clean_db: psycopg.Connection, env: dict[str, str], tmp_path: Path
+) -> None:
+    move_the_stop_above_the_price(holding, clean_db)
+    session = holding.engine.lease._leases._session
+    connected, session._client = session._client, engine_client("http://127.0.0.1:9", env["SUPABASE_SECRET_KEY"])
+    clean_db.execute("update engine_leases set expires_at = clock_timestamp()")
+    heir = stepped_engine(env, holding.exchange, tmp_path / "another machine")
+    heir.start()
+
+    acts = [lambda: holding.engine.monitor.run(holding.now()), heir.act]
+    for act in acts if who_is_first == "the one that is cut off" else reversed(acts):
+        act()
+    holding.sim.step_minutes(10)
+    for act in acts:
+        act()
+
+    assert [status for _, status in sells(heir)] == ["filled"]
+    assert [state for _, _, state in exits_in_books(clean_db)] == ["filled"]
+    assert holding.exchange.sim("GET", "ledger")["positions"] == {}
+    session._client = connected
+    holding.engine.clock.sleep(0.6)
+    with pytest.raises(LeaseLost):
+        holding.engine.offline.replay() or holding.act()
     heir.engine.lease.release()
 
 
