@@ -19,6 +19,9 @@ create table public.audit_log (
 create index audit_log_tenant_id on public.audit_log (tenant, id);
 create index audit_log_actor on public.audit_log (actor, id desc);
 create index audit_log_at on public.audit_log (at desc);
+create index audit_log_actor_at on public.audit_log (actor, at desc, id);
+create index audit_log_action_at on public.audit_log (action, at desc, id);
+create index audit_log_refused on public.audit_log (at desc, id) where outcome = 'refused';
 comment on table public.audit_log is 'Append-only record of who did what, when and why; hash-chained per tenant.';
 
 -- One row per chain, locked while a row is appended.

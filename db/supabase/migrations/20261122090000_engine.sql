@@ -6,6 +6,12 @@ drop function private.sector_exposures(p_owners uuid[], p_config jsonb);
 
 drop function private.gross_exposures(p_owners uuid[]);
 
+create index audit_log_actor_at on public.audit_log (actor, at desc, id);
+
+create index audit_log_action_at on public.audit_log (action, at desc, id);
+
+create index audit_log_refused on public.audit_log (at desc, id) where outcome = 'refused';
+
 alter table public.profile_capital set (fillfactor = 60);
 
 -- The capital of all of an owner's profiles, kept beside them: the gate asks for it at every entry.
