@@ -85,7 +85,9 @@ begin
             (select count(*) from public.orders o where o.symbol = r.symbol and o.state = 'unknown' and o.id <> r.id),
             (select count(*) from public.reconciliation_findings d
              where d.shard = f.shard and d.status = 'open' and coalesce(d.symbol, r.symbol) = r.symbol),
-            h.same_entries, k.stage_fraction, q.qty, r.limit_price, r.reference_price, round(q.qty * r.limit_price, 6),
+            h.same_entries, k.stage_fraction, q.qty, r.limit_price, r.reference_price,
+            -- A sale may bring more than its limit: what it opens is counted at the quote.
+            round(q.qty * case r.side when 'sell' then greatest(r.limit_price, r.reference_price) else r.limit_price end, 6),
             h.entries, h.other_symbols, h.symbol_usd, q.sector,
             coalesce((v_usd ->> (f.owner_id || q.sector))::numeric, 0) - q.own_usd,
             coalesce((v_usd ->> f.owner_id::text)::numeric, 0) - q.own_usd, (v_usd ->> (f.owner_id || ' capital'))::numeric,
