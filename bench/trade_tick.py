@@ -96,7 +96,7 @@ def _trader(bench: Bench, market: "_Sessions") -> Iterator[tuple[AutoTrader, Boo
         raise RuntimeError(f"the lease of shard {SHARD!r} is taken")
     book, history = Book(store, clock, age_max_s=600), BarHistory(market, store)
     judgement = Judgement(history, StrategyRegistry())
-    log, exits = SupabaseSignalLog(session), ExitDesk(desk, book)
+    log, exits = SupabaseSignalLog(session), ExitDesk(desk, book, clock)
     yield AutoTrader(market, desk, log, exits, history, judgement, book, health), book
     SupabaseLeases(session).release()
 

@@ -118,7 +118,7 @@ def bootstrap(settings: Settings, *, view_age_max_s: float = 0.4) -> Engine:
     offline = OfflineDesk(broker, authority, authority, journal, book, health, clock, is_away=lambda: session.is_away)
     recognition = Recognition(broker, authority, book)
     desk = FailoverDesk(authority, offline)
-    exits = ExitDesk(desk, book)
+    exits = ExitDesk(desk, book, clock)
     history = BarHistory(data, store)
     judgement = Judgement(history, StrategyRegistry(load_strategies(settings.engine_strategies)))
     reconciler = Reconciler(

@@ -49,7 +49,7 @@ def a_trader(
 ) -> AutoTrader:
     history = BarHistory(market_data, authority)
     judgement = Judgement(history, StrategyRegistry(own))
-    exits = ExitDesk(authority, book)
+    exits = ExitDesk(authority, book, ManualClock())
     return AutoTrader(market_data, authority, authority, exits, history, judgement, book, health)
 
 

@@ -25,7 +25,7 @@ from tests.unit.engine.fakes import FakeAuthority, FakeMarketData, ManualClock
 
 @pytest.fixture
 def monitor(market_data: FakeMarketData, authority: FakeAuthority, book: Book, clock: ManualClock) -> PositionMonitor:
-    return PositionMonitor(market_data, authority, ExitDesk(authority, book), book, clock)
+    return PositionMonitor(market_data, authority, ExitDesk(authority, book, clock), book, clock)
 
 
 def trailing(**params: object):
