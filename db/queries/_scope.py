@@ -31,11 +31,11 @@ _known: "WeakKeyDictionary[Client, _Known]" = WeakKeyDictionary()
 
 def owners_rows(request: Request, client: Client) -> Request:
     """Narrow a question to the caller's own rows, unless the caller sees those of others too."""
-    owner = _owner_filter(client)
+    owner = own_user(client)
     return request.eq("owner_id", str(owner)) if owner else request
 
 
-def _owner_filter(client: Client) -> UUID | None:
+def own_user(client: Client) -> UUID | None:
     """Return the id that a caller's rows carry as owner; None for staff and for the engine, who see all rows.
 
     It is kept for KNOWN_FOR_S per client and token, so never from one user to another.

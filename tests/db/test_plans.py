@@ -25,21 +25,27 @@ import db.queries
 from db.queries import (
     alerts,
     approvals,
+    audit,
     bars,
     controls,
+    engine_state,
     equity,
     jobs,
     lockouts,
+    members,
     orders,
+    overrides,
     performance,
     positions,
     profiles,
+    risk_configs,
     runtime,
     schedules,
     trades,
 )
 from db.queries.alerts import AlertFilters
 from db.queries.approvals import ApprovalFilters
+from db.queries.audit import ENGINE, AuditFilters
 from db.queries.lockouts import LockoutFilters
 from db.queries.orders import OrderFilters
 from db.queries.paging import Cursor
@@ -71,6 +77,7 @@ ROLES = {"admin": ADMIN, "busy": BUSY, "small": SMALL}  # busy: a tenth of all o
 BLOCK = {"admin": 160_010, "busy": 160_010, "small": 160_000}
 MIDDLE = FIRST_DAY + 160_000 * timedelta(seconds=180)
 CURSOR = Cursor(MIDDLE, str(entry_of(160_000)))
+CURSOR_OF_A_NUMBER = Cursor(MIDDLE, "1")  # for tables whose rows are numbered
 LAST = Cursor(FIRST_DAY + timedelta(hours=1), str(entry_of(20)))
 PAUSES = pd.DataFrame({"started_at": [pd.Timestamp(MIDDLE)], "ended_at": [pd.Timestamp(MIDDLE + timedelta(days=2))],
                        "reason": ["Check"]})  # fmt: skip
@@ -96,6 +103,17 @@ QUESTIONS: dict[str, Callable[[str], partial[Any]]] = {
     "approvals as rows": lambda _: partial(
         approvals.approval_rows, filters=ApprovalFilters(statuses=("rejected",)), after=None, size=100
     ),
+    "audit log": lambda _: partial(audit.audit_page, filters=AuditFilters()),
+    "audit log, further on": lambda _: partial(audit.audit_page, filters=AuditFilters(), after=CURSOR_OF_A_NUMBER),
+    "audit log of a member": lambda _: partial(audit.audit_page, filters=AuditFilters(actor=str(BUSY))),
+    "audit log of the engine": lambda _: partial(audit.audit_page, filters=AuditFilters(actor=ENGINE)),
+    "audit log of an action": lambda _: partial(audit.audit_page, filters=AuditFilters(actions=("halt_trading",))),
+    "audit log of refusals": lambda _: partial(audit.audit_page, filters=AuditFilters(outcomes=("refused",))),
+    "audit log of a day": lambda _: partial(
+        audit.audit_page, filters=AuditFilters(since=MIDDLE.date(), until=MIDDLE.date())
+    ),
+    "audit log exported": lambda _: partial(audit.audit_for_export, filters=AuditFilters()),
+    "a row of the audit log": lambda _: partial(audit.audit_entry, entry_id="1000"),
     "bars of a day": lambda _: partial(
         bars.price_bars, symbol="AAPL", timeframe="5Min", start=MIDDLE, end=MIDDLE + timedelta(days=1)
     ),
@@ -108,6 +126,16 @@ QUESTIONS: dict[str, Callable[[str], partial[Any]]] = {
     "equity curve of a session": lambda _: partial(equity.equity_curve, since=date(2026, 1, 5)),
     "equity by profile": lambda _: partial(equity.equity_by_profile),
     "pauses in market time": lambda _: partial(equity.in_market_time, pauses=PAUSES),
+    "engines": lambda _: partial(engine_state.engines),
+    "reconciliation runs": lambda _: partial(engine_state.reconciliation_runs),
+    "reconciliation runs, further on": lambda _: partial(engine_state.reconciliation_runs, after=CURSOR),
+    "open findings": lambda _: partial(engine_state.open_findings),
+    "past findings": lambda _: partial(engine_state.past_findings),
+    "past findings, further on": lambda _: partial(engine_state.past_findings, after=CURSOR_OF_A_NUMBER),
+    "members": lambda _: partial(members.members),
+    "overrides in force": lambda role: partial(overrides.overrides_in_force, profile_ids=[str(PROFILE[role])]),
+    "versions of the risk configuration": lambda _: partial(risk_configs.risk_versions),
+    "a version of the risk configuration": lambda _: partial(risk_configs.risk_config_at, version=1),
     "lockouts in force": lambda _: partial(lockouts.lockouts_in_force, filters=LockoutFilters()),
     "past lockouts": lambda _: partial(lockouts.past_lockouts, filters=LockoutFilters()),
     "past lockouts, further on": lambda _: partial(lockouts.past_lockouts, filters=LockoutFilters(), after=CURSOR),
