@@ -2,13 +2,13 @@
 
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from engine.main import EXIT_STUCK, STOP_WITHIN_S
 from local.processes import Child
 from tests.chaos.conftest import StartEngine
 from tests.chaos.test_engine_killed import sent_ids, states, wait_for
@@ -66,26 +66,8 @@ def test_an_engine_that_was_frozen_before_sending_sends_nothing_once_another_has
     assert row == (heir.pid,)
 
 
-def test_an_engine_that_was_frozen_after_sending_records_nothing_once_another_has_taken_over(
-    start_engine: StartEngine,
-    start_other: Callable[..., Child],
-    clean_db: psycopg.Connection,
-    exchange: RunningExchange,
-) -> None:
-    frozen = start_engine(crash_at="after_submit:freeze")
-    wait_for(lambda: is_frozen(frozen), timeout_s=60, what="the first engine frozen after sending")
-    clean_db.execute("update engine_leases set expires_at = clock_timestamp()")
-    start_other()
-    wait_for(lambda: states(clean_db, "entry") == ["working"], timeout_s=60, what="the order adopted")
-
-    assert wake(frozen) == 3
-
-    assert states(clean_db, "entry") == ["working"]
-    assert len(sent_ids(exchange)) == 1
-
-
-def test_the_service_manager_hears_that_it_runs_works_and_stops(
-    start_other: Callable[..., Child], clean_db: psycopg.Connection, tmp_path: Path
+def test_the_service_manager_hears_that_it_runs_works_and_stops_even_when_the_broker_hangs(
+    start_other: Callable[..., Child], exchange: RunningExchange, tmp_path: Path
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
@@ -94,44 +76,13 @@ def test_the_service_manager_hears_that_it_runs_works_and_stops(
         heard = [manager.recv(500).decode()]
         while "STATUS=Trading for shard main." not in heard or "WATCHDOG=1" not in heard:
             heard.append(manager.recv(500).decode())
+        exchange.child.signal(signal.SIGSTOP)
 
         engine.signal(signal.SIGTERM)
         while not heard[-1].startswith("STOPPING=1"):
             heard.append(manager.recv(500).decode())
+        ended = engine.wait(STOP_WITHIN_S + 15)
+        exchange.child.signal(signal.SIGCONT)
 
     assert heard[0].startswith("READY=1")
-    assert engine.wait(20) == 0
-    assert clean_db.execute("select expires_at <= clock_timestamp() from engine_leases").fetchone() == (True,)
-
-
-def test_an_engine_does_not_start_on_an_older_database_and_says_what_to_run(
-    start_other: Callable[..., Child], clean_db: psycopg.Connection, tmp_path: Path
-) -> None:
-    row = clean_db.execute("select pg_get_functiondef('public.schema_version'::regproc)").fetchone()
-    assert row is not None
-    older = row[0].replace("20261122090000", "20261121130000")
-    try:
-        clean_db.execute(older)
-        engine = start_other()
-
-        assert engine.wait(60) == 2
-    finally:
-        clean_db.execute(row[0])
-    assert "supabase db push --workdir db" in (tmp_path / "other" / "engine.log").read_text()
-    assert states(clean_db, "entry") == []
-
-
-def test_a_stop_is_bounded_when_a_call_does_not_come_back(
-    start_engine: StartEngine, clean_db: psycopg.Connection, exchange: RunningExchange
-) -> None:
-    engine = start_engine()
-    wait_for(lambda: states(clean_db, "entry") == ["working"], timeout_s=60, what="entry working")
-    exchange.child.signal(signal.SIGSTOP)
-    try:
-        asked_s = time.monotonic()
-        engine.signal(signal.SIGTERM)
-
-        assert engine.wait(30) in (0, 4)
-        print(f"stopped {time.monotonic() - asked_s:.1f} s after it was asked to")
-    finally:
-        exchange.child.signal(signal.SIGCONT)
+    assert ended in (0, EXIT_STUCK)

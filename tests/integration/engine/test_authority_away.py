@@ -10,11 +10,13 @@ import pytest
 
 from db.client import engine_client
 from engine.domain.book import Purpose
-from engine.domain.errors import AuthorityUnavailable, LeaseLost
+from engine.domain.errors import AuthorityUnavailable, ConfigError, LeaseLost
 from engine.domain.requests import exit_id
+from engine.domain.versions import SCHEMA
 from engine.service.crash_points import CrashPointReached
 from local.stack import Stack
 from tests.support.engine import SteppedEngine, stepped_engine
+from tests.support.exchange import RunningExchange
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -268,6 +270,20 @@ def test_no_entry_is_asked_for_or_sent_while_the_database_is_away(
 
     assert stepped.orders_at_exchange() == []
     assert clean_db.execute("select count(*) from orders").fetchone() == (0,)
+
+
+def test_an_engine_does_not_start_on_an_older_database_and_says_what_to_run(
+    exchange: RunningExchange, clean_db: psycopg.Connection, env: dict[str, str], tmp_path: Path
+) -> None:
+    row = clean_db.execute("select pg_get_functiondef('public.schema_version'::regproc)").fetchone()
+    assert row is not None
+    clean_db.execute(row[0].replace(SCHEMA, "20261121130000"))
+    try:
+        with pytest.raises(ConfigError, match="supabase db push --workdir db"):
+            stepped_engine(env, exchange, tmp_path / "home").start()
+    finally:
+        clean_db.execute(row[0])
+    assert clean_db.execute("select count(*) from engine_leases").fetchone() == (0,)
 
 
 def test_exits_are_not_sent_while_the_brake_is_on(
