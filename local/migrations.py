@@ -88,6 +88,8 @@ def _apply(connection: psycopg.Connection, migration: Migration) -> None:
 
 
 def _require_unchanged(migration: Migration, statements: list[str] | None) -> None:
+    if statements is not None and len(statements) != 1:
+        return  # applied by the Supabase CLI, which records each statement by itself
     if statements is not None and statements != [migration.sql]:
         raise SetupError(
             f"Migration {migration.version}_{migration.name} was changed after it was applied here. "
