@@ -139,6 +139,26 @@ def test_protection_is_there_again_when_a_part_of_it_was_cancelled_after_hours(
     assert [Decimal(order["qty"]) for order in resting(holding)] == [qty]
 
 
+def test_a_position_that_falls_through_its_stop_overnight_is_closed_at_the_opening(
+    holding: SteppedEngine, clean_db: psycopg.Connection
+) -> None:
+    holding.sim.step_to_close()
+    holding.act()
+    for order in resting(holding):
+        holding.engine.executor._broker.cancel(order["id"])
+    holding.exchange.sim("POST", "price", symbol="AAPL", pct="-0.2")
+
+    for _ in range(3):
+        holding.act()
+    assert not holding.now().is_open
+    assert [Decimal(order["qty"]) for order in resting(holding)] == [position(clean_db)[0]]
+    holding.step(10)
+    holding.step(5)
+
+    assert clean_db.execute("select exit_reason from trade_history").fetchall() == [("stop_loss",)]
+    assert holding.exchange.sim("GET", "ledger")["positions"] == {}
+
+
 def test_the_rest_of_an_entry_is_cancelled_and_its_part_protected_when_it_stays_partly_filled(
     stepped: SteppedEngine, clean_db: psycopg.Connection
 ) -> None:
