@@ -21,8 +21,14 @@ BATCHES = -(-int(os.environ.get("DIVERGENCES", str(BATCH))) // BATCH)
 
 @pytest.mark.parametrize("seed", range(BATCHES))
 def test_books_and_exchange_agree_after_two_passes_and_a_third_writes_nothing(
-    seed: int, clean_db: psycopg.Connection, env: dict[str, str], exchange: RunningExchange, tmp_path: Path
+    seed: int,
+    clean_db: psycopg.Connection,
+    env: dict[str, str],
+    exchange: RunningExchange,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("engine.service.lease.TTL_S", 300)  # nobody renews it while the world is made
     stepped = stepped_engine(env, exchange, tmp_path / "home")
     clean_db.execute("update profiles set active = false")
     stepped.sim.step_minutes(60)
@@ -36,7 +42,7 @@ def test_books_and_exchange_agree_after_two_passes_and_a_third_writes_nothing(
     world.converge()
 
     problems = world.problems()
-    assert not problems, '\n'.join([*map(str, problems), str(world.happened)])
+    assert not problems, "\n".join([*map(str, problems), str(world.happened)])
     assert differences(clean_db) == []
     before = world.fingerprint()
     world.converge()
