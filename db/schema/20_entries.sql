@@ -298,7 +298,8 @@ declare
     v_staged boolean;
 begin
     with judged as materialized (
-        select s.request as r, s.owner_id, s.shard, s.strategy, s.snapshot as s, private.gate_checks(s.snapshot) as checks,
+        select s.request as r, s.owner_id, s.shard, s.strategy, s.snapshot as s, (s.snapshot).qty as final_qty,
+               (s.snapshot).notional_usd as notional_usd, private.gate_checks(s.snapshot) as checks,
                cardinality(private.approval_reasons(p_risk.config, s.snapshot)) > 0 as asks,
                case when (s.request).signal is not null then gen_random_uuid() end as signal_id
         from private.gate_snapshots(p_requests, p_risk.config, v_now) s
@@ -319,20 +320,20 @@ begin
         from decided d
     ), reserved as (
         update public.profile_capital c
-           set reserved_usd = c.reserved_usd + (d.s).notional_usd, updated_at = v_now
+           set reserved_usd = c.reserved_usd + d.notional_usd, updated_at = v_now
           from decided d
          where c.profile_id = (d.r).profile_id and d.state <> 'denied'
-           and c.reserved_usd + c.used_usd + (d.s).notional_usd <= c.capital_usd
+           and c.reserved_usd + c.used_usd + d.notional_usd <= c.capital_usd
     ), noted_orders as (
         insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
             order_class, time_in_force, limit_price, take_profit_price, stop_loss_price, reference_price, notional_usd,
             reserved_usd, state, code, reason, signal_id, trade_id, market_at, created_at, updated_at, ended_at, ready_at)
         select (d.r).id, d.owner_id, (d.r).profile_id, d.shard, (d.r).symbol, (d.r).side,
                case (d.r).side when 'buy' then 'long' else 'short' end::public.position_side, 'entry',
-               case when (d.s).qty > 0 then (d.s).qty else (d.r).qty end, 'limit',
+               case when d.final_qty > 0 then d.final_qty else (d.r).qty end, 'limit',
                case num_nonnulls((d.r).take_profit_price, (d.r).stop_loss_price) when 2 then 'bracket' when 1 then 'oto' else 'simple' end,
                coalesce((d.r).time_in_force, 'gtc'), (d.r).limit_price, (d.r).take_profit_price, (d.r).stop_loss_price,
-               (d.r).reference_price, (d.s).notional_usd, case d.state when 'denied' then 0 else (d.s).notional_usd end, d.state, d.code,
+               (d.r).reference_price, d.notional_usd, case d.state when 'denied' then 0 else d.notional_usd end, d.state, d.code,
                case when d.code is not null then private.gate_reason(d.checks) end, d.signal_id, (d.r).id, (d.r).market_at, v_now, v_now,
                case d.state when 'denied' then v_now end, case d.state when 'ready' then v_now end
         from decided d
@@ -392,7 +393,9 @@ create function public.request_entries(p_shard text, p_token bigint, p_requests 
     security definer
     set search_path = ''
     set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
+    set enable_seqscan = off  -- from the requests to their rows, one by one, however many rows there are
+    set enable_hashjoin = off
+    set enable_mergejoin = off
 as $$
 declare
     v_read private.entry_request[];
