@@ -112,8 +112,8 @@ class Jobs:
             log.error("lease lost, stopping", error=str(error))
             self._lease_lost = True
         except Retryable as error:
-            log.warning("job will be tried again", error=str(error))
-            self._note_failure(job, error)
+            if self._note_failure(job, error):  # an absence of hours is a line, not a flood
+                log.warning("job will be tried again", error=str(error))
         except Exception as error:
             log.exception("job failed")
             self._note_failure(job, error)
@@ -121,9 +121,9 @@ class Jobs:
             self._health.job_done(job.name)
             metrics.JOB_RUNS.labels(job.name, "done").inc()
 
-    def _note_failure(self, job: Job, error: Exception) -> None:
-        self._health.job_failed(job.name, error)
+    def _note_failure(self, job: Job, error: Exception) -> bool:
         metrics.JOB_RUNS.labels(job.name, "failed").inc()
+        return self._health.job_failed(job.name, error)
 
 
 def _beat(engine: Engine) -> None:

@@ -97,11 +97,13 @@ class HealthTracker:
             job.runs += 1
             job.last_error = None
 
-    def job_failed(self, name: str, error: BaseException) -> None:
+    def job_failed(self, name: str, error: BaseException) -> bool:
+        """Note that a run failed; tell whether that is news, and not the last run's error again."""
         with self._lock:
             job = self._jobs[name]
             job.failures += 1
-            job.last_error = f"{type(error).__name__}: {error}"[:300]
+            before, job.last_error = job.last_error, f"{type(error).__name__}: {error}"[:300]
+            return job.last_error != before
 
     def job_states(self) -> dict[str, JobState]:
         """Return each job's runs, with its age since its last good run."""

@@ -60,3 +60,13 @@ def test_a_slow_job_never_runs_beside_itself(health: HealthTracker) -> None:
     running.join(WAIT_S)
 
     assert most == [1]
+
+
+def test_an_absence_is_logged_once_until_the_job_succeeds_or_fails_in_another_way(health: HealthTracker) -> None:
+    health.expect_job("sync", 10)
+    away, gone = AuthorityUnavailable("away"), AuthorityUnavailable("gone")
+
+    news = [health.job_failed("sync", error) for error in (away, away, gone)]
+    health.job_done("sync")
+
+    assert [*news, health.job_failed("sync", gone)] == [True, False, True, True]
