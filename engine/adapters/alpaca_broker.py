@@ -77,13 +77,17 @@ class AlpacaBroker:
         except APIError:
             return
 
-    def order(self, broker_order_id: str) -> BrokerOrder | None:
-        """Return an order with its legs; None when the broker does not know it."""
-        return self._one(f"/orders/{broker_order_id}", {"nested": "true"})
+    def order(self, broker_order_id: str, *, urgent: bool = False) -> BrokerOrder | None:
+        """Return an order with its legs; None when the broker does not know it.
+
+        `urgent` for an exit that waits for the answer: it may use what is kept of the rate limit.
+        """
+        return self._one(f"/orders/{broker_order_id}", {"nested": "true"}, is_urgent=urgent)
 
     def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
         """Return the order that was sent under one of our ids; None when there is none."""
-        return self._one("/orders:by_client_order_id", {"client_order_id": client_order_id, "nested": "true"})
+        query = {"client_order_id": client_order_id, "nested": "true"}
+        return self._one("/orders:by_client_order_id", query, is_urgent=True)
 
     def open_orders(self) -> Sequence[BrokerOrder]:
         """Return every open order of the account, legs as orders of their own."""
@@ -119,9 +123,9 @@ class AlpacaBroker:
             return self._client.patch(f"/orders/{order.replaces_broker_id}", _move(order))
         return self._client.post("/orders", order_ticket(order))
 
-    def _one(self, path: str, query: Mapping[str, str]) -> BrokerOrder | None:
+    def _one(self, path: str, query: Mapping[str, str], *, is_urgent: bool) -> BrokerOrder | None:
         try:
-            with urgent(), read_errors():
+            with urgent() if is_urgent else nullcontext(), read_errors():
                 body: Any = self._client.get(path, dict(query))
                 return parse_order(body)
         except APIError:

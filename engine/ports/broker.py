@@ -22,8 +22,11 @@ class Broker(Protocol):
         """Ask for the cancellation; an order that is over already is no error."""
         ...
 
-    def order(self, broker_order_id: str) -> BrokerOrder | None:
-        """Return an order with its legs; None when the broker does not know it."""
+    def order(self, broker_order_id: str, *, urgent: bool = False) -> BrokerOrder | None:
+        """Return an order with its legs; None when the broker does not know it.
+
+        `urgent` for an exit that waits for the answer: it may use what is kept of the rate limit.
+        """
         ...
 
     def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:

@@ -18,6 +18,7 @@ from engine.ports.broker import Broker
 from engine.service.views import Book
 
 PARTIAL_MAX: Final = timedelta(minutes=15)  # market time
+LOOKUPS_MAX: Final = 100  # of a pass: many orders end together at a close
 CHAIN_MAX: Final = 50  # replacements of one order between two looks
 log = structlog.get_logger(__name__)
 
@@ -108,11 +109,13 @@ class OrderSync:
         self._foreign = {key: order for key, order in self._foreign.items() if key in listed}
 
     def _look_up(self, broker_order_ids: Sequence[str]) -> list[BrokerOrder]:
-        found = {broker_id: self._broker.order(broker_id) for broker_id in broker_order_ids}
+        """Ask for orders one by one, those first that were not missed before; the rest waits its turn."""
+        wanted = sorted(broker_order_ids, key=lambda broker_id: broker_id in self._missing)
+        found = {broker_id: self._broker.order(broker_id) for broker_id in wanted[:LOOKUPS_MAX]}
         missing = {broker_id for broker_id, order in found.items() if order is None}
         for broker_id in missing - self._missing:
             log.error("working order is missing at the broker", broker_order_id=broker_id)
-        self._missing = missing
+        self._missing = missing | (self._missing & set(wanted[LOOKUPS_MAX:]))
         return [order for order in found.values() if order is not None]
 
     def _with_successors(self, found: Sequence[BrokerOrder]) -> list[BrokerOrder]:

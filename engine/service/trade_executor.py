@@ -193,7 +193,7 @@ class TradeExecutor:
         entry = self._broker.order_by_client_id(parent) if len(parents) == 1 and (parent := parents.pop()) else None
         found = [leg for leg in entry.legs if leg.broker_order_id in wanted] if entry else []
         missing = wanted - {order.broker_order_id for order in found}
-        return found + [order for broker_id in missing if (order := self._broker.order(broker_id)) is not None]
+        return found + [order for broker_id in missing if (order := self._broker.order(broker_id, urgent=True)) is not None]
 
 
 def _permit(order: Order, asked_s: float) -> Permit:

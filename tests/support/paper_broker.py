@@ -83,7 +83,7 @@ class PaperBroker:
         elif order is not None and order.is_open:
             self.orders[order.client_order_id] = replace(order, status="canceled")
 
-    def order(self, broker_order_id: str) -> BrokerOrder | None:
+    def order(self, broker_order_id: str, *, urgent: bool = False) -> BrokerOrder | None:
         self._answer()
         return next((order for order in self.orders.values() if order.broker_order_id == broker_order_id), None)
 

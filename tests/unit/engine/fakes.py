@@ -58,7 +58,7 @@ class FakeBroker:
     def cancel(self, broker_order_id: str) -> None:
         self.cancelled.append(broker_order_id)
 
-    def order(self, broker_order_id: str) -> BrokerOrder | None:
+    def order(self, broker_order_id: str, *, urgent: bool = False) -> BrokerOrder | None:
         return self.known.get(broker_order_id)
 
     def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:

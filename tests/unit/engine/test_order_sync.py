@@ -3,10 +3,10 @@ import pytest
 from engine.domain.book import OrderState
 from engine.domain.reconcile import LateOrder
 from engine.ports.authority import UpdateAnswer
-from engine.service.order_sync import CHAIN_MAX, OrderSync
+from engine.service.order_sync import CHAIN_MAX, LOOKUPS_MAX, OrderSync
 from engine.service.views import Book
 from tests.unit.engine.builders import MARKET, a_snapshot, an_order, at_broker
-from tests.unit.engine.fakes import FakeAuthority, FakeBroker
+from tests.unit.engine.fakes import FakeAuthority, FakeBroker, ManualClock
 
 STRANGER = at_broker(an_order(id="stranger"))
 
@@ -125,3 +125,20 @@ def test_a_late_order_that_has_filled_is_reported_and_not_cancelled(
 
     assert broker.cancelled == []
     assert sync.take_late() == [LateOrder(filled, after_pause=True)]
+
+
+def test_orders_that_end_together_are_looked_up_over_several_passes_and_none_is_forgotten(
+    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority, clock: ManualClock
+) -> None:
+    ours = [an_order(id=f"o{n}") for n in range(LOOKUPS_MAX + 7)]
+    lost, ended = ours[:2], ours[2:]
+    broker.known = {f"broker-{order.id}": at_broker(order, status="expired") for order in ended}
+
+    for _ in range(2):
+        told = {order.client_order_id for order in authority.updates}
+        authority.book = a_snapshot(orders=tuple(order for order in ours if order.id not in told))
+        clock.sleep(1)
+        sync.run(MARKET)
+
+    assert {order.client_order_id for order in authority.updates} == {order.id for order in ended}
+    assert sync.missing == {order.broker_order_id for order in lost}
