@@ -76,7 +76,7 @@ def settle_notifications(client: Client, *, holder: str, results: Payload) -> li
 def engine_telemetry(
     client: Client, *, shard: str, control_after: int | None = None, order_after: int | None = None
 ) -> dict[str, Any]:
-    """Return what happened since the cursors, for an engine's metrics; without cursors, where they start."""
+    """Return what happened since the cursors, for an engine's metrics; without cursors, since its lease was taken."""
     return dict(
         call(client, "engine_telemetry", p_shard=shard, p_control_after=control_after, p_order_after=order_after)
     )

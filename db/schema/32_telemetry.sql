@@ -1,8 +1,8 @@
 -- Telemetry: what an engine's metrics need to know of what happened in the database, read by cursor.
 
--- What happened since the cursors: changes of mode, stages of the shard's orders, and how things stand. Without
--- cursors it answers where they start. The last two seconds are left for the next call, so that a transaction which
--- commits a little later is not passed over. Called by: engines.
+-- What happened since the cursors: changes of mode, stages of the shard's orders, and how things stand. Without cursors
+-- it begins where the shard's engine took its lease. The last two seconds are left for the next call, so that a
+-- transaction which commits a little later is not passed over. Called by: engines.
 create function public.engine_telemetry(p_shard text, p_control_after bigint default null, p_order_after bigint default null,
                                         p_limit int default 1000)
     returns jsonb
@@ -14,8 +14,10 @@ as $$
 declare
     v_until timestamptz := clock_timestamp() - interval '2 seconds';
     v_limit int := least(greatest(coalesce(p_limit, 1000), 1), 10000);
-    v_control bigint := coalesce(p_control_after, (select max(e.id) from public.trading_control_events e), 0);
-    v_order bigint := coalesce(p_order_after, (select max(e.id) from public.order_events e), 0);
+    v_since timestamptz := coalesce((select h.started_at from public.engine_heartbeats h where h.shard = p_shard), v_until);
+    v_control bigint := coalesce(p_control_after, (
+        select e.id from public.trading_control_events e where e.changed_at < v_since order by e.id desc limit 1), 0);
+    v_order bigint := coalesce(p_order_after, (select e.id from public.order_events e where e.at < v_since order by e.id desc limit 1), 0);
 begin
     return (
         with changes as (

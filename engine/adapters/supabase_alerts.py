@@ -45,7 +45,7 @@ class SupabaseTelemetry:
         self._session = session
 
     def read(self, after: Cursors | None) -> Telemetry:
-        """Return what happened since the cursors; without any, only where they start and how things stand."""
+        """Return what happened since the cursors, or since the lease was taken, and how things stand."""
         found = self._session.call(
             commands.engine_telemetry,
             shard=self._session.shard,

@@ -49,5 +49,5 @@ class Telemetry:
 
 class TelemetrySource(Protocol):
     def read(self, after: Cursors | None) -> Telemetry:
-        """Return what happened since the cursors; without any, only where they start and how things stand."""
+        """Return what happened since the cursors, or since the lease was taken, and how things stand."""
         ...

@@ -3490,9 +3490,9 @@ $$;
 
 -- Telemetry: what an engine's metrics need to know of what happened in the database, read by cursor.
 
--- What happened since the cursors: changes of mode, stages of the shard's orders, and how things stand. Without
--- cursors it begins where the shard's engine took its lease. The last two seconds are left for the next call, so that a transaction which
--- commits a little later is not passed over. Called by: engines.
+-- What happened since the cursors: changes of mode, stages of the shard's orders, and how things stand. Without cursors
+-- it begins where the shard's engine took its lease. The last two seconds are left for the next call, so that a
+-- transaction which commits a little later is not passed over. Called by: engines.
 create function public.engine_telemetry(p_shard text, p_control_after bigint default null, p_order_after bigint default null,
                                         p_limit int default 1000)
     returns jsonb

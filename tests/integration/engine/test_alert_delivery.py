@@ -233,6 +233,11 @@ def test_telemetry_counts_what_happened_since_the_last_time(
     assert stages == [("entry", "gate_to_submit"), ("entry", "submit_to_accepted"), ("entry", "accepted_to_filled")]
     assert source.read(found.cursors).changes == ()
 
+    clean_db.execute("update engine_heartbeats set started_at = now() - interval '1 hour'")
+    assert source.read(None).changes == found.changes  # an engine counts from the taking of its lease on
+    clean_db.execute("update engine_heartbeats set started_at = now()")
+    assert source.read(None).cursors == found.cursors
+
 
 def test_the_watcher_tells_that_the_only_engine_is_dead(
     healthy_engine: Engine, env, receiver: Receiver, clean_db
