@@ -50,6 +50,16 @@ class Divergence:
     after: str = "nothing"
 
 
+def batch(rng: random.Random, size: int) -> list[Divergence]:
+    """Draw many; among them each state of our knowledge alone, with an order that fills and one that rests."""
+    alone = [
+        Divergence(kind="order", symbol=rng.choice(SYMBOLS), qty=2, marketable=marketable, known=known)
+        for known in KNOWN
+        for marketable in (True, False)
+    ]
+    return alone + [draw(rng) for _ in range(size - len(alone))]
+
+
 def draw(rng: random.Random) -> Divergence:
     """Draw one divergence; one in ten is somebody trading by hand."""
     base = {"symbol": rng.choice(SYMBOLS), "qty": rng.randint(2, 6), "marketable": rng.random() < 0.6}

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.property.engine.divergences import World, draw, impatient
+from tests.property.engine.divergences import World, batch, impatient
 from tests.support.books import differences
 from tests.support.engine import stepped_engine
 from tests.support.exchange import RunningExchange
@@ -36,7 +36,7 @@ def test_books_and_exchange_agree_after_two_passes_and_a_third_writes_nothing(
     impatient(stepped)
     rng = random.Random(seed)
     world = World(stepped, clean_db, rng)
-    world.diverge([draw(rng) for _ in range(BATCH)])
+    world.diverge(batch(rng, BATCH))
 
     world.converge()
     world.converge()
