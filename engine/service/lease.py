@@ -62,6 +62,7 @@ class Lease:
             detail={
                 "brake": self._health.brake_is_on,
                 "broker_blocked": self._health.broker_blocked,
+                "local_fault": self._health.local_fault,
                 "data_age_s": None if market is None else round(data_age_s, 1),
                 "market_open": None if market is None else market.is_open,
             },

@@ -89,7 +89,7 @@ class TestControls:
 
         since = db.execute("select detail ->> 'since' from alerts where rule = 'PAUSED_LONG'").fetchone()[0]
         first = db.execute("select min(changed_at) from trading_control_events").fetchone()[0]
-        assert since == first.isoformat()
+        assert datetime.fromisoformat(since) == first
 
     def test_a_pause_whose_end_is_planned_is_nobodys_oversight(self, admin, db, look):
         bound(db, paused_s=0.001)
@@ -170,9 +170,17 @@ class TestEngines:
 
         assert look() == set()
 
-    def test_a_blocked_account_is_told_until_it_may_trade(self, engine, look):
-        engine.show_alive(broker_blocked=True)
-        assert look() == {("BROKER_BLOCKED", "main")}
+    @pytest.mark.parametrize(
+        ("detail", "rule"),
+        [
+            ({"broker_blocked": True}, "BROKER_BLOCKED"),
+            ({"brake": True}, "BRAKE_ON"),
+            ({"local_fault": "the disk is full"}, "ENGINE_FAULT"),
+        ],
+    )
+    def test_what_an_engine_says_of_itself_is_told_until_it_is_over(self, engine, look, detail, rule):
+        engine.show_alive(**detail)
+        assert look() == {(rule, "main")}
 
         engine.show_alive()
         assert look() == set()

@@ -3216,8 +3216,8 @@ create function private.alert_rules()
     immutable
     set search_path = ''
 as $$
-    select array['APPROVAL_EXPIRING', 'AUDIT_CHAIN_BROKEN', 'BROKER_BLOCKED', 'CONTROL_FLAPPING', 'DAILY_LOSS_NEAR', 'ENGINE_DEAD',
-                 'ENTRY_AFTER_PAUSE', 'JOB_LATE', 'LIVE_WITHOUT_NOTIFIER', 'NOTICE_UNDELIVERED', 'ORDER_UNKNOWN', 'PAUSED_LONG',
+    select array['APPROVAL_EXPIRING', 'AUDIT_CHAIN_BROKEN', 'BRAKE_ON', 'BROKER_BLOCKED', 'CONTROL_FLAPPING', 'DAILY_LOSS_NEAR',
+                 'ENGINE_DEAD', 'ENGINE_FAULT', 'ENTRY_AFTER_PAUSE', 'JOB_LATE', 'LIVE_WITHOUT_NOTIFIER', 'NOTICE_UNDELIVERED', 'ORDER_UNKNOWN', 'PAUSED_LONG',
                  'PAUSED_VOLATILE', 'POSITION_UNPROTECTED', 'RECONCILIATION_BREAK'];
 $$;
 
@@ -3312,7 +3312,7 @@ as $$
     where e.changes >= b.flapping_changes;
 $$;
 
--- ENGINE_DEAD, JOB_LATE, BROKER_BLOCKED: told by any engine but the dead one, or by whoever else looks.
+-- ENGINE_DEAD, ENGINE_FAULT, JOB_LATE, BRAKE_ON, BROKER_BLOCKED: told by any engine but the dead one, or by whoever else looks.
 create function private.alerts_of_engines(p_now timestamptz, b private.alert_bounds)
     returns setof private.alert_condition
     language sql
@@ -3337,7 +3337,17 @@ as $$
     select 'BROKER_BLOCKED', h.shard, 'critical', null, null, null,
            format('The broker account of shard %s may not trade: it is blocked or suspended there.', h.shard), '{}'::jsonb
     from public.engine_heartbeats h
-    where h.beat_at > p_now - b.engine_silent and h.detail -> 'broker_blocked' = 'true';
+    where h.beat_at > p_now - b.engine_silent and h.detail -> 'broker_blocked' = 'true'
+    union all
+    select 'BRAKE_ON', h.shard, 'warning', null, null, null,
+           format('The local brake of the engine of shard %s is on: it sends nothing until the brake is taken off.', h.shard), '{}'::jsonb
+    from public.engine_heartbeats h
+    where h.beat_at > p_now - b.engine_silent and h.detail -> 'brake' = 'true'
+    union all
+    select 'ENGINE_FAULT', h.shard, 'critical', null, null, null,
+           format('The engine of shard %s opens no positions: %s', h.shard, left(h.detail ->> 'local_fault', 300)), '{}'::jsonb
+    from public.engine_heartbeats h
+    where h.beat_at > p_now - b.engine_silent and h.detail ->> 'local_fault' <> '';
 $$;
 
 -- ORDER_UNKNOWN, APPROVAL_EXPIRING, ENTRY_AFTER_PAUSE, RECONCILIATION_BREAK. An entry after a pause stays on the list
