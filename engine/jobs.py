@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -154,7 +155,8 @@ def _closed_trades_are_heeded(engine: Engine, market: MarketTime) -> bool:
 
 def _watch(engine: Engine) -> None:
     if engine.monitor.run(engine.market.read()):
-        engine.executor.submit_ready()
+        with suppress(AuthorityUnavailable):  # without it they were sent already
+            engine.executor.submit_ready()
 
 
 def _snapshot(engine: Engine) -> None:

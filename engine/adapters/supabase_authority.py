@@ -43,6 +43,7 @@ class ShardSession:
         self._client = client
         self._clock = clock
         self._away_since_s: int | float | None = None
+        self._why_away = ""
         self._ask_again_s: int | float = 0
         self._asking = threading.Lock()
 
@@ -62,7 +63,7 @@ class ShardSession:
             return self._call(command, *args, **kwargs)
         is_due = self._clock.monotonic_s() >= self._ask_again_s
         if not is_due or not self._asking.acquire(blocking=False):
-            raise AuthorityUnavailable("The database could not be reached a moment ago.")
+            raise AuthorityUnavailable(self._why_away)
         try:
             return self._call(command, *args, **kwargs)
         finally:
@@ -76,7 +77,7 @@ class ShardSession:
             if self._away_since_s is None:
                 log.error("the authority is away: no entries, exits go on", error=str(error))
                 self._away_since_s = now_s
-            self._ask_again_s = now_s + ASK_AGAIN_S
+            self._why_away, self._ask_again_s = str(error), now_s + ASK_AGAIN_S
             raise
         except (LeaseLost, Refused):
             self._note_back()
