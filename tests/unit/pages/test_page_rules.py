@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = sorted(path for folder in ("monitor", "operate") for path in (ROOT / "pages" / folder).glob("[!_]*.py"))
+PAGES = sorted(path for folder in ("monitor", "operate", "admin")
+               for path in (ROOT / "pages" / folder).glob("[!_]*.py"))  # fmt: skip
 ALL = sorted((ROOT / "pages").rglob("*.py"))
 LAYERS_WITH_STATE = {"components", "session"}
 
