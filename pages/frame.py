@@ -43,7 +43,15 @@ def _pages_for(role: str) -> dict[str, list[st.Page]]:
     approvals = st.Page(operate / "approvals.py", title="Approvals", icon=":material/approval:")
     lockouts = st.Page(operate / "lockouts.py", title="Lockouts", icon=":material/lock_clock:")
     offered = {"admin": [control, approvals, lockouts], "operator": [approvals, lockouts]}
-    return sections | {"Operate": offered.get(role, [lockouts])}
+    return sections | {"Operate": offered.get(role, [lockouts])} | _admin_pages(role)
+
+
+def _admin_pages(role: str) -> dict[str, list[st.Page]]:
+    """Return the section of whoever runs the installation; analysts have none."""
+    admin = PAGES / "admin"
+    risk = st.Page(admin / "risk.py", title="Risk", icon=":material/rule_settings:")
+    offered = {"admin": [risk]}
+    return {"Admin": offered[role]} if role in offered else {}
 
 
 main()
