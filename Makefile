@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run test mutants lint fmt bench reset screenshots notebook setup setup-dev lock
+.PHONY: help run test chaos mutants lint fmt bench reset screenshots notebook setup setup-dev lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -17,6 +17,10 @@ test: setup-dev ## Set up and run the whole suite, browser tests included
 	@$(VENV) -m local.chromium
 	@$(VENV) -m local.postgrest_install
 	@$(VENV) -m pytest $(ARGS)
+
+chaos: setup-dev ## Kill, freeze and cut off engines at every point (LONG=1: ten times the seeds)
+	@$(VENV) -m local.postgrest_install
+	@CHAOS=$(if $(LONG),long,full) $(VENV) -m pytest $(or $(ARGS),tests/chaos)
 
 mutants: setup-dev ## Plant deliberate bugs in the SQL and see whether the tests notice
 	@$(VENV) -m local.postgrest_install

@@ -1,7 +1,8 @@
 """Named places where a test may stop the process, to prove that nothing is lost or doubled there.
 
 Inert unless ENGINE_CRASH_AT names the place: `after_submit` kills the process there, so that no cleanup of
-ours can help; `after_submit:freeze` stops it until it is continued; `after_submit:raise` raises.
+ours can help; `after_submit:freeze` stops it until it is continued; `after_submit:raise` raises. It acts once;
+`after_submit:kill:2` at the second time.
 """
 
 from __future__ import annotations
@@ -24,9 +25,13 @@ class CrashPointReached(Exception):
 
 def crash_point(name: str) -> None:
     """Stop this process here and now if the environment asks for it."""
-    where, _, how = os.environ.get("ENGINE_CRASH_AT", "").partition(":")
+    where, how, turn = [*os.environ.get("ENGINE_CRASH_AT", "").split(":"), "", ""][:3]
     if where != name:
         return
+    if int(turn or 1) > 1:
+        os.environ["ENGINE_CRASH_AT"] = f"{name}:{how}:{int(turn) - 1}"
+        return
+    os.environ["ENGINE_CRASH_AT"] = ""
     match how or "kill":
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -1,17 +1,25 @@
 """Engines that are killed, on the real stack and a real exchange."""
 
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from local.migrations import ROOT
 from local.processes import Child
+from local.stack import Stack
+from tests.support.chaos_process import fork_exchange
+from tests.support.chaos_stage import Stage
+from tests.support.clients import SignIn
 from tests.support.engine import EAGER_TO_ENTER, only_profile, start_engine_process
 from tests.support.exchange import RunningExchange
 
 StartEngine = Callable[..., Child]
+MakeStage = Callable[[random.Random], Stage]
 
 
 @pytest.fixture
@@ -39,3 +47,37 @@ def start_engine(
     yield start
     for child in started:
         child.stop()
+
+
+@pytest.fixture
+def make_stage(
+    clean_db: psycopg.Connection,
+    env: dict[str, str],
+    stack: Stack,
+    sign_in: SignIn,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[MakeStage]:
+    """Return a function that makes the stage of a case, with an exchange of its own that nothing has happened on."""
+    made: list[Stage] = []
+
+    def make(rng: random.Random) -> Stage:
+        exchange = fork_exchange(tmp_path, stack.keys)
+        stage = Stage(clean_db, env | exchange.env, exchange, sign_in, tmp_path, rng)
+        made.append(stage)
+        name = request.node.name.partition("[")[2].rstrip("]") or request.node.name
+        stage.tell(f"repeat: make chaos ARGS='{request.node.path.relative_to(ROOT)} -k {name}'")
+        stage.wait(lambda: _answers(exchange), "the exchange answers", 30)
+        return stage
+
+    yield make
+    for stage in made:
+        print("\n".join(stage.story))
+        stage.close()
+
+
+def _answers(exchange: RunningExchange) -> bool:
+    try:
+        return bool(exchange.sim("GET", "clock"))
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,61 @@
+"""Something goes wrong at each named point of an order's life, in each of five ways: nothing is lost or doubled.
+
+CHAOS=full runs every point with every action and two seeds, CHAOS=long with twenty. A case is repeated by its
+name: the seed is in it. docs/testing.md tells how.
+"""
+
+import random
+import signal
+
+import pytest
+
+from tests.chaos.conftest import MakeStage
+from tests.support.chaos_faults import ACTIONS
+from tests.support.chaos_line import Trap
+from tests.support.chaos_points import ENGINE, POINTS, Point
+from tests.support.chaos_stage import Machine, Stage, scope, seeds
+
+HOW = {"kill": "kill", "exception": "raise"}  # the other actions need the engine to wait where it is
+# One case per action and several points, for every run of the tests.
+SAMPLE = ((10, "kill"), (6, "freeze"), (12, "authority cut"), (7, "broker black-holed"), (19, "exception"))
+CASES = [(p, a, s) for p in POINTS for a in ACTIONS for s in seeds() if scope() != "sample" or (p.number, a) in SAMPLE]
+NAMES = [f"CP{p.number:02}-{a}-seed{s}".replace(" ", "_") for p, a, s in CASES]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("point", "action", "seed"), CASES, ids=NAMES)
+def test_nothing_is_lost_or_doubled_when_an_engine_is_struck(
+    point: Point, action: str, seed: int, make_stage: MakeStage
+) -> None:
+    stage = make_stage(random.Random(f"{point.number} {action} {seed}"))
+    stage.set_the_scene(**dict(point.story.scene))
+    machine, trap = bring_there(stage, point, action)
+    ACTIONS[action](stage, machine, trap)
+    stage.settle()
+
+
+def bring_there(stage: Stage, point: Point, action: str) -> tuple[Machine, Trap | None]:
+    """Bring an engine to the point, and see that it is there."""
+    machine, story = stage.machine("first"), point.story
+    if point.line == ENGINE:
+        story.provoke(stage, machine)
+        stage.start(machine.name, crash_at=f"{point.request}:{HOW.get(action, 'freeze')}")
+        stage.wait(lambda: is_there(machine, point, action), f"seen: {point}")
+        return machine, None
+    if story.lead_up is not None:
+        story.lead_up(stage, machine)
+    trap = point.arm(machine)
+    if story.lead_up is None:
+        stage.start(machine.name)
+    story.provoke(stage, machine)
+    stage.wait_sprung(trap, str(point))
+    return machine, trap
+
+
+def is_there(machine: Machine, point: Point, action: str) -> bool:
+    assert machine.engine is not None
+    if action == "kill":
+        return machine.engine.exit_code == -signal.SIGKILL
+    if action == "exception":
+        return "CrashPointReached" in machine.log
+    return machine.engine.is_frozen
