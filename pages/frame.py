@@ -43,14 +43,28 @@ def _pages_for(role: str) -> dict[str, list[st.Page]]:
     approvals = st.Page(operate / "approvals.py", title="Approvals", icon=":material/approval:")
     lockouts = st.Page(operate / "lockouts.py", title="Lockouts", icon=":material/lock_clock:")
     offered = {"admin": [control, approvals, lockouts], "operator": [approvals, lockouts]}
-    return sections | {"Operate": offered.get(role, [lockouts])} | _admin_pages(role)
+    return sections | {"Operate": offered.get(role, [lockouts])} | _analyse_pages() | _admin_pages(role)
+
+
+def _analyse_pages() -> dict[str, list[st.Page]]:
+    """Return the section of whoever asks why; each sees what row-level security shows them."""
+    analyse = PAGES / "analyse"
+    return {
+        "Analyse": [
+            st.Page(analyse / "decisions.py", title="Decisions", icon=":material/rule:"),
+        ]
+    }
 
 
 def _admin_pages(role: str) -> dict[str, list[st.Page]]:
     """Return the section of whoever runs the installation; analysts have none."""
     admin = PAGES / "admin"
     risk = st.Page(admin / "risk.py", title="Risk", icon=":material/rule_settings:")
-    offered = {"admin": [risk]}
+    members = st.Page(admin / "members.py", title="Members", icon=":material/group:")
+    audit = st.Page(admin / "audit.py", title="Audit", icon=":material/policy:")
+    engine = st.Page(admin / "engine.py", title="Engine", icon=":material/manufacturing:")
+    alerts = st.Page(admin / "alerts.py", title="Alerts", icon=":material/notifications:")
+    offered = {"admin": [risk, members, audit, engine, alerts], "operator": [engine, alerts]}
     return {"Admin": offered[role]} if role in offered else {}
 
 

@@ -88,10 +88,13 @@ def parts_figure(parts: pd.DataFrame) -> go.Figure:
             x=ordered["result_usd"], y=ordered["name"].str.slice(0, 26), orientation="h",
             marker={"color": [LOSS if result < 0 else GAIN for result in ordered["result_usd"]]},
             text=ordered["result_usd"].map(lambda result: f"{'-' if result < 0 else '+'}${abs(result):,.0f}"),
-            textposition="auto", hovertemplate="%{y}: %{text}<extra></extra>",
+            textposition="auto", cliponaxis=False, hovertemplate="%{y}: %{text}<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_xaxes(title_text="Result (USD)", tickprefix="$", tickformat=",.0f", zeroline=True)
+    low, high = min(ordered["result_usd"].min(), 0.0), max(ordered["result_usd"].max(), 0.0)
+    room = (high - low) * 0.2  # for what is written beside short bars
+    figure.update_xaxes(title_text="Result (USD)", tickprefix="$", tickformat=",.0f", zeroline=True,
+                        range=[low - room * (low < 0), high + room])  # fmt: skip
     figure.update_yaxes(type="category")
     return plain_layout(figure, height=max(180, 80 + 30 * len(ordered))).update_layout(hovermode="closest")
 

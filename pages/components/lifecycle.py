@@ -66,12 +66,18 @@ def lifecycle(found: Sequence[Stage], zone: ZoneInfo) -> None:
     st.html(lifecycle_html(found, zone))
 
 
+def _took(stage: Stage) -> str:
+    if stage.took is None:
+        return NOTHING
+    return f"+{latency(stage.took)}" if stage.took else "at once"
+
+
 def lifecycle_html(found: Sequence[Stage], zone: ZoneInfo) -> str:
     """Return the stages as a table."""
     rows = "".join(
         f"<tr><td>{escape(stage.name)}<br><small>{escape(stage.note)}</small></td>"
         f'<td class="il-num">{stage.at.astimezone(zone):%H:%M:%S.%f}</td>'
-        f'<td class="il-num">{"+" + latency(stage.took) if stage.took is not None else NOTHING}</td></tr>'
+        f'<td class="il-num">{_took(stage)}</td></tr>'
         for stage in found
     )
     whole = latency(found[-1].at - found[0].at) if found else NOTHING

@@ -23,10 +23,12 @@ class Pager:
     def buttons(self, following: Cursor | None) -> None:
         """Show where we are and the ways on. `following`: where the next page starts, None on the last."""
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.button("Newest", icon=":material/first_page:", disabled=not self._trail, on_click=self._trail.clear)
-            st.button("Newer", icon=":material/chevron_left:", disabled=not self._trail, on_click=self._back)
+            st.button("Newest", icon=":material/first_page:", disabled=not self._trail, on_click=self._trail.clear,
+                      key=f"{self._key}_newest")  # fmt: skip
+            st.button("Newer", icon=":material/chevron_left:", disabled=not self._trail, on_click=self._back,
+                      key=f"{self._key}_newer")  # fmt: skip
             st.button("Older", icon=":material/chevron_right:", disabled=following is None,
-                      on_click=self._trail.append, args=(following,))  # fmt: skip
+                      on_click=self._trail.append, args=(following,), key=f"{self._key}_older")  # fmt: skip
             st.caption(f"Page {len(self._trail) + 1}")
 
     @property

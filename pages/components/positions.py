@@ -23,8 +23,13 @@ TICK_S = 5
 
 
 @st.fragment(run_every=TICK_S)
-def live_positions(filters: PositionFilters) -> None:
-    """Show what is held, with a warning when any of it is not protected; renewed while one looks."""
+def live_positions(filters: PositionFilters, listed: frozenset[str]) -> None:
+    """Show what is held, with a warning when any of it is not protected; renewed while one looks.
+
+    Parameters
+    ----------
+    listed : the trades that can be chosen below; the list there stays as it is while somebody types
+    """
     with page_boundary("list of positions"):
         client = require_session().client
         positions = open_positions(client, filters)
@@ -33,6 +38,9 @@ def live_positions(filters: PositionFilters) -> None:
             return
         _warn_of(positions[~positions["is_protected"]])
         figures(_sums(positions), columns=5)
+        has_changed = set(positions["trade_id"]) != listed
+        if has_changed and st.button("Positions have changed: renew the list below", key="positions_renew"):
+            st.rerun()
         _table(with_people(positions, owner_emails(client), exits_under_way(client)), chosen_zone())
 
 
@@ -117,9 +125,8 @@ def _table(positions: pd.DataFrame, zone: ZoneInfo) -> None:
     )  # fmt: skip
 
 
-def close_one(session: Session, filters: PositionFilters, *, may_close: bool) -> None:
-    """Let a person look at one position and close it. Outside of what renews itself, so that no input is disturbed."""
-    positions = open_positions(session.client, filters)
+def close_one(session: Session, positions: pd.DataFrame, filters: PositionFilters, *, may_close: bool) -> None:
+    """Let a person choose one position and close it. Outside of what renews itself, so that no input is disturbed."""
     if positions.empty:
         return
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):

@@ -152,8 +152,8 @@ def one_trades_figures(trade: pd.Series, bars: pd.DataFrame, stop: float | None)
                "Best price while it was open against the entry price (maximum favourable excursion), by the bars."),
         Figure("Went against it", signed_percent(moved.adverse),
                "Worst price while it was open against the entry price (maximum adverse excursion), by the bars."),
-        Figure("Kept", share(round(trade["return_pct"] / moved.favourable, 3)) if moved.favourable > 0 else NOTHING,
-               "Return over the best price that it saw."),
+        Figure("Kept", share(round(trade["return_pct"] / moved.favourable, 3)) if trade["return_pct"] > 0 else NOTHING,
+               "Of a trade with a gain: its return over what the best price would have brought."),
     ]  # fmt: skip
 
 

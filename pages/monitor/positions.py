@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from db.queries.positions import open_positions
 from db.queries.profiles import profiles
 from pages.components.filters import position_filters
 from pages.components.positions import close_one, live_positions
@@ -13,5 +14,6 @@ read_status(session.client)
 
 st.title("Positions")
 filters = position_filters(profiles(session.client))
-live_positions(filters)
-close_one(session, filters, may_close=known_role() in ("admin", "operator"))
+held = open_positions(session.client, filters)
+live_positions(filters, frozenset(held["trade_id"]))
+close_one(session, held, filters, may_close=known_role() in ("admin", "operator"))
