@@ -19,8 +19,9 @@ as $$
 $$;
 
 -- Have the order of one such exit: as it was asked for already, or new. It was sent, so it is under way. Where
--- another exit of the trade has been sent meanwhile, it counts as over: still alive at the broker, it is cancelled
--- there as a late one, and what it filled is booked all the same.
+-- another exit of the trade has been sent meanwhile, or nothing is held any more, it counts as over: still alive at
+-- the broker, it is cancelled there as a late one, and what it filled is booked all the same. One of which nobody
+-- knows whether it was sent may be sent again, so it is for no more than is held.
 create function private.have_offline_exit(p jsonb, p_shard text, p_token bigint)
     returns void
     language plpgsql
@@ -46,18 +47,22 @@ begin
         permit_deadline, created_at, updated_at, submitted_at, ended_at)
     select v_id, f.owner_id, f.id, f.shard, t.symbol,
            case t.position_side when 'long' then 'sell' else 'buy' end::public.order_side, t.position_side, v_purpose,
-           private.positive(p ->> 'qty'), p ->> 'order_type',
+           case when p ->> 'outcome' = 'unknown' then least(private.positive(p ->> 'qty'), coalesce(n.qty, private.positive(p ->> 'qty')))
+                else private.positive(p ->> 'qty') end,
+           p ->> 'order_type',
            case p ->> 'order_type' when 'market' then 'day' else 'gtc' end,
            private.positive(p ->> 'limit_price'), private.positive(p ->> 'stop_price'),
-           case when d.is_second then 'canceled' else 'submitting' end::public.order_state,
-           case when d.is_second then 'DUPLICATE_ORDER' end,
+           case when d.code is null then 'submitting' else 'canceled' end::public.order_state, d.code,
            left(p ->> 'reason', 500), coalesce(p ->> 'exit_reason', v_purpose::text), t.id,
-           (p ->> 'market_at')::timestamptz, p_token, v_now, v_now, v_now, v_now, case when d.is_second then v_now end
+           (p ->> 'market_at')::timestamptz, p_token, v_now, v_now, v_now, v_now, case when d.code is not null then v_now end
     from public.trades t
     join public.profiles f on f.id = t.profile_id
-    cross join lateral (select v_purpose = 'exit' and exists (
-        select 1 from public.orders o where o.trade_id = t.id and o.purpose = 'exit' and o.id <> v_id
-           and o.state in ('submitting', 'unknown', 'working', 'partially_filled')) as is_second) d
+    left join public.positions n on n.trade_id = t.id
+    cross join lateral (select case
+        when v_purpose = 'exit' and exists (
+            select 1 from public.orders o where o.trade_id = t.id and o.purpose = 'exit' and o.id <> v_id
+               and o.state in ('submitting', 'unknown', 'working', 'partially_filled')) then 'DUPLICATE_ORDER'
+        when n.trade_id is null then 'NO_POSITION' end as code) d
     where t.id = (p ->> 'trade_id')::uuid
     on conflict (id) do nothing;
 end;

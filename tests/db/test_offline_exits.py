@@ -90,6 +90,33 @@ class TestRecordOfflineExits:
 
         assert [answer.state for answer in answers] == ["unknown"]
 
+    def test_it_is_over_when_no_answer_came_and_the_position_was_closed_meanwhile(self, engine, db):
+        """Looked up in vain it would be sent again, and nothing is held any more."""
+        held = engine.held()
+        engine.update(held.leg("stop", "filled", filled=held.qty, price="95"))
+
+        assert tell(engine, an_exit(held, outcome="unknown", order=None))[0].state == "canceled"
+
+        assert engine.claim() == []
+
+    def test_it_is_late_when_it_works_at_the_broker_and_the_position_was_closed_meanwhile(self, engine):
+        held = engine.held()
+        engine.update(held.leg("stop", "filled", filled=held.qty, price="95"))
+        told = an_exit(held)
+
+        assert tell(engine, told)[0].state == "canceled"
+
+        assert engine.update(told["order"])[0].late
+
+    def test_it_is_for_no_more_than_is_held_when_no_answer_came(self, engine, db):
+        held = engine.held()
+        engine.update(held.leg("stop", "partially_filled", filled="4", price="95"))
+        told = an_exit(held, outcome="unknown", order=None)
+
+        tell(engine, told)
+
+        assert db.execute("select qty from orders where id = %s", [told["id"]]).fetchone() == (6,)
+
     def test_the_waiting_order_is_the_one_when_it_was_asked_for_before(self, engine, db):
         held = engine.held()
         told = an_exit(held)
