@@ -119,3 +119,12 @@ class TestLocalBrake:
         brake.turn_on("test", NOON)
 
         assert brake.is_on
+
+
+class TestStopping:
+    def test_nothing_is_opened_once_the_engine_is_told_to_stop(self, health: HealthTracker):
+        assert not health.is_paused()
+
+        health.is_stopping = True
+
+        assert health.is_paused()
