@@ -1,0 +1,51 @@
+"""Alerts: what somebody should know of now, for operators and admins."""
+
+import streamlit as st
+
+from db.queries.alerts import alerts_for_export, mutes_in_force, notices, open_alerts, past_alerts
+from db.queries.profiles import profiles
+from pages.components.alerts import (
+    alert_filters,
+    alert_list,
+    look_again,
+    mute_list,
+    notices_table,
+    past_table,
+    rule_list,
+    test_button,
+)
+from pages.components.export import csv_button
+from pages.components.formats import count
+from pages.components.messages import show_empty
+from pages.components.pager import Pager
+from pages.components.time_zone import chosen_zone
+from pages.session.guard import require_session
+from pages.session.status import database_time, known_role, read_status
+
+session = require_session("operator", "admin")
+at, zone = database_time(read_status(session.client)), chosen_zone()
+
+st.title("Alerts")
+look_again(session)
+filters = alert_filters(sorted({symbol for held in profiles(session.client)["symbols"] for symbol in held}))
+held = open_alerts(session.client, filters)
+st.subheader(f"Open: {count(len(held), 'alert')}")
+if held.empty:
+    show_empty("Nothing is wrong by any rule that matches.")
+alert_list(held, at, zone)
+mute_list(mutes_in_force(session.client), at, zone)
+
+st.subheader("Past")
+pager = Pager("alerts", filters)
+past = past_alerts(session.client, filters, after=pager.cursor)
+past_table(past.found, zone)
+with st.container(horizontal=True, horizontal_alignment="distribute"):
+    pager.buttons(past.next)
+    csv_button("alerts", lambda: alerts_for_export(session.client, filters))
+
+st.subheader("Outbox")
+if known_role() == "admin":
+    test_button()
+notices_table(notices(session.client, size=50).found, zone)
+with st.expander("The rules", icon=":material/rule:"):
+    rule_list()
