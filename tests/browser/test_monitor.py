@@ -43,8 +43,8 @@ def test_a_day_of_the_calendar_opens_its_trades_and_a_trade_its_orders(
     visitor.tab.locator(f'a[href="/trades?trades_day={day[0]}"]').click()
 
     visitor.sees_page("Trades")
-    expect(visitor.tab.get_by_test_id("stMetric").filter(has_text="Result")).to_be_visible()
-    expect(visitor.tab.locator(".js-plotly-plot")).to_have_count(1)
+    expect(visitor.tab.get_by_test_id("stMetric").filter(has_text="Result")).to_be_visible(timeout=PATIENCE_MS)
+    expect(visitor.tab.locator(".js-plotly-plot")).to_have_count(1, timeout=PATIENCE_MS)
     visitor.sees("Its orders")
 
 

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import Visit
 from tests.browser.test_control import select_first_row
+from tests.browser.visitor import PATIENCE_MS
 from tests.support.story import Story
 
 pytestmark = pytest.mark.browser
@@ -38,12 +39,12 @@ def test_every_page_shows_what_was_traded(story: Story, visit: Visit) -> None:
     visitor = visit().signed_in("admin")
 
     for figure in ("Equity", "Today's result", "Open positions", "Open risk", "Engine"):
-        expect(visitor.tab.get_by_test_id("stMetric").filter(has_text=figure)).to_be_visible()
-    expect(visitor.tab.locator(".js-plotly-plot")).to_have_count(2)
+        expect(visitor.tab.get_by_test_id("stMetric").filter(has_text=figure)).to_be_visible(timeout=PATIENCE_MS)
+    expect(visitor.tab.locator(".js-plotly-plot")).to_have_count(2, timeout=PATIENCE_MS)
     visitor.goes_to("Positions")
     visitor.sees("all protected")
     visitor.goes_to("Trades")
-    expect(visitor.tab.locator(".js-plotly-plot")).to_have_count(1)
+    expect(visitor.tab.locator(".js-plotly-plot")).to_have_count(1, timeout=PATIENCE_MS)
     visitor.goes_to("Orders")
     expect(visitor.tab.get_by_test_id("stDataFrame")).to_be_visible()
     expect(visitor.tab.get_by_test_id("stException")).to_have_count(0)
