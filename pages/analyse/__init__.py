@@ -1,0 +1,1 @@
+"""Why entries were made or not, and what else could have been."""

@@ -1,0 +1,151 @@
+"""The pages that say why, over a real database: what each role finds there, and whether it is what was recorded."""
+
+from datetime import timedelta
+
+import psycopg
+import pytest
+from streamlit.testing.v1 import AppTest
+from supabase import Client
+
+from db import commands
+from db.queries.decisions import (
+    DecisionFilters,
+    entries_before,
+    entries_page,
+    entry_outcomes,
+    lockouts_at,
+    modes_at,
+)
+from pages.components.time_zone import EXCHANGE
+from pages.session.clock import now
+from tests.integration.pages.conftest import OpenPage
+from tests.integration.pages.test_operate_pages import shown
+from tests.support.clients import SignIn
+from tests.support.story import Story
+
+DECISIONS = "analyse/decisions.py"
+PAGES = (DECISIONS,)
+
+
+def lately(**more: tuple[str, ...]) -> DecisionFilters:
+    return DecisionFilters(now() - timedelta(hours=1), now() + timedelta(minutes=1), **more)
+
+
+def counted(db: psycopg.Connection, where: str) -> int:
+    row = db.execute(f"select count(*) from orders where purpose = 'entry' and {where}").fetchone()  # type: ignore[arg-type]
+    assert row is not None
+    return int(row[0])
+
+
+def table(app: AppTest, column: str) -> list[str]:
+    """Return a column of the first table that has it."""
+    return next(found.value[column].tolist() for found in app.dataframe if column in found.value)
+
+
+@pytest.mark.parametrize("name", ["admin", "operator", "alice"])
+def test_every_page_stands_for_every_role(name: str, story: Story, open_page: OpenPage) -> None:
+    for page in PAGES:
+        app = open_page(name, page)
+
+        assert not app.exception, page
+        assert not app.error, page
+        assert all(metric.help for metric in app.metric), "every figure says how it is worked out"
+
+
+def test_every_page_says_so_when_there_is_nothing(clean_db: psycopg.Connection, open_page: OpenPage) -> None:
+    for page in PAGES:
+        app = open_page("alice", page)
+
+        assert not app.exception, page
+        assert not app.error, page
+        assert app.info, page
+
+
+class TestDecisions:
+    def test_the_gates_answer_now_names_what_is_in_the_way(
+        self, story: Story, open_page: OpenPage, sign_in: SignIn
+    ) -> None:
+        commands.pause_trading(sign_in("admin"), reason_code="news", reason="Fed decision")
+
+        app = open_page("alice", DECISIONS)
+
+        assert set(table(app, "answer")) == {"✗ Would be denied"}
+        assert "Trading is paused by an administrator." in table(app, "reason")
+        assert table(app, "result")[0] == "✗ NO", "the failed check comes first"
+        assert table(app, "asks")[0] == "Trading is not paused"
+
+    def test_the_funnel_counts_what_is_in_the_table_of_orders(
+        self, story: Story, sign_in: SignIn, db: psycopg.Connection
+    ) -> None:
+        outcomes = entry_outcomes(sign_in("admin"), lately()).found
+
+        assert len(outcomes) == counted(db, "true") > 0
+        assert (outcomes["state"] == "denied").sum() == counted(db, "state = 'denied'") > 0
+        assert (outcomes["filled_qty"] > 0).sum() == counted(db, "filled_qty > 0") > 0
+
+    def test_an_analyst_counts_only_what_is_their_own(
+        self, story: Story, sign_in: SignIn, db: psycopg.Connection
+    ) -> None:
+        found = entries_page(sign_in("alice"), lately()).found
+
+        assert len(found) == counted(
+            db, "owner_id = (select user_id from members where email = 'alice@interlock.local')"
+        )
+
+    def test_a_filter_by_code_leaves_the_denials_for_it(self, story: Story, sign_in: SignIn) -> None:
+        everything = entries_page(sign_in("admin"), lately()).found
+        code = everything["code"].dropna().iloc[0]
+
+        found = entries_page(sign_in("admin"), lately(codes=(code,))).found
+
+        assert len(found) == (everything["code"] == code).sum()
+
+    def test_a_denied_order_opens_its_checks(self, story: Story, open_page: OpenPage, db: psycopg.Connection) -> None:
+        denied = db.execute("select id::text from orders where state = 'denied' limit 1").fetchone()
+        assert denied is not None
+        app = open_page("admin", DECISIONS)
+
+        app.query_params["order"] = denied[0]
+        app.run()
+
+        assert not app.error
+        assert any("✗ FAILED" in str(found.value) for found in app.dataframe)
+
+
+class TestAPastMoment:
+    @pytest.fixture
+    def paused(self, story: Story, sign_in: SignIn) -> Client:
+        """Trading was paused, asked for an entry, and resumed; IBM was locked out meanwhile."""
+        commands.pause_trading(sign_in("admin"), reason_code="news", reason="Fed decision")
+        commands.create_lockout(sign_in("operator"), ticker="IBM", reason="Rumour")
+        story.ask("Alice trend daily", "IBM")
+        return sign_in("admin")
+
+    def test_what_held_then_is_what_had_been_set(self, paused: Client) -> None:
+        asked = now()
+
+        modes, lockouts = modes_at(paused, asked), lockouts_at(paused, "IBM", asked)
+
+        assert modes[["scope", "to_mode", "reason"]].values.tolist() == [["global", "PAUSED", "Fed decision"]]
+        assert lockouts["reason"].tolist() == ["Rumour"]
+        assert lockouts_at(paused, "AAPL", asked).empty
+        assert modes_at(paused, asked - timedelta(hours=1)).empty
+        assert lockouts_at(paused, "IBM", asked - timedelta(hours=1)).empty
+
+    def test_the_gates_last_word_before_it_is_found(self, paused: Client) -> None:
+        found = entries_before(paused, "IBM", now())
+
+        assert found["code"].iloc[0] == "TRADING_PAUSED"
+        assert entries_before(paused, "IBM", now() - timedelta(hours=1)).empty
+
+    def test_the_page_tells_it(self, paused: Client, open_page: OpenPage) -> None:
+        app = open_page("admin", DECISIONS)
+        soon = (now() + timedelta(minutes=2)).astimezone(EXCHANGE).replace(tzinfo=None, second=0, microsecond=0)
+
+        app.selectbox(key="why_symbol").set_value("IBM")
+        app.segmented_control(key="why_when").set_value("At a past moment").run()
+        app.datetime_input(key="why_at").set_value(soon).run()
+
+        assert "all trading: PAUSED, set by admin@interlock.local: Fed decision" in shown(app)
+        assert "IBM was locked out by operator@interlock.local: Rumour" in shown(app)
+        assert "TRADING_PAUSED" in table(app, "code")
