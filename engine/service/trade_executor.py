@@ -20,7 +20,7 @@ from engine.ports.authority import OrderDesk
 from engine.ports.broker import Broker, RateLimit
 from engine.ports.clock import Clock
 from engine.service import metrics
-from engine.service.crash_points import AFTER_CLAIM, AFTER_SUBMIT, crash_point
+from engine.service.crash_points import AFTER_CLAIM, AFTER_SUBMIT, BEFORE_SEND, crash_point
 from engine.service.health_tracker import HealthTracker
 from engine.service.lease import Lease
 from engine.service.order_sync import OrderSync
@@ -142,6 +142,7 @@ class TradeExecutor:
             return _not_sent(order, "LEASE_LOST", "The engine's lease ran out before the order was sent.")
         if self._clock.monotonic_s() >= permit.until_s:
             return _not_sent(order, "PERMIT_EXPIRED", "The permit ran out before the order was sent.")
+        crash_point(BEFORE_SEND)
         with bound_contextvars(order_id=order.id), metrics.BROKER_SUBMIT.time():
             answer = self._broker.submit(order)
         submission = self._settle_at_once(answer)
@@ -193,7 +194,9 @@ class TradeExecutor:
         entry = self._broker.order_by_client_id(parent) if len(parents) == 1 and (parent := parents.pop()) else None
         found = [leg for leg in entry.legs if leg.broker_order_id in wanted] if entry else []
         missing = wanted - {order.broker_order_id for order in found}
-        return found + [order for broker_id in missing if (order := self._broker.order(broker_id, urgent=True)) is not None]
+        return found + [
+            order for broker_id in missing if (order := self._broker.order(broker_id, urgent=True)) is not None
+        ]
 
 
 def _permit(order: Order, asked_s: float) -> Permit:

@@ -66,5 +66,3 @@ def test_a_late_entry_is_cancelled_and_reported_when_it_was_given_up(
 
     assert [(finding.kind, finding.action) for finding in reported] == [("LATE_ORDER", "Cancelled at the broker.")]
     assert {o["status"] for o in stepped.orders_at_exchange()} == {"canceled"}
-
-
