@@ -52,6 +52,9 @@ def _analyse_pages() -> dict[str, list[st.Page]]:
     return {
         "Analyse": [
             st.Page(analyse / "decisions.py", title="Decisions", icon=":material/rule:"),
+            st.Page(analyse / "what_if.py", title="What if", icon=":material/alt_route:"),
+            st.Page(analyse / "cost_of_control.py", title="Cost of control", icon=":material/balance:"),
+            st.Page(analyse / "signals.py", title="Signals", icon=":material/sensors:"),
         ]
     }
 

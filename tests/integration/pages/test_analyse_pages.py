@@ -1,6 +1,7 @@
 """The pages that say why, over a real database: what each role finds there, and whether it is what was recorded."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import psycopg
 import pytest
@@ -16,6 +17,10 @@ from db.queries.decisions import (
     lockouts_at,
     modes_at,
 )
+from db.queries.replays import lockout_spans, paths_of, pause_spans, recorded_entries
+from engine.domain.cost_of_control import cost_of_control
+from engine.domain.replay import Change, Fate, RecordedEntry
+from engine.domain.what_if import what_if
 from pages.components.time_zone import EXCHANGE
 from pages.session.clock import now
 from tests.integration.pages.conftest import OpenPage
@@ -23,8 +28,10 @@ from tests.integration.pages.test_operate_pages import shown
 from tests.support.clients import SignIn
 from tests.support.story import Story
 
-DECISIONS = "analyse/decisions.py"
-PAGES = (DECISIONS,)
+DECISIONS, WHAT_IF, COST, SIGNALS = (
+    f"analyse/{name}.py" for name in ("decisions", "what_if", "cost_of_control", "signals")
+)
+PAGES = (DECISIONS, WHAT_IF, COST, SIGNALS)
 
 
 def lately(**more: tuple[str, ...]) -> DecisionFilters:
@@ -149,3 +156,93 @@ class TestAPastMoment:
         assert "all trading: PAUSED, set by admin@interlock.local: Fed decision" in shown(app)
         assert "IBM was locked out by operator@interlock.local: Rumour" in shown(app)
         assert "TRADING_PAUSED" in table(app, "code")
+
+
+def recorded(client: Client) -> list[RecordedEntry]:
+    return recorded_entries(client, lately()).entries
+
+
+class TestWhatIf:
+    def test_unchanged_the_recorded_decisions_answer_as_they_did(
+        self, story: Story, sign_in: SignIn, db: psycopg.Connection
+    ) -> None:
+        entries = recorded(sign_in("admin"))
+
+        found = what_if(entries, Change(), paths_of(sign_in("admin"), entries))
+
+        assert len(entries) == counted(db, "true") > 20
+        assert not found.changed
+        assert [e.result_usd for e in entries if e.result_usd], "closed trades bring their results along"
+
+    def test_a_looser_limit_lets_a_denied_entry_through_and_follows_it_over_the_bars(
+        self, story: Story, sign_in: SignIn
+    ) -> None:
+        entries = recorded(sign_in("admin"))
+        denied = [entry for entry in entries if entry.fate is Fate.DENIED]
+        assert denied
+        wider = Decimal(10) ** 9
+        names = ("order_notional_max_usd", "order_qty_max", "position_notional_max_usd", "capital_usd", "gross_max_pct",
+                 "sector_max_pct")  # fmt: skip
+
+        found = what_if(entries, Change(limits=dict.fromkeys(names, wider)), paths_of(sign_in("admin"), entries))
+
+        assert {verdict.judged.entry.id for verdict in found.added} & {entry.id for entry in denied}
+        followed = [verdict for verdict in found.added if verdict.path and verdict.path.entry_price]
+        assert followed
+        assert found.difference_usd == sum(verdict.effect_usd or 0 for verdict in found.added)
+
+    def test_the_page_says_what_would_have_been_and_that_it_is_counterfactual(
+        self, story: Story, open_page: OpenPage
+    ) -> None:
+        app = open_page("admin", WHAT_IF)
+        assert "the same answer" in shown(app)
+
+        app.selectbox(key="what_pauses").set_value("Paused throughout").run()
+
+        assert not app.error
+        assert {would.partition(":")[0] for would in table(app, "would")} == {"Denied"}
+        assert "nobody traded it" in shown(app)
+
+
+class TestCostOfControl:
+    def test_what_a_pause_and_a_lockout_kept_back_is_theirs(self, story: Story, sign_in: SignIn) -> None:
+        commands.create_lockout(sign_in("operator"), ticker="IBM", reason="Rumour")
+        story.ask("Alice trend daily", "IBM")
+        commands.pause_trading(sign_in("admin"), reason_code="news", reason="Fed decision")
+        story.ask("Alice trend daily", "AAPL")
+        admin = sign_in("admin")
+        entries = recorded(admin)
+
+        costs = cost_of_control(entries, paths_of(admin, entries), pause_spans(admin), lockout_spans(admin, lately()))
+
+        words = {cost.cause.words: len(cost.entries) for cost in costs}
+        assert words["IBM by operator@interlock.local: Rumour"] == 1
+        assert words["PAUSED by admin@interlock.local: Fed decision"] == 1
+
+    def test_the_page_counts_the_denials(self, story: Story, open_page: OpenPage, db: psycopg.Connection) -> None:
+        app = open_page("admin", COST)
+
+        assert not app.error
+        costs = next(found.value for found in app.dataframe if "gains_usd" in found.value)
+        assert costs["entries"].sum() == counted(db, "state in ('denied', 'approval_expired', 'approval_rejected')")
+        assert (costs["effect_usd"] == -(costs["gains_usd"] + costs["losses_usd"])).all()
+
+
+class TestSignals:
+    def test_a_layers_word_is_shown_and_its_switch_counted(
+        self, story: Story, open_page: OpenPage, db: psycopg.Connection
+    ) -> None:
+        db.execute(
+            "insert into signals (owner_id, profile_id, symbol, side, strategy, blocked_by, detail)"
+            " select owner_id, id, 'IBM', 'buy', 'test', 'macro',"
+            """ '{"reason": "Up", "layers": [{"layer": "macro", "passed": false, "reason": "Below its average."},"""
+            """ {"layer": "competitive", "passed": true, "reason": "Ahead."}]}' from profiles order by name limit 1"""
+        )
+
+        app = open_page("admin", SIGNALS)
+
+        assert "✗ Kept back by macro" in table(app, "outcome")
+        assert "✗ Below its average. ✓ Ahead." in table(app, "layers")
+        assert [metric.value for metric in app.metric if "layer" in metric.label] == [
+            "1 of 1 kept back", "0 of 1 kept back",
+        ]  # fmt: skip
