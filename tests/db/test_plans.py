@@ -28,6 +28,7 @@ from db.queries import (
     audit,
     bars,
     controls,
+    drills,
     engine_state,
     equity,
     jobs,
@@ -163,6 +164,12 @@ QUESTIONS: dict[str, Callable[[str], partial[Any]]] = {
     "an order's events": lambda role: partial(orders.order_events, order_id=str(entry_of(BLOCK[role]))),
     "an order's decision": lambda role: partial(orders.decision, order_id=str(entry_of(BLOCK[role]))),
     "denials": lambda _: partial(orders.latest_denials),
+    "a drill: live profiles": lambda _: partial(drills.live_profiles),
+    "a drill: signs of life": lambda _: partial(drills.drill_heartbeats),
+    "a drill: an order": lambda role: partial(drills.drill_order, order_id=str(entry_of(BLOCK[role]))),
+    "a drill: positions and their stops": lambda _: partial(drills.drill_positions),
+    "a drill: entries that were sent": lambda _: partial(drills.entries_sent_after, at=datetime.now(UTC)),
+    "a drill: which are entries": lambda role: partial(drills.entry_ids, order_ids=[str(entry_of(BLOCK[role]))]),
     "positions": lambda _: partial(positions.open_positions),
     "profiles": lambda _: partial(profiles.profiles),
     "states of the profiles": lambda _: partial(runtime.profile_states),
@@ -298,6 +305,8 @@ def test_every_question_of_the_pages_is_looked_at():
     asked = {make("admin").func for make in QUESTIONS.values()}
     known = set()
     for module in pkgutil.iter_modules(db.queries.__path__):
+        if module.name.startswith("_"):
+            continue  # parts of questions
         here = importlib.import_module(f"db.queries.{module.name}")
         for name, function in inspect.getmembers(here, inspect.isfunction):
             takes_client = next(iter(inspect.signature(function).parameters), None) == "client"
@@ -431,6 +440,33 @@ CALLS: dict[str, tuple[UUID | None, list[str], str]] = {
         None, [NOTICE, "select claim_notifications('tests', 500)"],
         f"""settle_notifications('tests', '[{{"id": "{UUID(int=9)}", "token": 1, "error": null}}]')""",
     ),
+    "adopt_orders": (
+        None, [LEASE],
+        f"""adopt_orders('main', 1, '[{{"client_order_id": "{UUID(int=OPEN_TRADE.int + 1)}",
+            "broker_order_id": "broker-{OPEN_TRADE.int + 1}", "symbol": "AAPL", "side": "sell", "status": "new",
+            "qty": "10", "filled_qty": "0", "order_type": "limit", "limit_price": "110",
+            "updated_at": "2026-11-20T15:00:00Z"}}]')""",
+    ),
+    "protection_facts": (None, [LEASE], "protection_facts('main', 1, now() - interval '1 day')"),
+    "reconcile_books": (None, [LEASE], "reconcile_books('main', 1)"),
+    "reconcile_orders": (
+        None, [LEASE],
+        f"""reconcile_orders('main', 1, array['{OPEN_TRADE}'], array['broker-{OPEN_TRADE.int}'], array['new'],
+            array[0])""",
+    ),
+    "record_offline_exits": (
+        None, [LEASE],
+        f"""record_offline_exits('main', 1, '[{{"id": "{UUID(int=11)}", "trade_id": "{OPEN_TRADE}", "purpose": "exit",
+            "qty": "1", "order_type": "market", "exit_reason": "stop_loss", "reason": "Away",
+            "market_at": "2026-11-20T15:00:00Z", "outcome": "unknown"}}]')""",
+    ),
+    "record_split": (None, [LEASE], "record_split('main', 1, 'AAPL', 2, '2026-11-20 15:00Z', 0, 'A split')"),
+    "request_cancels": (
+        None, [LEASE],
+        f"""request_cancels('main', 1, '[{{"id": "{UUID(int=OPEN_TRADE.int + 1)}", "reason": "One too many"}}]')""",
+    ),
+    "schema_version": (None, [], "schema_version()"),
+    "set_external_order_policy": (ADMIN, [], "set_external_order_policy('ignore', 'Ours to watch')"),
     "engine_telemetry": (None, [],  "engine_telemetry('main', (select max(id) - 9"
                          " from trading_control_events), (select max(id) - 99 from order_events))"),
 }  # fmt: skip
