@@ -73,8 +73,8 @@ class Cost:
     """What one cause did.
 
     `gains_usd` and `losses_usd` (0 or less): of the entries that it kept back, had they been made. `effect_usd`:
-    above 0 it saved that much, below 0 it cost that much. `unknown`: entries of which nothing can be said; `repeats`:
-    those that would not have been asked again.
+    above 0 it saved that much, below 0 it cost that much. `unknown`: entries of which nothing can be said; `repeated`:
+    the ids of those that would not have been asked again.
     """
 
     cause: Cause
@@ -82,7 +82,7 @@ class Cost:
     gains_usd: Decimal
     losses_usd: Decimal
     unknown: int
-    repeats: int
+    repeated: frozenset[str]
 
     @property
     def effect_usd(self) -> Decimal:
@@ -146,15 +146,15 @@ def _lockout(entry: RecordedEntry, lockouts: Sequence[LockoutSpan]) -> Cause:
 def _cost(cause: Cause, entries: list[RecordedEntry], paths: Mapping[str, Path]) -> Cost:
     open_until: dict[tuple[str, str, bool], datetime | None] = {}
     gains = losses = Decimal(0)
-    unknown = repeats = 0
+    unknown, repeated = 0, set()
     for entry in sorted(entries, key=lambda entry: (entry.market_at, entry.asked_at, entry.id)):
         key, path = (entry.profile_id, entry.symbol, entry.plan.is_long), paths.get(entry.id)
         if key in open_until and ((until := open_until[key]) is None or entry.market_at < until):
-            repeats += 1
+            repeated.add(entry.id)
         elif path is None or path.result_usd is None:
             unknown += 1
         else:
             open_until[key] = path.released_at
             gains += max(path.result_usd, Decimal(0))
             losses += min(path.result_usd, Decimal(0))
-    return Cost(cause, tuple(entries), gains, losses, unknown, repeats)
+    return Cost(cause, tuple(entries), gains, losses, unknown, frozenset(repeated))

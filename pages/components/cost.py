@@ -30,7 +30,7 @@ def show_costs(costs: list[Cost]) -> None:
         placeholder=NOTHING,
         key="costs_table",
         alt="What each control kept back, and what that saved or cost, the largest effect first",
-        column_order=["name", "kind", "effect_usd", "entries", "gains_usd", "losses_usd", "repeats", "unknown"],
+        column_order=["name", "kind", "effect_usd", "entries", "gains_usd", "spared_usd", "repeats", "unknown"],
         column_config={
             "name": TextColumn("What kept entries back", width="large", pinned=True),
             "kind": TextColumn("Kind"),
@@ -38,7 +38,7 @@ def show_costs(costs: list[Cost]) -> None:
                                        help="Counterfactual: losses spared less gains missed"),
             "entries": NumberColumn("Entries", format="localized", help="That it kept back"),
             "gains_usd": NumberColumn("Gains missed", format=USD, help="Counterfactual"),
-            "losses_usd": NumberColumn("Losses spared", format=USD, help="Counterfactual; what would have been lost"),
+            "spared_usd": NumberColumn("Losses spared", format=USD, help="Counterfactual"),
             "repeats": NumberColumn("Asked again", format="localized",
                                     help="Not counted: with the first one made, the strategy would not have asked"),
             "unknown": NumberColumn("Not known", format="localized", help="No bars follow them"),
@@ -56,8 +56,8 @@ def costs_frame(costs: list[Cost]) -> pd.DataFrame:
             "effect_usd": [float(cost.effect_usd) for cost in costs],
             "entries": [len(cost.entries) for cost in costs],
             "gains_usd": [float(cost.gains_usd) for cost in costs],
-            "losses_usd": [float(cost.losses_usd) for cost in costs],
-            "repeats": [cost.repeats for cost in costs],
+            "spared_usd": [-float(cost.losses_usd) for cost in costs],
+            "repeats": [len(cost.repeated) for cost in costs],
             "unknown": [cost.unknown for cost in costs],
         }
     )
@@ -67,7 +67,7 @@ def entries_behind(costs: list[Cost], paths: dict[str, Path], names: dict[str, s
     """Show the entries behind one of the controls, each with a link to its checks."""
     labels = {f"{n}. {_name(cost)}": cost for n, cost in enumerate(costs, start=1)}
     chosen = st.selectbox("Kept back by", list(labels), key="cost_of", help="In the order of the table above.")
-    entries = labels[chosen].entries
+    entries, repeated = labels[chosen].entries, labels[chosen].repeated
     followed = [paths.get(entry.id) for entry in entries]
     frame = pd.DataFrame(
         {
@@ -76,6 +76,7 @@ def entries_behind(costs: list[Cost], paths: dict[str, Path], names: dict[str, s
             "symbol": [entry.symbol for entry in entries],
             "side": ["long" if entry.plan.is_long else "short" for entry in entries],
             "profile": [names.get(entry.profile_id, NOTHING) for entry in entries],
+            "counted": ["asked again: no" if entry.id in repeated else "yes" for entry in entries],
             "ended": [words(path.ended) if path else NOTHING for path in followed],
             "result": [float(path.result_usd) if path and path.result_usd is not None else None for path in followed],
         }
@@ -92,6 +93,7 @@ def entries_behind(costs: list[Cost], paths: dict[str, Path], names: dict[str, s
             "symbol": TextColumn("Symbol"),
             "side": TextColumn("Side"),
             "profile": TextColumn("Profile"),
+            "counted": TextColumn("Counted", help="Not where the same entry would have been open already"),
             "ended": TextColumn("Would have ended by"),
             "result": NumberColumn("Would have brought (USD)", format=SIGNED_USD, help="Counterfactual"),
         },

@@ -97,7 +97,7 @@ def decisions_table(entries: pd.DataFrame, zone: ZoneInfo, *, opens: str) -> Non
             "state": TextColumn("State", pinned=True),
             "symbol": TextColumn("Symbol"),
             "side": TextColumn("Side"),
-            "code": TextColumn("Code"),
+            "code": TextColumn("Code", width=190),
             "reason": TextColumn("Reason", width="large"),
             "qty": NumberColumn("Quantity", format="localized"),
             "limit_price": NumberColumn("Limit", format=USD),

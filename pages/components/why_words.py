@@ -35,7 +35,31 @@ CHECKS = {
 CODES = {
     "TRADING_HALTED": "Trading was halted",
     "TRADING_PAUSED": "Trading was paused",
+    "MODE_DISABLED": "The profile's trading mode is disabled",
+    "PROFILE_INACTIVE": "The profile was switched off",
     "SYMBOL_LOCKED": "The symbol was locked out",
+    "SIGNAL_STALE": "The signal was too old",
+    "QUOTE_STALE": "The quote was too old, or its age not known",
+    "ORDER_UNKNOWN": "An earlier order's fate was not known",
+    "RECONCILIATION_BREAK": "Our books and the broker's differed",
+    "DUPLICATE_ORDER": "The same entry was open already",
+    "STAGED_SIZE": "Nothing was left of its staged size",
+    "ORDER_QTY_MAX": "Too many shares in one order",
+    "ORDER_NOTIONAL_MAX": "Too large an order",
+    "PRICE_COLLAR": "Its limit was too far from the quote",
+    "OPEN_ORDERS_MAX": "Too many open entries",
+    "POSITIONS_MAX": "Too many symbols held",
+    "POSITION_LIMIT": "Too large a position",
+    "SECTOR_EXPOSURE": "Too much in one sector",
+    "GROSS_EXPOSURE": "Too much exposure in all",
+    "CAPITAL_INSUFFICIENT": "Not enough capital",
+    "ORDER_RATE": "Too many entries in the time",
+    "REPEATED_EXECUTION": "The same entry too often",
+    "DAILY_LOSS": "Too much lost that day",
+    "DRAWDOWN": "Too deep a drawdown",
+    "LOSS_STREAK": "Too many losing trades in a row",
+    "WASH_TRADE": "Could have traded with our own order",
+    "MARKET_CLOSED": "The market was closed",
     "LIMIT_NOT_SET": "A limit is not set, which blocks",
     "approval_rejected": "A person said no",
     "approval_expired": "Nobody decided in time",
@@ -57,8 +81,7 @@ APPROVAL_REASONS = {
 
 def code_words(code: str) -> str:
     """Return what a code means: a denial, an outcome or the name of a layer."""
-    known = CODES.get(code)
-    return known or (f"Not so: {CHECKS[code][0].lower()}{CHECKS[code][1:]}" if code in CHECKS else words(code))
+    return CODES.get(code) or words(code)
 
 
 def value_words(value: object) -> str:

@@ -10,7 +10,9 @@ import inspect
 import os
 import pkgutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -28,6 +30,7 @@ from db.queries import (
     audit,
     bars,
     controls,
+    decisions,
     drills,
     engine_state,
     equity,
@@ -39,20 +42,26 @@ from db.queries import (
     performance,
     positions,
     profiles,
+    replays,
     risk_configs,
     runtime,
     schedules,
+    signals,
     trades,
 )
 from db.queries.alerts import AlertFilters
 from db.queries.approvals import ApprovalFilters
 from db.queries.audit import ENGINE, AuditFilters
+from db.queries.decisions import DecisionFilters
 from db.queries.lockouts import LockoutFilters
 from db.queries.orders import OrderFilters
 from db.queries.paging import Cursor
 from db.queries.performance import StatisticsFilters
 from db.queries.positions import PositionFilters
+from db.queries.signals import SignalFilters
 from db.queries.trades import TradeFilters
+from engine.domain.price_path import Plan
+from engine.domain.replay import Fate, RecordedEntry
 from local import postgres, postgrest_install
 from local.auth.tokens import AccessTokens
 from local.processes import Child
@@ -80,6 +89,7 @@ MIDDLE = FIRST_DAY + 160_000 * timedelta(seconds=180)
 CURSOR = Cursor(MIDDLE, str(entry_of(160_000)))
 CURSOR_OF_A_NUMBER = Cursor(MIDDLE, "1")  # for tables whose rows are numbered
 LAST = Cursor(FIRST_DAY + timedelta(hours=1), str(entry_of(20)))
+WEEK = DecisionFilters(MIDDLE - timedelta(days=6), MIDDLE + timedelta(days=1))
 PAUSES = pd.DataFrame({"started_at": [pd.Timestamp(MIDDLE)], "ended_at": [pd.Timestamp(MIDDLE + timedelta(days=2))],
                        "reason": ["Check"]})  # fmt: skip
 
@@ -164,6 +174,35 @@ QUESTIONS: dict[str, Callable[[str], partial[Any]]] = {
     "an order's events": lambda role: partial(orders.order_events, order_id=str(entry_of(BLOCK[role]))),
     "an order's decision": lambda role: partial(orders.decision, order_id=str(entry_of(BLOCK[role]))),
     "denials": lambda _: partial(orders.latest_denials),
+    "decisions of a week": lambda _: partial(decisions.entries_page, filters=WEEK),
+    "decisions of a week, further on": lambda _: partial(decisions.entries_page, filters=WEEK, after=CURSOR),
+    "decisions of a week with a code": lambda _: partial(
+        decisions.entries_page, filters=replace(WEEK, codes=("ORDER_QTY_MAX",))
+    ),
+    "decisions of a profile": lambda role: partial(
+        decisions.entries_page, filters=replace(WEEK, profile_ids=(str(PROFILE[role]),))
+    ),
+    "decisions exported": lambda _: partial(decisions.entries_for_export, filters=WEEK),
+    "how the entries of a week ended": lambda _: partial(decisions.entry_outcomes, filters=WEEK),
+    "signals of a week that layers blocked": lambda _: partial(
+        decisions.blocked_in_period, profile_ids=[str(UUID(int=1000 + n)) for n in range(100)], filters=WEEK
+    ),
+    "the last decisions before a moment": lambda _: partial(decisions.entries_before, symbol="FB", at=MIDDLE),
+    "modes at a moment": lambda _: partial(decisions.modes_at, at=MIDDLE),
+    "lockouts at a moment": lambda _: partial(decisions.lockouts_at, symbol="AAPL", at=MIDDLE),
+    "decisions to judge again": lambda _: partial(replays.recorded_entries, filters=WEEK),
+    "bars to follow an entry over": lambda _: partial(replays.paths_of, entries=[a_denied_entry()]),
+    "pauses as spans": lambda _: partial(replays.pause_spans),
+    "lockouts as spans": lambda _: partial(replays.lockout_spans, filters=WEEK),
+    "signals of a profile": lambda role: partial(signals.signals_page, filters=signals_of(role)),
+    "signals of a profile, further on": lambda role: partial(
+        signals.signals_page, filters=signals_of(role), after=CURSOR
+    ),
+    "signals of a profile that layers blocked": lambda role: partial(
+        signals.signals_page, filters=replace(signals_of(role), blocked=True)
+    ),
+    "signals exported": lambda role: partial(signals.signals_for_export, filters=signals_of(role)),
+    "layers that are switched on": lambda _: partial(signals.layer_switches),
     "a drill: live profiles": lambda _: partial(drills.live_profiles),
     "a drill: signs of life": lambda _: partial(drills.drill_heartbeats),
     "a drill: an order": lambda role: partial(drills.drill_order, order_id=str(entry_of(BLOCK[role]))),
@@ -216,6 +255,19 @@ QUESTIONS: dict[str, Callable[[str], partial[Any]]] = {
 def an_order(role: str) -> pd.Series:
     """Return what `order_moments` needs to know of the first order of a traded block."""
     return pd.Series({"id": str(entry_of(BLOCK[role])), "signal_id": str(entry_of(BLOCK[role]))})
+
+
+def signals_of(role: str) -> SignalFilters:
+    """Return the filters for a week of the signals of a profile that a role sees."""
+    return SignalFilters(str(PROFILE[role]), WEEK.since, WEEK.until)
+
+
+def a_denied_entry() -> RecordedEntry:
+    """Return an entry whose path over the bars is asked for."""
+    plan = Plan(is_long=True, qty=Decimal(1), limit_price=Decimal(100), stop_price=None, target_price=None,
+                asked_at=MIDDLE)  # fmt: skip
+    return RecordedEntry(id="1", owner_id="1", profile_id="1", symbol="AAPL", asked_at=MIDDLE, plan=plan, decisions=(),
+                         fate=Fate.DENIED, code="DAILY_LOSS")  # fmt: skip
 
 
 PROFILE = {"admin": UUID(int=1010), "busy": UUID(int=1010), "small": UUID(int=1099)}

@@ -225,7 +225,7 @@ class TestCostOfControl:
         assert not app.error
         costs = next(found.value for found in app.dataframe if "gains_usd" in found.value)
         assert costs["entries"].sum() == counted(db, "state in ('denied', 'approval_expired', 'approval_rejected')")
-        assert (costs["effect_usd"] == -(costs["gains_usd"] + costs["losses_usd"])).all()
+        assert (costs["effect_usd"].round(2) == (costs["spared_usd"] - costs["gains_usd"]).round(2)).all()
 
 
 class TestSignals:
