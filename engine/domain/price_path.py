@@ -8,7 +8,8 @@ The assumptions, each on the side of caution where there is a side:
   the stop counts. In the bar of its entry only the stop counts.
 - The profile's holding rules close it at a bar's open. Trailing stops, exits by signal, costs and slippage do not
   count.
-- Where the bars end first, it counts as open and is valued at the last close.
+- After HORIZON_BARS bars it is valued at the last close, and its capital counts as free from then on. Where the bars
+  end before that, it is valued at the last close and goes on being held.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def follow(plan: Plan, bars: Sequence[PriceBar]) -> Path:
     for n, bar in enumerate(later[:ENTRY_BARS]):
         price = _entry_price(plan, bar)
         if price is not None:
-            return _hold(plan, price, later[n:])
+            return _hold(plan, price, later[n:], is_whole=len(later) == HORIZON_BARS)
     lapsed = later[ENTRY_BARS - 1].at if len(later) >= ENTRY_BARS else None
     return Path(ended=Ended.UNFILLED, released_at=lapsed, result_usd=Decimal(0))
 
@@ -105,14 +106,15 @@ def _entry_price(plan: Plan, bar: PriceBar) -> Decimal | None:
     return plan.limit_price if _beyond(best, plan.limit_price, not plan.is_long) else None
 
 
-def _hold(plan: Plan, entry_price: Decimal, bars: Sequence[PriceBar]) -> Path:
+def _hold(plan: Plan, entry_price: Decimal, bars: Sequence[PriceBar], *, is_whole: bool) -> Path:
     entry_at = bars[0].at
     for bar in bars:
         left = _exit(plan, bar, entry_at)
         if left is not None:
             ended, price = left
             return _ended(plan, ended, entry_at, entry_price, price, bar.at)
-    return _ended(plan, Ended.OPEN, entry_at, entry_price, bars[-1].close, None)
+    last = bars[-1]
+    return _ended(plan, Ended.OPEN, entry_at, entry_price, last.close, last.at if is_whole else None)
 
 
 def _exit(plan: Plan, bar: PriceBar, entry_at: datetime) -> tuple[Ended, Decimal] | None:

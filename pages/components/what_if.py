@@ -24,7 +24,7 @@ ASSUMPTIONS = f"""
   at its limit if one of the first {ENTRY_BARS} bars reaches it, else not at all.
 - It leaves at the stop or the target that it was asked with (at a bar's open beyond them; the stop where one bar
   reaches both), or by the profile's holding rules. Trailing stops, exits by signal, costs and slippage do not count.
-  After {HORIZON_BARS} bars, or where the bars end, it is valued at the last close.
+  After {HORIZON_BARS} bars it is closed at the last close; where the bars end before, it is valued at their last one.
 - An entry that was made, and would not have been, takes its recorded result with it; one that is still open is not
   known.
 - Entries that are added or taken away change capital, exposure, positions, open entries and order rates for later

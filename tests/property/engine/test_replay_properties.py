@@ -4,10 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.domain.price_path import Ended, Path, Plan, PriceBar, follow
+from engine.domain.exit_rules import ExitRules
+from engine.domain.price_path import HORIZON_BARS, Ended, Path, Plan, PriceBar, follow
 from engine.domain.replay import (
     Approvals,
     Change,
@@ -224,3 +226,43 @@ def test_the_bars_before_it_was_asked_change_nothing(plan: Plan, bars: list[Pric
     asked_later = replace(plan, asked_at=bars[0].at)
 
     assert follow(asked_later, bars) == follow(asked_later, bars[1:])
+
+
+def flat(bars: int) -> list[PriceBar]:
+    return [PriceBar(OPENED + n * DAY, *[Decimal(100)] * 4) for n in range(bars)]
+
+
+PATIENT = Plan(is_long=True, qty=Decimal(10), limit_price=Decimal(100), stop_price=Decimal(95),
+               target_price=Decimal(110), asked_at=OPENED - DAY)  # fmt: skip
+
+
+def test_an_entry_that_reaches_nothing_is_let_go_at_the_horizon_and_held_while_bars_are_missing() -> None:
+    assert follow(PATIENT, flat(HORIZON_BARS + 5)).released_at == OPENED + (HORIZON_BARS - 1) * DAY
+    assert follow(PATIENT, flat(HORIZON_BARS - 1)).released_at is None
+
+
+def bar(n: int, opened: int, high: int, low: int, close: int) -> PriceBar:
+    return PriceBar(OPENED + n * DAY, Decimal(opened), Decimal(high), Decimal(low), Decimal(close))
+
+
+@pytest.mark.parametrize(
+    ("second", "ended", "exit_price"),
+    [
+        (bar(1, 100, 112, 94, 100), Ended.STOP, 95),  # both in one bar: the stop counts
+        (bar(1, 90, 92, 88, 91), Ended.STOP, 90),  # opens beyond the stop
+        (bar(1, 115, 116, 114, 115), Ended.TARGET, 115),  # opens beyond the target
+        (bar(1, 100, 110, 99, 105), Ended.TARGET, 110),
+        (bar(1, 100, 104, 96, 103), Ended.OPEN, 103),
+    ],
+)
+def test_an_entry_leaves_where_its_stop_or_target_is_reached(second: PriceBar, ended: Ended, exit_price: int) -> None:
+    path = follow(PATIENT, [bar(0, 100, 120, 99, 100), second])
+
+    assert (path.ended, path.exit_price) == (ended, exit_price)
+    assert path.result_usd == (exit_price - 100) * 10
+
+
+def test_a_holding_rule_closes_at_the_open_of_its_bar() -> None:
+    path = follow(replace(PATIENT, rules=ExitRules(bars_held_max=2)), [*flat(2), bar(2, 101, 102, 100, 102)])
+
+    assert (path.ended, path.exit_price) == (Ended.HELD, 101)
