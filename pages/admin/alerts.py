@@ -38,10 +38,13 @@ mute_list(mutes_in_force(session.client), at, zone)
 st.subheader("Past")
 pager = Pager("alerts", filters)
 past = past_alerts(session.client, filters, after=pager.cursor)
-past_table(past.found, zone)
-with st.container(horizontal=True, horizontal_alignment="distribute"):
-    pager.buttons(past.next)
-    csv_button("alerts", lambda: alerts_for_export(session.client, filters))
+if past.found.empty:
+    show_empty("No past alert matches.")
+else:
+    past_table(past.found, zone)
+    with st.container(horizontal=True, horizontal_alignment="distribute"):
+        pager.buttons(past.next)
+        csv_button("alerts", lambda: alerts_for_export(session.client, filters))
 
 st.subheader("Outbox")
 if known_role() == "admin":

@@ -56,7 +56,7 @@ def audit_table(found: pd.DataFrame, zone: ZoneInfo) -> None:
         }
     )
     st.dataframe(
-        shown, hide_index=True, key="audit_table", selection_mode="single-row", height=430,
+        shown, hide_index=True, key="audit_table", selection_mode="single-row",
         on_select=open_selected(OPENED, "audit_table", found["id"].tolist()),
         alt="The audit log, the newest first: who did what to what, with which outcome and why",
         column_config={

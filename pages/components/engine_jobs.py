@@ -56,7 +56,7 @@ def engine_facts(engine: Mapping[Any, Any], at: datetime, zone: ZoneInfo) -> dic
         "Running since": moment(engine["started_at"], zone),
         "Lease": lease,
         "Market time": moment(engine["market_at"], zone),
-        **{words(name): _value(value) for name, value in sorted(told.items())},
+        **{_named(name): _value(value) for name, value in sorted(told.items())},
     }
 
 
@@ -76,7 +76,7 @@ def jobs_table(jobs: pd.DataFrame, at: datetime, zone: ZoneInfo) -> None:
         }
     )
     st.dataframe(
-        shown.sort_values(["state", "job"], key=_late_first), hide_index=True, key="jobs_table", height=430,
+        shown.sort_values(["state", "job"], key=_late_first), hide_index=True, key="jobs_table", height="content",
         alt="The engines' jobs with the time since each last ended well, and its limit",
         column_config={
             "state": TextColumn("State", pinned=True), "job": TextColumn("Job"), "shard": TextColumn("Shard"),
@@ -91,6 +91,10 @@ def jobs_table(jobs: pd.DataFrame, at: datetime, zone: ZoneInfo) -> None:
 
 def _late_first(column: "pd.Series[Any]") -> "pd.Series[Any]":
     return column.map({"✗ Late": 0, "? Unknown": 1, "✓ In time": 2}) if column.name == "state" else column
+
+
+def _named(name: str) -> str:
+    return f"{words(name.removesuffix('_s'))} (s)" if name.endswith("_s") else words(name)
 
 
 def _value(value: Any) -> str:

@@ -53,9 +53,10 @@ def member_list(members: pd.DataFrame, own_email: str, zone: ZoneInfo) -> None:
 
 def _facts(member: Mapping[Any, Any], own_email: str, zone: ZoneInfo) -> None:
     you = " (you)" if member["email"] == own_email else ""
-    name = f", {member['display_name']}" if member["display_name"] else ""
-    st.markdown(f"**{plain(member['email'] + name)}**{you} :{_COLOURS[member['role']]}-badge[{words(member['role'])}]")
-    note(f"Member since {moment(member['created_at'], zone)}, role since {moment(member['updated_at'], zone)}.")
+    name = member["display_name"] or member["email"].split("@")[0]
+    st.markdown(f"**{plain(name)}**{you} :{_COLOURS[member['role']]}-badge[{words(member['role'])}]")
+    note(member["email"], f"Member since {moment(member['created_at'], zone)}, "
+                          f"role since {moment(member['updated_at'], zone)}.")  # fmt: skip
 
 
 def _role_popover(member: Mapping[Any, Any], own_email: str) -> None:

@@ -31,14 +31,24 @@ from pages.components.risk_form_fields import (
 from pages.components.risk_form_labels import TABS
 
 _DRAFT_KEY, _REVIEW_KEY, _REASON_KEY = "_risk_draft", "_risk_review", "risk_reason"
+_FILLING_KEY, _DRAWN_KEY = "_risk_filling", "_risk_drawn"
 
 
 @dataclass(frozen=True)
 class _Draft:
-    """The version that the form was filled with."""
+    """The version that the form was filled with, and the texts that it began with.
+
+    `filling` counts the times that the form was filled: each has fields of its own, which begin with these texts.
+    """
 
     version: int
     config: dict[str, Any]
+    texts: dict[str, str]
+    filling: int
+
+    def key(self, field: Field) -> str:
+        """Return the key of a setting's field."""
+        return f"risk:{self.filling}:{field.path}"
 
 
 def risk_form(active: RiskConfig, zone: ZoneInfo) -> None:
@@ -48,7 +58,7 @@ def risk_form(active: RiskConfig, zone: ZoneInfo) -> None:
         for tab, sections in zip(st.tabs(list(TABS)), TABS.values(), strict=True):
             with tab:
                 for section, title in sections.items():
-                    _section(section, title)
+                    _section(section, title, draft)
         _review(draft)
         if active.version != draft.version:
             _conflict(draft, active, zone)
@@ -59,45 +69,47 @@ def risk_form(active: RiskConfig, zone: ZoneInfo) -> None:
                                   disabled=active.version != draft.version or not st.session_state.get(_REVIEW_KEY),
                                   help="Possible once the changes were reviewed.")  # fmt: skip
             st.form_submit_button("Start again", icon=":material/restart_alt:", on_click=_start_again, key="risk_again")
+    st.session_state[_DRAWN_KEY] = draft.filling
     if kept := unknown_keys(active.config):
         note(f"Kept as they are, without a field here: {', '.join(kept)}.")
 
 
 def _draft(active: RiskConfig) -> _Draft:
     draft: _Draft | None = st.session_state.get(_DRAFT_KEY)
-    if draft is None or any(_key(path) not in st.session_state for path in fields()):
-        draft = _Draft(active.version, active.config)
-        _fill(draft)
+    was_drawn = draft is not None and st.session_state.get(_DRAWN_KEY) == draft.filling
+    if draft is None or (was_drawn and any(draft.key(field) not in st.session_state for field in fields().values())):
+        _start_again()  # the page was left meanwhile, which forgets what its fields held
+        draft = _fill(active, {})
     return draft
 
 
-def _fill(draft: _Draft, keep: frozenset[str] = frozenset()) -> None:
-    """Put a version into the form, but for the fields that are to keep what was typed."""
-    st.session_state[_DRAFT_KEY] = draft
-    for path, field in fields().items():
-        if path not in keep:
-            text = shown(field, stored(draft.config, path))
-            st.session_state[_key(path)] = text == YES if _is_switch(field) else text
+def _fill(active: RiskConfig, typed: dict[str, str]) -> _Draft:
+    """Begin a form with a version; `typed`: the texts that are to stand instead of its own."""
+    texts = {path: shown(field, stored(active.config, path)) for path, field in fields().items()} | typed
+    filling = st.session_state.get(_FILLING_KEY, 0) + 1
+    draft = _Draft(active.version, active.config, texts, filling)
+    st.session_state[_FILLING_KEY], st.session_state[_DRAFT_KEY] = filling, draft
+    return draft
 
 
-def _section(section: str, title: str) -> None:
+def _section(section: str, title: str, draft: _Draft) -> None:
     st.markdown(f"**{title}**")
     with st.grid(4, min_column_width=210):
         for path, field in fields().items():
             if path.startswith(f"{section}."):
-                _input(field)
+                _input(field, draft.texts[path], draft.key(field))
 
 
-def _input(field: Field) -> None:
-    key = _key(field.path)
+def _input(field: Field, text: str, key: str) -> None:
     if _is_switch(field):
-        st.toggle(field.label, key=key, help=field.help)
+        st.toggle(field.label, text == YES, key=key, help=field.help)
     elif field.kind == "flag":
-        st.selectbox(field.label, [YES, NO, NOT_SET], key=key, help=field.help)
+        options = [YES, NO, NOT_SET]
+        st.selectbox(field.label, options, options.index(text), key=key, help=field.help)
     elif field.kind == "map":
-        st.text_area(field.label, key=key, help=field.help, height=150)
+        st.text_area(field.label, text, key=key, help=field.help, height=150)
     else:
-        st.text_input(field.label, key=key, help=field.help, placeholder=field.placeholder, max_chars=40)
+        st.text_input(field.label, text, key=key, help=field.help, placeholder=field.placeholder, max_chars=40)
 
 
 def _review(draft: _Draft) -> None:
@@ -181,11 +193,10 @@ def _save() -> None:
 
 
 def _rebase(active: RiskConfig) -> None:
-    changed, problems = _judged(st.session_state[_DRAFT_KEY])
-    _fill(
-        _Draft(active.version, active.config),
-        keep=frozenset(change.field.path for change in changed) | {problem.field.path for problem in problems},
-    )
+    draft: _Draft = st.session_state[_DRAFT_KEY]
+    changed, problems = _judged(draft)
+    own = [change.field for change in changed] + [problem.field for problem in problems]
+    _fill(active, {field.path: _typed(field, draft) for field in own})
     _look()
 
 
@@ -196,17 +207,13 @@ def _start_again() -> None:
 
 
 def _judged(draft: _Draft) -> tuple[list[Change], list[Problem]]:
-    return changes(draft.config, {path: _typed(field) for path, field in fields().items()})
+    return changes(draft.config, {path: _typed(field, draft) for path, field in fields().items()})
 
 
-def _typed(field: Field) -> str:
-    value = st.session_state.get(_key(field.path))
-    return (YES if value else NO) if _is_switch(field) else str(value or "")
+def _typed(field: Field, draft: _Draft) -> str:
+    value = st.session_state.get(draft.key(field), draft.texts[field.path])  # not there yet: as it began
+    return (YES if value else NO) if isinstance(value, bool) else str(value or "")
 
 
 def _is_switch(field: Field) -> bool:
     return field.kind == "flag" and not field.nullable
-
-
-def _key(path: str) -> str:
-    return f"risk:{path}"

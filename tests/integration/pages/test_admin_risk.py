@@ -1,5 +1,7 @@
 """The risk page over the real database: what an admin types becomes a version, a conflict costs nobody anything."""
 
+from typing import Any
+
 import psycopg
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -12,7 +14,7 @@ from tests.integration.pages.test_operate_pages import told
 from tests.support.clients import SignIn
 
 RISK = "admin/risk.py"
-DAILY_LOSS, QTY = "risk:loss_limits.daily_loss_max_pct", "risk:order_limits.qty_max"
+DAILY_LOSS, QTY = "loss_limits.daily_loss_max_pct", "order_limits.qty_max"
 
 
 @pytest.fixture
@@ -25,9 +27,14 @@ def shown(app: AppTest) -> str:
     return test_operate_pages.shown(app).replace("\\", "")
 
 
+def field(app: AppTest, path: str) -> Any:
+    """Return the field of a setting."""
+    return next(found for found in app.text_input if (found.key or "").endswith(f":{path}"))
+
+
 def review(app: AppTest, **typed: str) -> AppTest:
     for key, text in typed.items():
-        app.text_input(key=f"risk:{key.replace('__', '.')}").set_value(text)
+        field(app, key.replace("__", ".")).set_value(text)
     return app.button(key="risk_review").click().run()
 
 
@@ -49,7 +56,7 @@ def test_change_is_reviewed_in_words_and_saved_as_a_version(admin: Client, open_
     assert (after.config["loss_limits"]["daily_loss_max_pct"], after.reason) == ("0.04", "Quieter week")
     assert after.config == before.config | {"loss_limits": after.config["loss_limits"]}
     assert f"Done: version {after.version} is active, with 1 change." in told(app)
-    assert app.text_input(key=DAILY_LOSS).value == "4"
+    assert field(app, DAILY_LOSS).value == "4"
 
 
 def test_value_out_of_bounds_is_named_and_nothing_is_saved(admin: Client, open_page: OpenPage) -> None:
@@ -79,7 +86,7 @@ def test_conflict_shows_both_values_and_keeps_what_was_typed(
     both = app.dataframe[0].value.set_index("Setting").loc["Limits on losses, loss of a day"]
     assert both.tolist() == ["both", "5 %", "3 %", "4 %"]
     app = app.button(key="risk_rebase").click().run()
-    assert app.text_input(key="risk:order_limits.signal_bars_max").value == "2"
+    assert field(app, "order_limits.signal_bars_max").value == "2"
     assert "Limits on losses, loss of a day: 3 % → 4 %" in shown(app)
     assert app.text_input(key="risk_reason").value == "Quieter week"
     save(app, "Quieter week")
@@ -94,13 +101,13 @@ def test_what_was_typed_after_the_review_is_looked_at_again_before_it_is_saved(
     version = commands.risk_config(admin).version
     app = review(open_page("admin", RISK), loss_limits__daily_loss_max_pct="4")
 
-    app.text_input(key=QTY).set_value("500")
+    field(app, QTY).set_value("500")
     app = save(app, "Quieter week")
 
     assert "typed more since you reviewed" in told(app)
     assert "One order, quantity, at most: 10,000 shares → 500 shares" in shown(app)
     assert "A reason is required" in told(save(app, " "))
-    assert app.text_input(key=QTY).value == "500"
+    assert field(app, QTY).value == "500"
     assert commands.risk_config(admin).version == version
 
 
