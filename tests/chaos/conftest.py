@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from local import postgres
 from local.migrations import ROOT
 from local.processes import Child
 from local.stack import Stack
@@ -63,7 +64,8 @@ def make_stage(
 
     def make(rng: random.Random) -> Stage:
         exchange = fork_exchange(tmp_path, stack.keys)
-        stage = Stage(clean_db, env | exchange.env, exchange, sign_in, tmp_path, rng)
+        superuser_url = postgres.url(stack.home, postgres.SUPERUSER)
+        stage = Stage(clean_db, env | exchange.env, exchange, sign_in, tmp_path, rng, superuser_url)
         made.append(stage)
         name = request.node.name.partition("[")[2].rstrip("]") or request.node.name
         stage.tell(f"repeat: make chaos ARGS='{request.node.path.relative_to(ROOT)} -k {name}'")

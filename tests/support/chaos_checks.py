@@ -33,7 +33,17 @@ def problems(db: psycopg.Connection, ledger: Mapping[str, Any], *, foreign: Coll
         *apart(db, orders),
         *(() if foreign else gaps(db, ledger["positions"])),
         *differences(db),
-        *(f"{name}: {row}" for name, row in Watch(db).breaches() if name.startswith(ASKED_FOR)),
+        *breaches(db),
+    ]
+
+
+def breaches(db: psycopg.Connection) -> list[str]:
+    """I1, I4, I5, I12: what the invariants of the authority say; an exit that is told from a journal begins as sent."""
+    told = {str(row[0]) for row in db.execute("select id from orders where purpose in ('exit', 'stop_loss')")}
+    return [
+        f"{name}: {row}"
+        for name, row in Watch(db).breaches()
+        if name.startswith(ASKED_FOR) and not (row.endswith(" ->submitting") and row.split()[0] in told)
     ]
 
 
@@ -44,9 +54,8 @@ def doubled(db: psycopg.Connection, orders: Sequence[Mapping[str, Any]]) -> list
     found = [f"I3 nobody asked for {o}" for o in own if o["client_order_id"] not in ids and o["id"] not in ids]
     found += [f"I3 {id} was sent {n} times" for id, n in Counter(o["client_order_id"] for o in own).items() if n > 1]
     intents = db.execute(
-        "select profile_id, symbol, position_side, market_at from orders"
-        " where purpose = 'entry' and submitted_at is not null and broker_order_id is not null"
-        " group by 1, 2, 3, 4 having count(*) > 1"
+        "select o.profile_id, o.symbol, o.position_side, s.bar_at from orders o join signals s on s.id = o.signal_id"
+        " where o.purpose = 'entry' and o.broker_order_id is not null group by 1, 2, 3, 4 having count(*) > 1"
     ).fetchall()
     return found + [f"I3 one decision became several orders: {row}" for row in intents]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import socket
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,7 +16,7 @@ from local.ports import LOOPBACK
 
 CHUNK = 1 << 16
 NEVER_S = 180.0
-BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+BUSY = "503 Service Unavailable", "{}"
 
 
 class Moment(StrEnum):
@@ -56,13 +58,23 @@ class Trap:
 
 @dataclass
 class Noise:
-    """Spoils requests at random: `lost` after the other side has acted, `busy_before` and `busy_after` with a 503."""
+    """Spoils requests at random: `lost` after the other side has acted, `refused` before or `told_off` after that.
+
+    The last two answer `answer`, a status line and a body.
+    """
 
     kind: str
     probability: float
     rng: random.Random
     text: bytes = b"POST "
+    answer: tuple[str, str] = BUSY
     hits: int = 0
+
+    @property
+    def bytes(self) -> bytes:
+        status, body = self.answer
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        return f"{head}Connection: close\r\n\r\n{body}".encode()
 
     def strikes(self, chunk: bytes) -> bool:
         if self.text not in chunk or self.rng.random() >= self.probability:
@@ -85,6 +97,7 @@ class Line:
         self.noise: Noise | None = None
         self.is_cut = False
         self.swallows = False
+        self.posts: list[float] = []  # when each order was passed on, in seconds since 1970
         self.lost = 0  # connections and bytes' chunks that did not get through
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -156,7 +169,7 @@ class _Wire:
         self._line, self._client, self._server = line, client, server
         self._held: Trap | None = None  # the trap that waits for the answer to come
         self._half: Trap | None = None  # the trap that waits for the body to come
-        self._spoilt: str | None = None
+        self._spoilt: Noise | None = None
 
     def start(self) -> None:
         for pump in (self._ask, self._answer):
@@ -169,7 +182,7 @@ class _Wire:
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
 
-    def _guarded(self, pump) -> None:
+    def _guarded(self, pump: Callable[[], None]) -> None:
         with suppress(OSError):
             pump()
         self.close()
@@ -190,10 +203,12 @@ class _Wire:
                     return
             noise = self._line.noise
             if noise is not None and noise.strikes(chunk):
-                if noise.kind == "busy_before":
-                    self._client.sendall(BUSY)
+                if noise.kind == "refused":
+                    self._client.sendall(noise.bytes)
                     return
-                self._spoilt = noise.kind
+                self._spoilt = noise
+            if chunk.startswith(b"POST /v2/orders"):
+                self._line.posts.append(time.time())
             self._server.sendall(chunk)
 
     def _spring(self, trap: Trap, chunk: bytes) -> bytes | None:
@@ -220,7 +235,7 @@ class _Wire:
                 self._line.lost += 1
                 continue
             if self._spoilt is not None:
-                if self._spoilt == "busy_after":
-                    self._client.sendall(BUSY)
+                if self._spoilt.kind == "told_off":
+                    self._client.sendall(self._spoilt.bytes)
                 return
             self._client.sendall(chunk)

@@ -79,6 +79,7 @@ class Stage:
     sign_in: SignIn
     folder: Path
     rng: random.Random
+    superuser_url: str = ""
     machines: list[Machine] = field(default_factory=list)
     foreign: set[str] = field(default_factory=set)
     story: list[str] = field(default_factory=list)

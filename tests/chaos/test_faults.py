@@ -1,0 +1,223 @@
+"""The faults of a broker, a database and a network, over a trading life of some minutes: nothing is lost or doubled.
+
+CHAOS=full runs every fault with two seeds, CHAOS=long with twenty; a case is repeated by its name.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.chaos.conftest import MakeStage
+from tests.support.chaos_line import Line, Noise
+from tests.support.chaos_stage import PROFILE, SETTLED_WITHIN_S, Machine, Stage, scope, seeds
+from tests.support.engine import EAGER_TO_ENTER, EAGER_TO_LEAVE, SIZES
+
+POST, LOOK_UP = "POST /v2/orders", "GET /v2/orders:by_client_order_id"
+TURNS, TURNS_MAX = 4, 30
+POLLED_S = 25  # polling finds what a stream keeps silent about, long before the next reconciliation
+DEADLOCK = "500 Internal Server Error", '{"code":"40P01","message":"deadlock detected","details":null,"hint":null}'
+STALE = "404 Not Found", '{"code":"PGRST202","message":"function not found","details":null,"hint":null}'
+Hits = Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One row: `strike` begins it and returns how it is counted; `end` is what only it needs to end."""
+
+    number: int
+    name: str
+    strike: Callable[[Stage, Machine], Hits]
+    while_it_lasts: Callable[[Stage, Machine], None] = lambda _stage, _machine: None
+    needs_engine: bool = False  # it strikes an engine that runs already
+    settles_s: float = SETTLED_WITHIN_S
+
+    def __str__(self) -> str:
+        return f"F{self.number:02} {self.name}"
+
+
+def at_exchange(kind: str, **fields: Any) -> Callable[[Stage, Machine], Hits]:
+    def strike(stage: Stage, _machine: Machine) -> Hits:
+        stage.fault(kind, **{"count": None, "seed": stage.rng.randint(0, 999)} | fields)
+        return stage.hits
+
+    return strike
+
+
+def on_line(name: str, kind: str, probability: float, **noise: Any) -> Callable[[Stage, Machine], Hits]:
+    def strike(stage: Stage, machine: Machine) -> Hits:
+        line: Line = getattr(machine, name)
+        line.noise = Noise(kind, probability, stage.rng, **noise)
+        return lambda: line.noise.hits if line.noise else 0
+
+    return strike
+
+
+def off(name: str, how: str, *, seconds: tuple[float, ...]) -> Callable[[Stage, Machine], Hits]:
+    """Cut a line, or let it swallow, in the middle of it all."""
+
+    def strike(stage: Stage, machine: Machine) -> Hits:
+        line: Line = getattr(machine, name)
+        stage.wait(stage.entries_work, "entries work")
+        getattr(line, how)()
+        stage.step(20)
+        time.sleep(stage.rng.choice(seconds))
+        return lambda: line.lost
+
+    return strike
+
+
+def visible_late(stage: Stage, machine: Machine) -> Hits:
+    """The answer is lost after acceptance, and a look-up does not find the order for a while."""
+    stage.fault("reset_after_accept", route=POST, count=4)
+    return at_exchange("read_lag", route=LOOK_UP, delay_ms=2500)(stage, machine)
+
+
+def connections_killed(stage: Stage, _machine: Machine) -> Hits:
+    """The database ends every connection of the gateway's, again and again, also in the middle of a commit."""
+    hits = 0
+    for _ in range(15):
+        time.sleep(stage.rng.uniform(0.05, 0.5))
+        query = "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'authenticator'"
+        with psycopg.connect(stage.superuser_url) as connection:
+            row = connection.execute(query).fetchone()
+            hits += row[0] if row else 0
+    return lambda: hits
+
+
+def tables_locked(stage: Stage, _machine: Machine) -> Hits:
+    """Somebody holds the orders' table: calls wait until a timeout ends them."""
+    stage.wait(stage.entries_work, "entries work")
+    with psycopg.connect(stage.superuser_url) as connection:
+        connection.execute("lock table orders in access exclusive mode")
+        stage.step(20)
+        time.sleep(stage.rng.choice([4, 7]))
+        waiting = connection.execute(
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and usename = 'authenticator'"
+        ).fetchone()
+    return lambda: waiting[0] if waiting else 0
+
+
+def by_hand(stage: Stage, _machine: Machine) -> Hits:
+    """Somebody trades in the same account, and cancels what rests."""
+    stage.wait(stage.entries_work, "entries work")
+    symbol = stage.rng.choice(["GOOG", "AAPL"])
+    stage.foreign.add(stage.exchange.sim("POST", "trade", symbol=symbol, side="buy", qty="3")["id"])
+    for order in stage.broker_as_person("GET", "/v2/orders", status="open"):
+        stage.broker_as_person("DELETE", f"/v2/orders/{order['id']}")
+    return lambda: len(stage.foreign)
+
+
+def three_engines(stage: Stage, machine: Machine) -> Hits:
+    others = [stage.start(name) for name in ("second", "third")]
+    return lambda: sum("another engine holds the lease" in m.log for m in (machine, *others))
+
+
+CONFLICT = {"code": 40310000, "message": "insufficient qty available for order", "existing_qty": "10"}
+FAULTS = (
+    Fault(1, "the database is away", off("authority", "cut", seconds=(1, 5, 12)), needs_engine=True),
+    Fault(2, "the database ends connections", connections_killed, needs_engine=True),
+    Fault(5, "deadlocks", on_line("authority", "refused", 0.1, answer=DEADLOCK)),
+    Fault(6, "the gateway is busy before it acts", on_line("authority", "refused", 0.2)),
+    Fault(6, "the gateway is busy after it acted", on_line("authority", "told_off", 0.2)),
+    Fault(7, "answers of the database are lost", on_line("authority", "lost", 0.2)),
+    Fault(8, "the gateway does not know the functions", on_line("authority", "refused", 0.15, answer=STALE)),
+    Fault(9, "a table is locked", tables_locked, needs_engine=True),
+    Fault(11, "no answer, not accepted", at_exchange("hang", route=POST, count=2)),
+    Fault(11, "slow before accepting", at_exchange("delay", route=POST, count=3, delay_ms=3200)),
+    Fault(12, "no answer, accepted", at_exchange("hang_after_accept", route=POST, count=2)),
+    Fault(12, "slow after accepting", at_exchange("delay_after_accept", route=POST, count=3, delay_ms=2900)),
+    Fault(13, "visible late", visible_late),
+    Fault(14, "too many requests", at_exchange("429_before", probability=0.3)),
+    Fault(15, "errors before acceptance", at_exchange("503_before", probability=0.2)),
+    Fault(15, "a gateway's timeout after acceptance", at_exchange("504_after_accept", route=POST, probability=0.6)),
+    Fault(16, "reset after acceptance", at_exchange("reset_after_accept", route=POST, count=3)),
+    Fault(16, "connections to the broker break", on_line("broker", "lost", 0.3, text=b"/v2/")),
+    Fault(17, "half an answer", at_exchange("truncated_json", route="GET /v2/orders", probability=0.3)),
+    Fault(17, "an empty answer", at_exchange("empty_body", route="GET /v2/orders", probability=0.3)),
+    Fault(17, "a page instead of an answer", at_exchange("html_body", route="GET /v2/orders", probability=0.3)),
+    Fault(17, "a status nobody has heard of", at_exchange("set_field", route=POST, field="status", value="pondering")),
+    Fault(17, "a field is missing", at_exchange("missing_field", route=POST, field="status")),
+    Fault(18, "events come twice", at_exchange("stream_duplicate"), settles_s=POLLED_S),
+    Fault(19, "events come out of order", at_exchange("stream_reorder"), settles_s=POLLED_S),
+    Fault(20, "events are lost", at_exchange("stream_drop", probability=0.5), settles_s=POLLED_S),
+    Fault(21, "the stream is mute", at_exchange("stream_mute"), settles_s=POLLED_S),
+    Fault(
+        22,
+        "a second listener is refused",
+        at_exchange("stream_refuse_second"),
+        lambda s, m: restart(s, m),
+        settles_s=POLLED_S,
+    ),
+    Fault(23, "an event cannot be read", at_exchange("stream_unknown_status"), settles_s=POLLED_S),
+    Fault(24, "fills come in parts", at_exchange("partial_fill", fraction=0.3, probability=0.7)),
+    Fault(26, "exits are refused", at_exchange("refuse", route=POST, status=403, body=CONFLICT, count=3)),
+    Fault(26, "rejected after acceptance", at_exchange("reject_later", probability=0.5)),
+    Fault(27, "the broker's clock is wrong", at_exchange("clock_skew", delay_ms=300_000, probability=0.3)),
+    Fault(28, "three engines", three_engines, needs_engine=True),
+    Fault(30, "the broker is away", off("broker", "cut", seconds=(3, 6, 12)), needs_engine=True),
+    Fault(30, "the broker is silent", off("broker", "swallow", seconds=(4, 8, 12)), needs_engine=True),
+    Fault(31, "the engine is killed", lambda s, m: killed_again_and_again(s, m), needs_engine=True),
+    Fault(33, "somebody trades by hand", by_hand, needs_engine=True),
+)
+
+
+def restart(stage: Stage, machine: Machine) -> None:
+    stage.kill(machine)
+    stage.expire_lease()
+    stage.start(machine.name)
+
+
+def killed_again_and_again(stage: Stage, machine: Machine) -> Hits:
+    for _ in range(4):
+        time.sleep(stage.rng.uniform(0.5, 4))
+        restart(stage, machine)
+        stage.step(5)
+    return lambda: 4
+
+
+SAMPLE = ("answers of the database are lost", "the stream is mute", "no answer, accepted", "half an answer")
+CASES = [(f, s) for f in FAULTS for s in seeds() if scope() != "sample" or f.name in SAMPLE]
+NAMES = [f"F{f.number:02}-{f.name}-seed{s}".replace(" ", "_").replace(",", "").replace("'", "") for f, s in CASES]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("fault", "seed"), CASES, ids=NAMES)
+def test_nothing_is_lost_or_doubled_while_things_go_wrong(fault: Fault, seed: int, make_stage: MakeStage) -> None:
+    stage = make_stage(random.Random(f"{fault} {seed}"))
+    stage.set_the_scene()
+    machine = stage.machine("first")
+    if fault.needs_engine:
+        stage.start(machine.name)
+    hits = fault.strike(stage, machine)
+    if not fault.needs_engine:
+        stage.start(machine.name)
+
+    live(stage, machine, fault, hits)
+    stage.exchange.sim("DELETE", "faults")
+    for line in (machine.authority, machine.broker):
+        line.heal()
+    stage.no_more_entries()
+
+    stage.settle(within_s=fault.settles_s)
+
+
+def live(stage: Stage, machine: Machine, fault: Fault, hits: Hits) -> None:
+    """Enter and leave for some hours of the market, until the fault was seen to strike."""
+    stage.wait(lambda: bool(stage.states()), "an entry was asked for")
+    for turn in range(TURNS_MAX):
+        time.sleep(stage.rng.uniform(1, 2))
+        wish = EAGER_TO_ENTER if turn % 2 else EAGER_TO_LEAVE
+        stage.db.execute("update profiles set params = %s where name = %s", [Jsonb(SIZES | wish), PROFILE])
+        stage.step(stage.rng.randint(20, 70))
+        if turn == TURNS // 2:
+            fault.while_it_lasts(stage, machine)
+        if turn >= TURNS and hits() > 0:
+            stage.tell(f"seen: {fault}, {hits()} times")
+            return
+    raise AssertionError(stage.report(f"the fault was not seen: {fault}"))
