@@ -61,7 +61,7 @@ def _facts(member: Mapping[Any, Any], own_email: str, zone: ZoneInfo) -> None:
 
 def _role_popover(member: Mapping[Any, Any], own_email: str) -> None:
     key = f"role_{member['user_id']}"
-    others = [role for role in ROLES if role != member["role"]]
+    others = [role for role in reversed(ROLES) if role != member["role"]]  # what may least comes first
     with st.popover("Change role", icon=":material/manage_accounts:", key=f"{key}_open"):
         role = st.selectbox("New role", others, format_func=words, key=key)
         note(f"{words(role)}: {MAY[role]}.", "It holds from the next thing that they do; no new sign-in is needed.")

@@ -53,7 +53,7 @@ def test_member_is_made_an_operator_and_the_log_tells_of_it_under_an_address_of_
     visitor.button("Change role").click()
     visitor.tab.get_by_label("Why").fill("Night desk")
     visitor.tab.get_by_role("button", name=re.compile("Yes, make bob")).click()
-    visitor.sees("bob@interlock.local is an admin now.")
+    visitor.sees("bob@interlock.local is an operator now.")
     row = db.execute("select id from audit_log where action = 'set_member_role'").fetchone()
     assert row is not None
 
