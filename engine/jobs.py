@@ -49,7 +49,7 @@ def job_table(engine: Engine) -> list[Job]:
     return [
         Job("heartbeat", every.heartbeat_s, lambda: _beat(engine)),
         Job("profile_sync", every.heartbeat_s, engine.book.read),
-        Job("order_sync", every.sync_s, lambda: engine.sync.run(market())),
+        Job("order_sync", every.sync_s, lambda: _sync(engine)),
         Job("trade_updates", every.submit_s / 2, engine.hints.catch_up),
         Job("position_monitor", every.monitor_s, lambda: _watch(engine)),
         Job("offline", every.heartbeat_s, lambda: engine.offline.run(market)),
@@ -133,6 +133,13 @@ def _beat(engine: Engine) -> None:
     metrics.ENTRIES_PAUSED.set(engine.health.is_paused())
     if engine.book.last is not None:
         metrics.OPEN_TRADES.set(len(engine.book.last.trades))
+
+
+def _sync(engine: Engine) -> None:
+    market = engine.market.read()
+    engine.sync.run(market)
+    if engine.sync.has_late:  # it is raised at once, not at the next reconciliation
+        engine.reconciler.run(market, "incremental")
 
 
 def _trade(engine: Engine) -> None:

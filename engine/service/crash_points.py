@@ -12,6 +12,7 @@ import signal
 from typing import Final
 
 AFTER_CLAIM: Final = "after_claim"  # permits are out, nothing was sent
+BEFORE_SEND: Final = "before_send"  # every check was passed, the order is on its way to the socket
 AFTER_SUBMIT: Final = "after_submit"  # the broker has answered, nothing was recorded
 MID_TICK: Final = "mid_tick"  # the gate has answered, nothing was claimed
 OFFLINE_INTENDED: Final = "offline_intended"  # an exit is in the journal, nothing was sent

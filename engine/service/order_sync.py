@@ -83,6 +83,11 @@ class OrderSync:
             self._book.outdate()
         return changed
 
+    @property
+    def has_late(self) -> bool:
+        """Tell whether a late order has been found that nobody was told of."""
+        return bool(self._late)
+
     def take_late(self) -> list[LateOrder]:
         """Hand over the late orders found since the last call."""
         late, self._late = list(self._late.values()), {}
