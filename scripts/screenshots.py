@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 PAGES = {"overview": "/", "positions": "/positions", "orders": "/orders", "trades": "/trades",
          "performance": "/performance", "control": "/control", "approvals": "/approvals",
-         "lockouts": "/lockouts"}  # fmt: skip
+         "decisions": "/decisions", "what-if": "/what_if?what_loss_streak_max=100",
+         "cost-of-control": "/cost_of_control", "signals": "/signals", "lockouts": "/lockouts"}  # fmt: skip
 WIDTH, HEIGHT, HEIGHT_MAX = 1400, 900, 1400
 SETTLE_MS = 2500
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]

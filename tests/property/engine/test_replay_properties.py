@@ -129,6 +129,15 @@ def test_it_gives_the_capital_back_when_its_path_has_ended() -> None:
     assert found == [(Fate.PASSED, None), (Fate.PASSED, None)]
 
 
+def test_what_is_held_for_days_goes_on_taking_capital() -> None:
+    first, second = two_denied()
+    later = replace(second, plan=replace(second.plan, asked_at=OPENED + timedelta(days=3)))
+
+    found = fates([first, later], {"000": gained(5)}, limits={"order_notional_max_usd": Decimal(2000)})
+
+    assert found[1] == (Fate.DENIED, "CAPITAL_INSUFFICIENT")
+
+
 def test_it_takes_nothing_from_another_profile_but_counts_for_its_owner() -> None:
     held, wider = {"000": gained(5), "001": gained(5)}, {"order_notional_max_usd": Decimal(2000)}
 

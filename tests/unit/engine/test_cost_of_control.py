@@ -46,7 +46,7 @@ LOCKED = entry("3", Fate.DENIED, "SYMBOL_LOCKED", lock_reason="Rumour")
 @pytest.mark.parametrize(
     ("told", "pauses", "expected"),
     [
-        (PAUSED, [pause("held"), pause("over", until=AT)], "held"),  # half-open: one that ended then held no more
+        (PAUSED, [pause("over", until=AT), pause("held")], "held"),  # half-open: one that ended then held no more
         (PAUSED, [pause("other", "symbol", "IBM"), pause("own", "profile", "p")], "own"),
         (PAUSED, [pause("still", until=None)], "still"),
         (PAUSED, [], ""),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = sorted(path for folder in ("monitor", "operate", "admin")
+PAGES = sorted(path for folder in ("monitor", "operate", "analyse", "admin")
                for path in (ROOT / "pages" / folder).glob("[!_]*.py"))  # fmt: skip
 ALL = sorted((ROOT / "pages").rglob("*.py"))
 LAYERS_WITH_STATE = {"components", "session"}
