@@ -83,6 +83,7 @@ class Stage:
     machines: list[Machine] = field(default_factory=list)
     foreign: set[str] = field(default_factory=set)
     story: list[str] = field(default_factory=list)
+    at_close: list[Callable[[], object]] = field(default_factory=list)
 
     def tell(self, what: str) -> None:
         self.story.append(f"{time.strftime('%H:%M:%S')} {what}")
@@ -207,6 +208,8 @@ class Stage:
         return "\n".join([what, *self.story, *orders, *(str(o) for o in self.ledger()["orders"]), *logs])
 
     def close(self) -> None:
+        for end in self.at_close:
+            end()
         for machine in self.machines:
             machine.authority.close()
             machine.broker.close()
