@@ -7,7 +7,9 @@ from db.queries.profiles import profiles
 from db.queries.schedules import planned_changes
 from pages.components.control_panel import control_form, draining_progress, mode_banner, narrower_scopes
 from pages.components.export import csv_button
+from pages.components.halt import halt_panel
 from pages.components.messages import show_empty
+from pages.components.overrides import override_section
 from pages.components.plan_form import plan_form
 from pages.components.resume import preflight_panel
 from pages.components.schedules import planned_list
@@ -15,7 +17,7 @@ from pages.components.tables import history_table
 from pages.components.targets import target_picker
 from pages.components.time_zone import chosen_zone
 from pages.session.guard import require_session
-from pages.session.status import read_status
+from pages.session.status import database_time, read_status
 
 session = require_session("admin")
 
@@ -31,6 +33,10 @@ target = target_picker(known, key="scope")
 if reading.status:
     preflight_panel(session, target, target.control(reading.status))
 control_form(reading, target)
+halt_panel(reading, target)
+
+st.subheader("Overrides")
+override_section(session, known, database_time(reading), zone)
 
 st.subheader("Planned changes")
 plans = planned_changes(session.client)
