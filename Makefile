@@ -22,7 +22,7 @@ chaos: setup-dev ## Kill, freeze and cut off engines at every point (LONG=1: ten
 	@$(VENV) -m local.postgrest_install
 	@CHAOS=$(if $(LONG),long,full) $(VENV) -m pytest $(or $(ARGS),tests/chaos)
 
-mutants: setup-dev ## Plant deliberate bugs in the SQL and see whether the tests notice
+mutants: setup-dev ## Plant deliberate bugs and see whether the tests notice
 	@$(VENV) -m local.postgrest_install
 	@$(VENV) -m scripts.mutants $(ARGS)
 
