@@ -121,8 +121,8 @@ def _engine(engine: Engine, db: psycopg.Connection) -> dict[str, Arguments]:
                "exit_reason": "stop_loss", "reason": "Through the stop", "market_at": MARKET_AT, "outcome": "accepted",
                "request_id": "r-2", "order": order.says("new") | {
                    "client_order_id": exit_id, "broker_order_id": str(uuid4()), "legs": []}}  # fmt: skip
-    signal = {"id": str(uuid4()), "profile_id": str(engine.profiles["Alice trend daily"]), "symbol": "IBM", "side": "buy",
-              "strategy": "ma_crossover", "strength": "0.5", "bar_at": MARKET_AT, "market_at": MARKET_AT,
+    signal = {"id": str(uuid4()), "profile_id": str(engine.profiles["Alice trend daily"]), "symbol": "IBM",
+              "side": "buy", "strategy": "ma_crossover", "strength": "0.5", "bar_at": MARKET_AT, "market_at": MARKET_AT,
               "detail": {"reason": "crossed"}, "blocked_by": "macro"}  # fmt: skip
     run = {"kind": "incremental", "started_at": MARKET_AT, "orders_checked": 1, "positions_checked": 1}
     return {

@@ -159,4 +159,13 @@ FUNCTIONS: dict[str, frozenset[str]] = {
 }
 
 # Volatile, but without any write unless they refuse: PostgREST may answer a GET to these.
-WRITE_NOTHING = frozenset({"engine_snapshot", "load_bot_state", "protection_facts", "reconcile_books", "reconcile_orders", "verify_audit_chain"})
+WRITE_NOTHING = frozenset(
+    {
+        "engine_snapshot",
+        "load_bot_state",
+        "protection_facts",
+        "reconcile_books",
+        "reconcile_orders",
+        "verify_audit_chain",
+    }
+)

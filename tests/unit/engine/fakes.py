@@ -93,7 +93,6 @@ class FakeMarketData:
     def quotes(self, symbols: Iterable[str]) -> dict[str, Quote]:
         return {symbol: self.prices[symbol] for symbol in symbols if symbol in self.prices}
 
-
     def headlines(self, symbols: Iterable[str], start: datetime) -> list[Headline]:
         self.asked_news.append(start)
         return [each for each in self.articles if each.at >= start and set(each.symbols) & set(symbols)]
