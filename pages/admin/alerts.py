@@ -2,18 +2,17 @@
 
 import streamlit as st
 
-from db.queries.alerts import alerts_for_export, mutes_in_force, notices, open_alerts, past_alerts
+from db.queries.alerts import alerts_for_export, mutes_in_force, open_alerts, past_alerts
 from db.queries.profiles import profiles
 from pages.components.alerts import (
     alert_filters,
     alert_list,
     look_again,
     mute_list,
-    notices_table,
     past_table,
     rule_list,
-    test_button,
 )
+from pages.components.alerts_outbox import outbox
 from pages.components.export import csv_button
 from pages.components.formats import count
 from pages.components.messages import show_empty
@@ -47,8 +46,6 @@ else:
         csv_button("alerts", lambda: alerts_for_export(session.client, filters))
 
 st.subheader("Outbox")
-if known_role() == "admin":
-    test_button()
-notices_table(notices(session.client, size=50).found, zone)
+outbox(session, zone, may_test=known_role() == "admin")
 with st.expander("The rules", icon=":material/rule:"):
     rule_list()

@@ -1,9 +1,12 @@
 """Engine: what runs, what is late, and where the books differ from the broker's, for operators and admins."""
 
+from functools import partial
+
 import streamlit as st
 
 from db.queries.engine_state import engines, open_findings, past_findings, reconciliation_runs
 from db.queries.jobs import job_health
+from db.queries.paging import all_pages
 from pages.components.engine_jobs import engine_cards, jobs_table
 from pages.components.export import csv_button
 from pages.components.findings import findings_table, open_finding_list, runs_table
@@ -36,11 +39,13 @@ with st.expander("Past differences", icon=":material/history:"):
     past = Pager("findings", ())
     gone = past_findings(session.client, past.cursor)
     findings_table(gone.found, zone)
-    with st.container(key="findings_pager"):
+    with st.container(horizontal=True, horizontal_alignment="distribute"):
         past.buttons(gone.next)
+        csv_button("findings", lambda: all_pages(partial(past_findings, session.client)))
 with st.expander("Comparisons", icon=":material/compare_arrows:"):
     pager = Pager("runs", ())
     runs = reconciliation_runs(session.client, pager.cursor)
     runs_table(runs.found, zone)
-    with st.container(key="runs_pager"):
+    with st.container(horizontal=True, horizontal_alignment="distribute"):
         pager.buttons(runs.next)
+        csv_button("comparisons", lambda: all_pages(partial(reconciliation_runs, session.client)))

@@ -8,10 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 import streamlit as st
-from streamlit.column_config import NumberColumn, TextColumn
+from streamlit.column_config import TextColumn
 
 from db.commands import acknowledge_alert, evaluate_alerts, mute_alert, unmute_alert
-from db.commands import test_alert as send_test
 from db.errors import AuthorityError
 from db.queries.alerts import RULES, SEVERITIES, AlertFilters
 from pages.components.actions import act
@@ -139,42 +138,9 @@ def past_table(alerts: pd.DataFrame, zone: ZoneInfo) -> None:
     )  # fmt: skip
 
 
-_NOTICE_SIGNS = {"sent": "✓", "failed": "✗", "expired": "✗", "queued": "○", "sending": "●"}
-
-
-def notices_table(notices: pd.DataFrame, zone: ZoneInfo) -> None:
-    """Show the outbox: each notice and what became of it."""
-    shown = pd.DataFrame(
-        {
-            "status": notices["status"].map(lambda status: f"{_NOTICE_SIGNS[status]} {words(status)}"),
-            "event": notices["event"].map(words),
-            "title": notices["title"],
-            "attempts": notices["attempts"],
-            "error": notices["last_error"].fillna(""),
-            "created": notices["created_at"],
-            "ended": notices["ended_at"],
-        }
-    )
-    st.dataframe(
-        shown, hide_index=True, key="notices_table", alt="Notices in the outbox, the latest first",
-        column_config={
-            "status": TextColumn("State", pinned=True), "event": TextColumn("Of"),
-            "title": TextColumn("Title", width="large"), "attempts": NumberColumn("Attempts", format="%d"),
-            "error": TextColumn("Last error", width="medium"), "created": time_column("Made", zone),
-            "ended": time_column("Ended", zone),
-        },
-    )  # fmt: skip
-
-
 def rule_list() -> None:
     """Show every rule in words. The bounds are in the risk configuration."""
     st.markdown("\n".join(f"- **{rule_name(rule)}** (`{rule}`): {what}" for rule, what in RULE_WORDS.items()))
-
-
-def test_button() -> None:
-    """Offer to send a notice that only shows whether notices arrive."""
-    st.button("Send a test", icon=":material/send:", key="alerts_test", on_click=_test,
-              help="A notice goes the way of every other one. Its fate is in the outbox below.")  # fmt: skip
 
 
 def _acknowledge(alert_id: str, key: str) -> None:
@@ -212,12 +178,3 @@ def _unmute(mute_id: str, key: str) -> None:
         lambda mute: plain(f"Done: {mute_words(mute.model_dump())} sends notices again."),
         content=("unmute", mute_id, reason),
     )
-
-
-def _test() -> None:
-    act(
-        lambda client, id_: send_test(client, request_id=id_),
-        lambda test: "Done: a test waits in the outbox and goes out within seconds." if test.notifier
-        else "A test waits in the outbox, but no engine has anywhere to send it to: set ALERT_URLS for the engine.",
-        content=("test alert",),
-    )  # fmt: skip

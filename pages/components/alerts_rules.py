@@ -3,10 +3,12 @@
 RULE_WORDS = {
     "APPROVAL_EXPIRING": "an entry waits for a person and little time is left. Decide it on Approvals.",
     "AUDIT_CHAIN_BROKEN": "the audit log does not verify. Verify it on Audit, and find out who could write to it.",
+    "BRAKE_ON": "an engine's local brake is on: it sends nothing. Take it off where it was put on, once that is safe.",
     "BROKER_BLOCKED": "the broker account is blocked or suspended; exits are refused as well. Ask the broker.",
     "CONTROL_FLAPPING": "a scope is paused and resumed again and again. Find out what does it, and agree.",
     "DAILY_LOSS_NEAR": "a profile has lost most of its daily limit. Look at its positions, or pause it.",
     "ENGINE_DEAD": "an engine with active profiles is silent. Start it again; stops rest at the broker meanwhile.",
+    "ENGINE_FAULT": "something on an engine's machine keeps it from opening positions. See Engine for what it says.",
     "ENTRY_AFTER_PAUSE": "an entry lived at the broker after it was over here. It is cancelled; look for what was "
     "frozen.",
     "JOB_LATE": "a job has not ended well within its limit. See Engine for its last error.",

@@ -249,7 +249,9 @@ def _meant(field: Field, text: str) -> Any:
 
 
 def _number(field: Field, text: str) -> Any:
-    digits = text.replace(",", "").removesuffix("%").removeprefix("$").strip()
+    digits = text.removesuffix("%").removeprefix("$").strip()
+    if fullmatch(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?", digits):  # 12,000; but 1,5 could mean 1.5
+        digits = digits.replace(",", "")
     if not fullmatch(r"[0-9]{1,15}(\.[0-9]{1,13})?", digits):
         raise ValueError(f"{text!r} is not a number in plain digits. {field.bounds_words()}")
     value = Decimal(digits) / (_HUNDRED if field.path in PERCENTAGES else 1)

@@ -83,6 +83,8 @@ def test_the_same_value_written_otherwise_is_no_change(text: str) -> None:
         ("order_rate.repeats_max", "0", "0 is out of bounds. 1 to 100,000, a whole number."),
         ("order_rate.repeats_max", "1.5", "1.5 is not a whole number. 1 to 100,000, a whole number."),
         ("order_limits.qty_max", "many", "'many' is not a number in plain digits. Above 0 to 1,000,000,000."),
+        # A comma may be meant as a point: it is taken between thousands alone.
+        ("loss_limits.daily_loss_max_pct", "1,5", "'1,5' is not a number in plain digits."),
         ("signal_layers.macro_index", "S P Y", "no symbol"),
         ("sector_exposure.sectors", "AAPL technology", 'Write one "AAPL = technology" a line.'),
     ],
