@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import pandas as pd
@@ -13,9 +13,11 @@ from db.queries._scope import owners_rows
 from db.queries.lockouts import LOCKOUT_COLUMNS
 from db.queries.paging import Cursor, Page, all_pages, rows_by_key
 
-# How many entries of a period are counted, the newest ones; and how many profiles are looked through at once.
+# How many entries of a period are counted, the newest ones; how many profiles are looked through at once; how far back
+# from a past moment.
 COUNTED_MAX = 5_000
-PROFILES_MAX = 100
+PROFILES_MAX = 50
+LOOK_BACK = timedelta(days=30)
 
 ENTRY_COLUMNS: Columns = {
     "id": "text",
@@ -122,9 +124,15 @@ def blocked_in_period(client: Client, profile_ids: Sequence[str], filters: Decis
 
 
 def entries_before(client: Client, symbol: str, at: datetime, size: int = 10) -> pd.DataFrame:
-    """Return the last entries in a symbol that were put to the gate up to a moment, the newest first; ENTRY_COLUMNS."""
+    """Return the last entries in a symbol that were put to the gate up to a moment, the newest first.
+
+    Returns
+    -------
+    DataFrame with at most `size` rows, none older than LOOK_BACK before the moment; columns ENTRY_COLUMNS.
+    """
     request = client.table("orders").select(_SELECTED).eq("purpose", "entry").eq("symbol", symbol)
-    request = owners_rows(request.lte("created_at", at.isoformat()), client)
+    request = request.gte("created_at", (at - LOOK_BACK).isoformat()).lte("created_at", at.isoformat())
+    request = owners_rows(request, client)
     return frame(rows(request.order("created_at", desc=True).order("id").limit(size)), ENTRY_COLUMNS)
 
 

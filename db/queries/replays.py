@@ -30,9 +30,10 @@ REPLAYED_MAX = 500
 _IDS_AT_ONCE = 100
 _ORDER = (
     "id,owner_id,profile_id,symbol,side,state,code,reason,qty::text,limit_price::text,stop_loss_price::text,"
-    "take_profit_price::text,filled_qty::text,market_at,created_at,broker_updated_at,ended_at"
+    "take_profit_price::text,filled_qty::text,market_at,created_at,broker_updated_at,ready_at"
 )
-_PAUSED_WORDS = ("Paused:", "Halted:")
+# How the reason of an entry begins that a control has taken back, and the gate's code for the same.
+_WITHDRAWN = {"Paused: ": "TRADING_PAUSED", "Halted: ": "TRADING_HALTED", "Locked out: ": "SYMBOL_LOCKED"}
 _NOT_APPROVED = ("approval_rejected", "approval_expired")
 _OVER = ("filled", "canceled", "expired", "rejected", "replaced", "denied", *_NOT_APPROVED)
 
@@ -167,6 +168,7 @@ def _entry(
         works_until=_at(trade["opened_at"]) if trade else ended,
         held_until=(_at(trade["closed_at"]) if trade["closed_at"] else None) if trade else ended,
         result_usd=result,
+        is_released=order["ready_at"] is not None,
     )
 
 
@@ -178,8 +180,9 @@ def _fate(order: Mapping[str, Any]) -> tuple[Fate, str | None]:
         return Fate.NOT_APPROVED, state
     if state == "awaiting_approval":
         return Fate.WAITS, None
-    if state == "canceled" and not Decimal(order["filled_qty"]) and reason.startswith(_PAUSED_WORDS):
-        return Fate.WITHDRAWN, None
+    withdrawn = next((code for beginning, code in _WITHDRAWN.items() if reason.startswith(beginning)), None)
+    if state == "canceled" and withdrawn and not Decimal(order["filled_qty"]):
+        return Fate.WITHDRAWN, withdrawn
     return Fate.PASSED, None
 
 
@@ -207,7 +210,7 @@ def _bars(client: Client, symbol: str, timeframe: str, start: datetime, end: dat
     request = client.table("price_bars").select(columns).eq("symbol", symbol).eq("timeframe", timeframe)
     found = all_rows(request.gte("bar_at", start.isoformat()).lte("bar_at", end.isoformat()).order("bar_at"))
     if not found and timeframe != "1Day":
-        return _bars(client, symbol, "1Day", start, start + (end - start) + _horizon("1Day"))
+        return _bars(client, symbol, "1Day", start, end + _horizon("1Day"))
     return [
         PriceBar(_at(row["bar_at"]), *(Decimal(row[name]) for name in ("open", "high", "low", "close")))
         for row in found

@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 from supabase import Client
 
-from db.queries._frames import Columns, Request, frame, rows
+from db.queries._frames import PAGE_ROWS, Columns, Request, frame, rows
 from db.queries.paging import Cursor, Page, all_pages, rows_by_key
 
 SIGNAL_COLUMNS: Columns = {
@@ -22,6 +22,7 @@ SIGNAL_COLUMNS: Columns = {
     "blocked_by": "text",
     "detail": "object",
 }
+DECIDED_COLUMNS: Columns = {"signal_id": "text", "id": "text", "state": "text", "code": "text"}
 LAYERS = ("macro", "competitive")
 
 
@@ -54,6 +55,26 @@ def signals_page(client: Client, filters: SignalFilters, after: Cursor | None = 
 def signals_for_export(client: Client, filters: SignalFilters) -> pd.DataFrame:
     """Return all signals of a profile that match, the newest first; columns SIGNAL_COLUMNS."""
     return all_pages(partial(signals_page, client, filters))
+
+
+def entries_of_signals(client: Client, profile_id: str, signals: pd.DataFrame) -> pd.DataFrame:
+    """Return the entries that a page of one profile's signals led to.
+
+    Parameters
+    ----------
+    signals : columns SIGNAL_COLUMNS, at least one row; a signal and its entry are recorded in one moment
+
+    Returns
+    -------
+    DataFrame; columns DECIDED_COLUMNS, one row an entry; signals that no gate judged have none.
+    """
+    recorded = signals["created_at"]
+    request = (
+        client.table("orders").select(",".join(DECIDED_COLUMNS)).eq("profile_id", profile_id).eq("purpose", "entry")
+    )
+    request = request.gte("created_at", recorded.min().isoformat()).lte("created_at", recorded.max().isoformat())
+    found = frame(rows(request.order("created_at", desc=True).order("id").limit(PAGE_ROWS)), DECIDED_COLUMNS)
+    return found[found["signal_id"].isin(signals["id"])].reset_index(drop=True)
 
 
 def layer_switches(client: Client) -> dict[str, bool]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeVar
 
 from engine.domain.price_path import Path
 from engine.domain.replay import PAUSED, Fate, RecordedEntry
@@ -57,6 +58,9 @@ class LockoutSpan:
             and self.profile_id in (None, entry.profile_id)
             and self.since <= at < self.until
         )
+
+
+_Span = TypeVar("_Span", PauseSpan, LockoutSpan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +117,10 @@ def cost_of_control(
 
 def cause_of(entry: RecordedEntry, pauses: Sequence[PauseSpan], lockouts: Sequence[LockoutSpan]) -> Cause | None:
     """Return what kept an entry back; None where nothing did, or where a person still has to answer."""
-    if entry.fate is Fate.WITHDRAWN or (entry.fate is Fate.DENIED and entry.code in PAUSED):
+    is_kept_back = entry.fate in (Fate.WITHDRAWN, Fate.DENIED)
+    if is_kept_back and entry.code in PAUSED:
         return _pause(entry, pauses)
-    if entry.fate is Fate.DENIED and entry.code == "SYMBOL_LOCKED":
+    if is_kept_back and entry.code == "SYMBOL_LOCKED":
         return _lockout(entry, lockouts)
     if entry.fate is Fate.DENIED:
         return Cause(DENIAL, entry.code or "", entry.code or "")
@@ -125,22 +130,28 @@ def cause_of(entry: RecordedEntry, pauses: Sequence[PauseSpan], lockouts: Sequen
 
 
 def _pause(entry: RecordedEntry, pauses: Sequence[PauseSpan]) -> Cause:
-    if entry.fate is Fate.WITHDRAWN:  # it was there before the pause, which is the first one to come over it
-        later = [span for span in pauses if span.since >= entry.asked_at and span.holds(entry, span.since)]
-        found = min(later, key=lambda span: span.since, default=None)
+    if entry.fate is Fate.WITHDRAWN:
+        found = _first_to_come(entry, pauses)
     else:
         holding = [span for span in pauses if span.holds(entry, entry.asked_at)]
         found = min(holding, key=lambda span: span.since, default=None)
-    return Cause(PAUSE, found.id, found.words) if found else Cause(PAUSE, "", "A pause that is not on record any more")
+    return Cause(PAUSE, found.id, found.words) if found else Cause(PAUSE, "", "one that is not on record any more")
 
 
 def _lockout(entry: RecordedEntry, lockouts: Sequence[LockoutSpan]) -> Cause:
-    holding = [span for span in lockouts if span.holds(entry, entry.asked_at)]
-    named = [span for span in holding if span.reason == entry.decisions[-1].snapshot.lock_reason]
-    found = max(named or holding, key=lambda span: span.until, default=None)
-    if found is None:
-        return Cause(LOCKOUT, "", "A lockout that is not on record any more")
-    return Cause(LOCKOUT, found.id, found.words)
+    if entry.fate is Fate.WITHDRAWN:
+        found = _first_to_come(entry, lockouts)
+    else:
+        holding = [span for span in lockouts if span.holds(entry, entry.asked_at)]
+        named = [span for span in holding if span.reason == entry.decisions[-1].snapshot.lock_reason]
+        found = max(named or holding, key=lambda span: span.until, default=None)
+    return Cause(LOCKOUT, found.id, found.words) if found else Cause(LOCKOUT, "", "one that is not on record any more")
+
+
+def _first_to_come(entry: RecordedEntry, spans: Sequence[_Span]) -> _Span | None:
+    """Return what came over an entry that was there already."""
+    later = [span for span in spans if span.since >= entry.asked_at and span.holds(entry, span.since)]
+    return min(later, key=lambda span: span.since, default=None)
 
 
 def _cost(cause: Cause, entries: list[RecordedEntry], paths: Mapping[str, Path]) -> Cost:

@@ -31,7 +31,7 @@ class Fate(StrEnum):
     PASSED = "passed"
     DENIED = "denied"
     NOT_APPROVED = "not_approved"  # a person said no, or nobody decided in time
-    WITHDRAWN = "withdrawn"  # passed, and taken back by a pause before it was sent
+    WITHDRAWN = "withdrawn"  # passed, and taken back by a pause or a lockout before anything was filled
     WAITS = "waits"  # for a person whose answer nobody knows
     NOT_ASKED = "not_asked"  # the same entry would have been open already
 
@@ -95,7 +95,8 @@ class RecordedEntry:
 
     `asked_at` is the database's time, every other time the market's. `works_until`: when it was filled or ended;
     `held_until`: when its capital was free again; None where that has not happened. `result_usd`: what its trade
-    brought; None while it is open, 0 where nothing was filled.
+    brought; None while it is open, 0 where nothing was filled. `code`: the gate's, or of what withdrew it.
+    `is_released`: whether it might be sent, after a person's yes where one was asked.
     """
 
     id: str
@@ -110,6 +111,7 @@ class RecordedEntry:
     works_until: datetime | None = None
     held_until: datetime | None = None
     result_usd: Decimal | None = None
+    is_released: bool = True
 
     @property
     def market_at(self) -> datetime:
@@ -203,10 +205,18 @@ def _after_the_gate(entry: RecordedEntry, change: Change) -> Fate:
         return Fate.PASSED
     if asked_a_person and change.approvals is Approvals.NOBODY:
         return Fate.NOT_APPROVED
-    was_paused = entry.fate is Fate.WITHDRAWN or (entry.fate is Fate.DENIED and entry.code in PAUSED)
-    if was_paused and change.pauses is Controls.NONE:
-        return Fate.PASSED
+    if entry.fate in (Fate.WITHDRAWN, Fate.DENIED) and _is_lifted(entry.code, change):
+        if entry.is_released or change.approvals is Approvals.ALL:
+            return Fate.PASSED
+        return Fate.WAITS
     return entry.fate
+
+
+def _is_lifted(code: str | None, change: Change) -> bool:
+    """Tell whether what stood in an entry's way after the gate is assumed not to have been there."""
+    if code in PAUSED:
+        return change.pauses is Controls.NONE and not change.paused_throughout
+    return code == "SYMBOL_LOCKED" and change.lockouts is Controls.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from db.queries.profiles import profiles
-from db.queries.signals import layer_switches, signals_for_export, signals_page
+from db.queries.signals import entries_of_signals, layer_switches, signals_for_export, signals_page
 from pages.components.export import csv_button
 from pages.components.messages import show_empty
 from pages.components.pager import Pager
@@ -28,7 +28,7 @@ if page.found.empty:
     st.stop()
 
 layer_effects(page.found, layer_switches(session.client))
-signals_table(page.found, chosen_zone())
+signals_table(page.found, entries_of_signals(session.client, filters.profile_id, page.found), chosen_zone())
 with st.container(horizontal=True, horizontal_alignment="distribute"):
     pager.buttons(page.next)
     csv_button("signals", lambda: export_frame(signals_for_export(session.client, filters)))

@@ -1,5 +1,6 @@
 """From signal to fill: how many got how far in a period, and what kept the others back."""
 
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -115,7 +116,7 @@ def _stopped(stopped: pd.DataFrame) -> None:
     st.dataframe(
         stopped.assign(
             meaning=stopped["code"].map(code_words),
-            link=[f"/decisions?decisions_code={code}" if step == "Gate" else None
+            link=[_link_to(code) if step == "Gate" else None
                   for code, step in zip(stopped["code"], stopped["step"], strict=True)],
         ),
         hide_index=True,
@@ -133,10 +134,14 @@ def _stopped(stopped: pd.DataFrame) -> None:
     )  # fmt: skip
 
 
+def _link_to(code: str) -> str:
+    """Return the address of this page with the same period and filters, narrowed to a code."""
+    kept = {name: st.query_params.get_all(name) for name in st.query_params if name.startswith("decisions_")}
+    return "/decisions?" + urlencode(kept | {"decisions_code": [code]}, doseq=True)
+
+
 def _limits_of_counting(entries: Outcomes, blocked: Outcomes) -> None:
     if not entries.is_all:
         st.caption(f"Counted: the newest {COUNTED_MAX:,} entries of the period. Choose a shorter period for the rest.")
     if not blocked.is_all:
-        st.caption(
-            "Of the signals that layers kept back, only 1,000 are counted. Choose a profile or a shorter period."
-        )
+        st.caption("Not every signal that a layer kept back is counted. Choose a profile or a shorter period.")

@@ -7,13 +7,13 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 import streamlit as st
-from streamlit.column_config import NumberColumn, TextColumn
+from streamlit.column_config import LinkColumn, NumberColumn, TextColumn
 
 from db.queries.signals import LAYERS, SignalFilters
 from pages.components.figures import Figure, figures
 from pages.components.formats import NOTHING, count, words
 from pages.components.funnel_filters import SPANS
-from pages.components.tables import time_column
+from pages.components.tables import state_words, time_column
 
 REACHED, BLOCKED = "Reached the gate", "Kept back by a layer"
 _NAMES = {"macro": "Macro layer", "competitive": "Competitive layer"}
@@ -86,8 +86,15 @@ def layer_counts(said: list[dict[str, bool]], layer: str) -> tuple[int, int, int
     return len(judged), len(against), len(alone)
 
 
-def signals_table(signals: pd.DataFrame, zone: ZoneInfo) -> None:
-    """Show signals, the newest first, with what the strategy saw and what the layers said."""
+def signals_table(signals: pd.DataFrame, entries: pd.DataFrame, zone: ZoneInfo) -> None:
+    """Show signals, the newest first, with what the strategy saw, what the layers said and what came of it.
+
+    Parameters
+    ----------
+    entries : what the signals led to, columns DECIDED_COLUMNS
+    """
+    led_to = {entry.signal_id: entry for entry in entries.assign(code=entries["code"].fillna("")).itertuples()}
+    found = [led_to.get(id) for id in signals["id"]]
     st.dataframe(
         signals.assign(
             outcome=[f"✗ Kept back by {name}" if isinstance(name, str) else "✓ Reached the gate"
@@ -96,18 +103,22 @@ def signals_table(signals: pd.DataFrame, zone: ZoneInfo) -> None:
             strategy=signals["strategy"].map(words),
             because=[(detail or {}).get("reason", "") for detail in signals["detail"]],
             layers=[_said(detail) for detail in signals["detail"]],
+            answer=[_answer(entry.state, entry.code) if entry else None for entry in found],
+            link=[f"/decisions?order={entry.id}" if entry else None for entry in found],
         ),
         hide_index=True,
         placeholder=NOTHING,
         key="signals_table",
         height=430,
         alt="Signals, the newest first, with their reason and what each layer said",
-        column_order=["outcome", "symbol", "side", "because", "layers", "strength", "strategy", "bar_at", "market_at",
-                      "created_at"],
+        column_order=["outcome", "symbol", "side", "answer", "link", "because", "layers", "strength", "strategy",
+                      "bar_at", "market_at", "created_at"],
         column_config={
             "outcome": TextColumn("Outcome", pinned=True),
             "symbol": TextColumn("Symbol"),
             "side": TextColumn("Side"),
+            "answer": TextColumn("What came of it"),
+            "link": LinkColumn("Checks", display_text="Open", width="small"),
             "because": TextColumn("What the strategy saw", width="large"),
             "layers": TextColumn("What the layers said", width="large"),
             "strength": NumberColumn("Strength", format="%.3f"),
@@ -122,6 +133,10 @@ def signals_table(signals: pd.DataFrame, zone: ZoneInfo) -> None:
 def export_frame(signals: pd.DataFrame) -> pd.DataFrame:
     """Return signals for a file: the layers' words in a column instead of the raw detail."""
     return signals.assign(layers=[_said(detail) for detail in signals["detail"]]).drop(columns="detail")
+
+
+def _answer(state: str, code: str) -> str:
+    return f"{state_words(state)}: {code}" if code else state_words(state)
 
 
 def _said(detail: dict[str, Any] | None) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -12,7 +13,7 @@ from streamlit.column_config import LinkColumn, TextColumn
 from db import commands
 from db.errors import NotFound
 from db.models import Why
-from db.queries.decisions import entries_before, lockouts_at, modes_at
+from db.queries.decisions import LOOK_BACK, entries_before, lockouts_at, modes_at
 from pages.components.formats import NOTHING, moment, words
 from pages.components.funnel_filters import symbols_of
 from pages.components.messages import describe, note, show_empty
@@ -22,15 +23,17 @@ from pages.components.why_words import APPROVAL_REASONS, CHECKS, value_words
 from pages.session.guard import Session
 
 NOW, THEN = "Now", "At a past moment"
+ASKED_AT_ONCE = 12
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked. `at` None: now."""
+    """What is asked. `at` None: now; `profile_id` None: each profile that trades the symbol."""
 
     symbol: str
     side: str
     at: datetime | None
+    profile_id: UUID | None
 
 
 def question(profiles: pd.DataFrame, zone: ZoneInfo) -> Question | None:
@@ -53,15 +56,24 @@ def question(profiles: pd.DataFrame, zone: ZoneInfo) -> Question | None:
     if when == THEN and at is None:
         show_empty("Choose the moment. The answer comes from what the gate wrote down then.")
         return None
-    return Question(
-        symbol, "buy" if side == "long" else "sell", at.replace(tzinfo=zone).astimezone(UTC) if at else None
-    )
+    moment_asked = at.replace(tzinfo=zone).astimezone(UTC) if at else None
+    of = None if moment_asked else _one_of_many(profiles, symbol)
+    return Question(symbol, "buy" if side == "long" else "sell", moment_asked, of)
+
+
+def _one_of_many(profiles: pd.DataFrame, symbol: str) -> UUID | None:
+    """Return which profile is meant where too many trade a symbol to ask for all of them at once."""
+    trading = profiles[[symbol in symbols for symbols in profiles["symbols"]]]
+    if len(trading) <= ASKED_AT_ONCE:
+        return None
+    labels = dict(zip(trading["name"] + " (" + trading["id"].str[:8] + ")", trading["id"], strict=True))
+    return UUID(labels[st.selectbox("Profile", list(labels), key="why_of", bind="query-params", width=320)])
 
 
 def answer_now(session: Session, asked: Question, zone: ZoneInfo) -> None:
     """Show what the gate would say to one share at the last known price, profile by profile."""
     try:
-        answers = commands.why(session.client, symbol=asked.symbol, side=asked.side)
+        answers = commands.why(session.client, symbol=asked.symbol, side=asked.side, profile_id=asked.profile_id)
     except NotFound as e:
         show_empty(describe(e))
         return
@@ -95,8 +107,9 @@ def answer_then(session: Session, asked: Question, names: dict[str, str], zone: 
     found = found[found["side"] == asked.side]
     if found.empty:
         show_empty(
-            f"Up to {moment(asked.at, zone)} no {asked.side} entry in {asked.symbol} is among the last ten that were "
-            "put to the gate: no strategy asked, or a layer kept its signal back. The Signals page shows those."
+            f"No {asked.side} entry in {asked.symbol} is among the last ten that were put to the gate in the "
+            f"{LOOK_BACK.days} days up to {moment(asked.at, zone)}: no strategy asked, or a layer kept its signal "
+            "back. The Signals page shows those."
         )
         return
     st.dataframe(
@@ -169,13 +182,11 @@ def _because(answer: Why) -> str:
 
 
 def _what_held(session: Session, asked: Question, at: datetime, names: dict[str, str]) -> list[str]:
-    modes = modes_at(session.client, at)
-    stopped = modes[
-        (modes["to_mode"] != "RUNNING") & ((modes["scope"] != "symbol") | (modes["scope_key"] == asked.symbol))
-    ]
+    concerns = {"global": ["*"], "profile": list(names), "symbol": [asked.symbol]}
     held = [
         f"{target_name(row.scope, row.scope_key, names)}: {row.to_mode}, set by {row.changed_by_email}: {row.reason}"
-        for row in stopped.itertuples()
+        for row in modes_at(session.client, at).itertuples()
+        if row.to_mode != "RUNNING" and row.scope_key in concerns[row.scope]
     ]
     locked = [
         f"{row.ticker} was locked out by {row.created_by_email}: {row.reason}"

@@ -201,6 +201,11 @@ QUESTIONS: dict[str, Callable[[str], partial[Any]]] = {
     "signals of a profile that layers blocked": lambda role: partial(
         signals.signals_page, filters=replace(signals_of(role), blocked=True)
     ),
+    "what signals led to": lambda role: partial(
+        signals.entries_of_signals,
+        profile_id=str(PROFILE[role]),
+        signals=pd.DataFrame({"id": ["1", "2"], "created_at": pd.to_datetime([WEEK.since, WEEK.until])}),
+    ),
     "signals exported": lambda role: partial(signals.signals_for_export, filters=signals_of(role)),
     "layers that are switched on": lambda _: partial(signals.layer_switches),
     "a drill: live profiles": lambda _: partial(drills.live_profiles),

@@ -19,7 +19,7 @@ from db.queries.decisions import (
 )
 from db.queries.replays import lockout_spans, paths_of, pause_spans, recorded_entries
 from engine.domain.cost_of_control import cost_of_control
-from engine.domain.replay import Change, Fate, RecordedEntry
+from engine.domain.replay import Change, Controls, Fate, RecordedEntry
 from engine.domain.what_if import what_if
 from pages.components.time_zone import EXCHANGE
 from pages.session.clock import now
@@ -81,31 +81,22 @@ class TestDecisions:
         assert table(app, "result")[0] == "✗ NO", "the failed check comes first"
         assert table(app, "asks")[0] == "Trading is not paused"
 
-    def test_the_funnel_counts_what_is_in_the_table_of_orders(
+    def test_the_funnel_and_the_list_hold_what_was_recorded_and_for_an_analyst_their_own(
         self, story: Story, sign_in: SignIn, db: psycopg.Connection
     ) -> None:
         outcomes = entry_outcomes(sign_in("admin"), lately()).found
-
-        assert len(outcomes) == counted(db, "true") > 0
-        assert (outcomes["state"] == "denied").sum() == counted(db, "state = 'denied'") > 0
-        assert (outcomes["filled_qty"] > 0).sum() == counted(db, "filled_qty > 0") > 0
-
-    def test_an_analyst_counts_only_what_is_their_own(
-        self, story: Story, sign_in: SignIn, db: psycopg.Connection
-    ) -> None:
-        found = entries_page(sign_in("alice"), lately()).found
-
-        assert len(found) == counted(
-            db, "owner_id = (select user_id from members where email = 'alice@interlock.local')"
-        )
-
-    def test_a_filter_by_code_leaves_the_denials_for_it(self, story: Story, sign_in: SignIn) -> None:
         everything = entries_page(sign_in("admin"), lately()).found
         code = everything["code"].dropna().iloc[0]
 
-        found = entries_page(sign_in("admin"), lately(codes=(code,))).found
+        of_a_code = entries_page(sign_in("admin"), lately(codes=(code,))).found
+        own = entries_page(sign_in("alice"), lately()).found
 
-        assert len(found) == (everything["code"] == code).sum()
+        assert len(outcomes) == len(everything) == counted(db, "true") > 0
+        assert (outcomes["state"] == "denied").sum() == counted(db, "state = 'denied'") > 0
+        assert (outcomes["filled_qty"] > 0).sum() == counted(db, "filled_qty > 0") > 0
+        assert len(of_a_code) == (everything["code"] == code).sum()
+        is_alices = "owner_id = (select user_id from members where email = 'alice@interlock.local')"
+        assert len(own) == counted(db, is_alices) < len(everything)
 
     def test_a_denied_order_opens_its_checks(self, story: Story, open_page: OpenPage, db: psycopg.Connection) -> None:
         denied = db.execute("select id::text from orders where state = 'denied' limit 1").fetchone()
@@ -128,22 +119,23 @@ class TestAPastMoment:
         story.ask("Alice trend daily", "IBM")
         return sign_in("admin")
 
-    def test_what_held_then_is_what_had_been_set(self, paused: Client) -> None:
+    def test_what_held_then_and_the_gates_last_word_are_found(self, paused: Client) -> None:
         asked = now()
 
-        modes, lockouts = modes_at(paused, asked), lockouts_at(paused, "IBM", asked)
+        modes, lockouts, said = (
+            modes_at(paused, asked),
+            lockouts_at(paused, "IBM", asked),
+            entries_before(paused, "IBM", asked),
+        )
 
         assert modes[["scope", "to_mode", "reason"]].values.tolist() == [["global", "PAUSED", "Fed decision"]]
         assert lockouts["reason"].tolist() == ["Rumour"]
         assert lockouts_at(paused, "AAPL", asked).empty
-        assert modes_at(paused, asked - timedelta(hours=1)).empty
-        assert lockouts_at(paused, "IBM", asked - timedelta(hours=1)).empty
-
-    def test_the_gates_last_word_before_it_is_found(self, paused: Client) -> None:
-        found = entries_before(paused, "IBM", now())
-
-        assert found["code"].iloc[0] == "TRADING_PAUSED"
-        assert entries_before(paused, "IBM", now() - timedelta(hours=1)).empty
+        assert said["code"].iloc[0] == "TRADING_PAUSED"
+        earlier = asked - timedelta(hours=1)
+        assert modes_at(paused, earlier).empty
+        assert lockouts_at(paused, "IBM", earlier).empty
+        assert entries_before(paused, "IBM", earlier).empty
 
     def test_the_page_tells_it(self, paused: Client, open_page: OpenPage) -> None:
         app = open_page("admin", DECISIONS)
@@ -229,7 +221,7 @@ class TestCostOfControl:
 
 
 class TestSignals:
-    def test_a_layers_word_is_shown_and_its_switch_counted(
+    def test_a_layers_word_is_shown_its_switch_counted_and_what_passed_leads_to_its_checks(
         self, story: Story, open_page: OpenPage, db: psycopg.Connection
     ) -> None:
         db.execute(
@@ -246,3 +238,31 @@ class TestSignals:
         assert [metric.value for metric in app.metric if "layer" in metric.label] == [
             "1 of 1 kept back", "0 of 1 kept back",
         ]  # fmt: skip
+        led_to = db.execute(
+            "select '/decisions?order=' || o.id from orders o join profiles p on p.id = o.profile_id"
+            " where p.name = %s and o.signal_id is not null", (app.selectbox(key="signals_profile").value,),
+        ).fetchall()  # fmt: skip
+        assert led_to
+        links = [link for link in table(app, "link") if isinstance(link, str)]
+        assert sorted(links) == sorted(link for (link,) in led_to)
+        assert len(links) == len(table(app, "link")) - 1, "what a layer kept back has no checks"
+
+
+class TestWhatAControlTookBack:
+    def test_an_entry_that_a_pause_withdrew_is_its_own_and_goes_on_without_it(
+        self, story: Story, sign_in: SignIn
+    ) -> None:
+        admin = sign_in("admin")
+        assert story.ask("Alice trend daily", "IBM", qty="1").state == "ready"
+        commands.pause_trading(admin, reason_code="news", reason="Fed decision")
+        entries = recorded(admin)
+        taken_back = [entry for entry in entries if entry.fate is Fate.WITHDRAWN]
+
+        found = what_if(entries, Change(pauses=Controls.NONE), {})
+        costs = cost_of_control(entries, {}, pause_spans(admin), [])
+
+        assert [entry.symbol for entry in taken_back] == ["IBM"]
+        assert [v.judged.entry.id for v in found.added] == [taken_back[0].id]
+        assert ("pause", "PAUSED by admin@interlock.local: Fed decision") in {
+            (cost.cause.kind, cost.cause.words) for cost in costs
+        }

@@ -53,7 +53,8 @@ def histories(draw: st.DrawFn) -> list[RecordedEntry]:
         if told.fate is Fate.PASSED:
             fate = draw(st.sampled_from([Fate.PASSED, Fate.PASSED, Fate.NOT_APPROVED, Fate.WAITS, Fate.WITHDRAWN]))
             asked = fate in (Fate.NOT_APPROVED, Fate.WAITS)
-            told = replace(told, fate=fate, decisions=(replace(told.decisions[0], asked_a_person=asked),))
+            code = draw(st.sampled_from(["TRADING_PAUSED", "SYMBOL_LOCKED"])) if fate is Fate.WITHDRAWN else None
+            told = replace(told, fate=fate, code=code, decisions=(replace(told.decisions[0], asked_a_person=asked),))
         entries.append(told)
     return entries
 
@@ -186,6 +187,18 @@ def test_lockouts_can_be_taken_away_and_added() -> None:
 
     assert fates([locked], {}, lockouts=Controls.NONE) == [(Fate.PASSED, None)]
     assert fates([free], {}, locked_symbols=frozenset({"AAPL"})) == [(Fate.DENIED, "SYMBOL_LOCKED")]
+
+
+def test_what_a_control_took_back_goes_on_without_it() -> None:
+    paused = replace(entry(PASSES), fate=Fate.WITHDRAWN, code="TRADING_PAUSED")
+    locked = replace(paused, code="SYMBOL_LOCKED")
+    waiting = replace(paused, is_released=False)
+
+    assert fates([paused], {}, pauses=Controls.NONE) == [(Fate.PASSED, None)]
+    assert fates([paused], {}, lockouts=Controls.NONE) == [(Fate.WITHDRAWN, "TRADING_PAUSED")]
+    assert fates([locked], {}, lockouts=Controls.NONE) == [(Fate.PASSED, None)]
+    assert fates([waiting], {}, pauses=Controls.NONE) == [(Fate.WAITS, None)]
+    assert fates([waiting], {}, pauses=Controls.NONE, approvals=Approvals.ALL) == [(Fate.PASSED, None)]
 
 
 def test_the_difference_is_what_is_added_less_what_is_removed() -> None:

@@ -39,7 +39,8 @@ def brought(result: int, until: datetime | None = AT) -> Path:
 
 
 PAUSED = entry("1", Fate.DENIED, "TRADING_PAUSED")
-WITHDRAWN = entry("2", Fate.WITHDRAWN, None)
+WITHDRAWN = entry("2", Fate.WITHDRAWN, "TRADING_PAUSED")
+TAKEN_BACK = entry("2", Fate.WITHDRAWN, "SYMBOL_LOCKED", at=AT - 2 * HOUR)
 LOCKED = entry("3", Fate.DENIED, "SYMBOL_LOCKED", lock_reason="Rumour")
 
 
@@ -61,16 +62,17 @@ def test_a_pause_owns_what_it_kept_back(told: RecordedEntry, pauses: list[PauseS
 
 
 @pytest.mark.parametrize(
-    ("lockouts", "expected"),
+    ("told", "lockouts", "expected"),
     [
-        ([lockout("other", "Earnings"), lockout("named")], "named"),
-        ([lockout("everything", "Earnings", ticker="*")], "everything"),
-        ([lockout("short", is_long=False)], ""),
-        ([lockout("elsewhere", ticker="IBM")], ""),
+        (LOCKED, [lockout("other", "Earnings"), lockout("named")], "named"),
+        (LOCKED, [lockout("everything", "Earnings", ticker="*")], "everything"),
+        (LOCKED, [lockout("short", is_long=False)], ""),
+        (LOCKED, [lockout("elsewhere", ticker="IBM")], ""),
+        (TAKEN_BACK, [lockout("elsewhere", ticker="IBM"), lockout("after")], "after"),
     ],
 )
-def test_a_lockout_owns_what_it_kept_back(lockouts: list[LockoutSpan], expected: str) -> None:
-    cause = cause_of(LOCKED, [], lockouts)
+def test_a_lockout_owns_what_it_kept_back(told: RecordedEntry, lockouts: list[LockoutSpan], expected: str) -> None:
+    cause = cause_of(told, [], lockouts)
 
     assert cause is not None
     assert (cause.kind, cause.key) == ("lockout", expected)
