@@ -145,12 +145,12 @@ def test_no_entry_reaches_the_broker_between_quiescence_and_resume(storm: Any) -
 
     seen: list[int] = []
     for _ in range(PAUSES):
-        time.sleep(stage.rng.uniform(0, 0.6))
+        time.sleep(stage.rng.uniform(0, 0.3))
         before = len(at_exchange(stage))
         stage.pause("Storm")
         since = quiet(stage)
         known = at_exchange(stage)
-        time.sleep(stage.rng.uniform(0, 0.5))
+        time.sleep(stage.rng.uniform(0, 0.2))
         assert at_exchange(stage) == known, "an entry was accepted while it was quiet"
         late = [at for machine in engines for at in machine.broker.posts if since.timestamp() < at < time.time()]
         assert not late, f"quiet since {since.timestamp()}, sent at {late}"
@@ -165,7 +165,7 @@ def test_no_entry_reaches_the_broker_between_quiescence_and_resume(storm: Any) -
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("seed", range(FROZEN))
+@pytest.mark.parametrize("seed", range(FROZEN), ids="frozen-seed{:02}".format)
 def test_what_a_frozen_sender_sends_too_late_is_cancelled_and_raised(storm: Any, seed: int) -> None:
     crowd = storm(seed, shards=("main",))
     stage: Stage = crowd.stage

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 
 from tests.support.chaos_line import Trap
+from tests.support.chaos_points import LockTrap
 from tests.support.chaos_stage import Machine, Stage
 
+Held = Trap | LockTrap
 TAKEN_OVER = 3  # how an engine ends that finds its lease with another
 
 
-def killed(stage: Stage, machine: Machine, trap: Trap | None) -> None:
+def killed(stage: Stage, machine: Machine, trap: Held | None) -> None:
     """kill -9; what was on its way is lost, or arrives after its sender's death."""
     if trap is None:
         assert machine.engine is not None
@@ -30,18 +32,20 @@ def killed(stage: Stage, machine: Machine, trap: Trap | None) -> None:
     stage.start("heir")
 
 
-def frozen(stage: Stage, machine: Machine, trap: Trap | None) -> None:
+def frozen(stage: Stage, machine: Machine, trap: Held | None) -> None:
     """SIGSTOP, another engine takes over, SIGCONT: the first must notice and end."""
     assert machine.engine is not None
     machine.engine.signal(signal.SIGSTOP)
     stage.wait(lambda: machine.engine is not None and machine.engine.is_frozen, "frozen", 5)
+    if isinstance(trap, LockTrap):
+        trap.let_go(drop=False)  # the database waits for nobody
     stage.expire_lease()
     heir = stage.start("heir")
     stage.wait(lambda: "recovered" in heir.log, "the heir has recovered")
     _perhaps_time_passes(stage)
     time.sleep(stage.rng.uniform(0, 5))
     stage.tell("the frozen engine goes on")
-    if trap is not None:
+    if isinstance(trap, Trap):
         trap.let_go(drop=False)
     machine.engine.signal(signal.SIGCONT)
     code = machine.engine.wait(40)
@@ -50,7 +54,7 @@ def frozen(stage: Stage, machine: Machine, trap: Trap | None) -> None:
     )
 
 
-def authority_cut(stage: Stage, machine: Machine, trap: Trap | None) -> None:
+def authority_cut(stage: Stage, machine: Machine, trap: Held | None) -> None:
     """The database cannot be reached for some seconds."""
     machine.authority.cut()
     _go_on(machine, trap, drop=trap is not None and machine.authority.trap is trap)
@@ -61,7 +65,7 @@ def authority_cut(stage: Stage, machine: Machine, trap: Trap | None) -> None:
     stage.tell("the database is back")
 
 
-def broker_black_holed(stage: Stage, machine: Machine, trap: Trap | None) -> None:
+def broker_black_holed(stage: Stage, machine: Machine, trap: Held | None) -> None:
     """The broker takes every byte and answers nothing for some seconds."""
     machine.broker.swallow()
     _go_on(machine, trap, drop=trap is not None and machine.broker.trap is trap)
@@ -72,7 +76,7 @@ def broker_black_holed(stage: Stage, machine: Machine, trap: Trap | None) -> Non
     _perhaps_time_passes(stage)
 
 
-def raised(stage: Stage, machine: Machine, trap: Trap | None) -> None:
+def raised(stage: Stage, machine: Machine, trap: Held | None) -> None:
     """An exception comes out of the call."""
     if trap is not None:
         trap.let_go(drop=True)
@@ -88,7 +92,7 @@ ACTIONS: dict[str, Callable[[Stage, Machine, Trap | None], None]] = {
 }
 
 
-def _go_on(machine: Machine, trap: Trap | None, *, drop: bool) -> None:
+def _go_on(machine: Machine, trap: Held | None, *, drop: bool) -> None:
     if trap is not None:
         trap.let_go(drop=drop)
     elif machine.engine is not None:

@@ -16,6 +16,7 @@ from local.ports import LOOPBACK
 
 CHUNK = 1 << 16
 NEVER_S = 180.0
+METHODS = (b"GET ", b"POST ", b"PATCH ", b"DELETE ")
 BUSY = "503 Service Unavailable", "{}"
 
 
@@ -29,10 +30,11 @@ class Moment(StrEnum):
 
 @dataclass
 class Trap:
-    """Holds the first request whose head contains `text`; `sprung` tells that it has."""
+    """Holds the first request whose head contains `text`, and whose answer contains `answer`; `sprung` tells it."""
 
     text: bytes
     moment: Moment
+    answer: bytes = b""
     sprung: threading.Event = field(default_factory=threading.Event)
     _free: threading.Event = field(default_factory=threading.Event)
     _taken: bool = False
@@ -43,9 +45,13 @@ class Trap:
         self._dropped = drop
         self._free.set()
 
-    def take(self, chunk: bytes) -> bool:
-        """Tell whether this is the request to hold; only the first is."""
-        if self._taken or self.text not in chunk:
+    def wants(self, chunk: bytes) -> bool:
+        """Tell whether this is a request to hold."""
+        return not self._taken and self.text in chunk
+
+    def take(self, answer: bytes = b"") -> bool:
+        """Tell whether this is the one; only the first is."""
+        if self._taken or self.answer not in answer:
             return False
         self._taken = True
         return True
@@ -101,9 +107,9 @@ class Line:
         self.lost = 0  # connections and bytes' chunks that did not get through
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def arm(self, text: str, moment: Moment) -> Trap:
-        """Hold the next request with `text` in its head."""
-        self.trap = Trap(text.encode(), moment)
+    def arm(self, text: str, moment: Moment, answer: str = "") -> Trap:
+        """Hold the next request with `text` in its head; after it only if `answer` is in what comes back."""
+        self.trap = Trap(text.encode(), moment, answer.encode())
         return self.trap
 
     def cut(self) -> None:
@@ -196,11 +202,14 @@ class _Wire:
                 trap, self._half = self._half, None
                 if not trap.hold():
                     return
+            if chunk.startswith(METHODS):
+                self._held = None
             trap = self._line.trap
-            if trap is not None and trap.take(chunk):
-                chunk = self._spring(trap, chunk)
-                if chunk is None:
+            if trap is not None and trap.wants(chunk):
+                rest = self._spring(trap, chunk)
+                if rest is None:
                     return
+                chunk = rest
             noise = self._line.noise
             if noise is not None and noise.strikes(chunk):
                 if noise.kind == "refused":
@@ -213,11 +222,13 @@ class _Wire:
 
     def _spring(self, trap: Trap, chunk: bytes) -> bytes | None:
         """Hold a request as its trap says; return what is left to be sent, None when it is lost."""
-        if trap.moment is Moment.BEFORE:
-            return chunk if trap.hold() else None
         if trap.moment is Moment.AFTER:
             self._held = trap
             return chunk
+        if not trap.take():
+            return chunk
+        if trap.moment is Moment.BEFORE:
+            return chunk if trap.hold() else None
         head, mark, body = chunk.partition(b"\r\n\r\n")
         if not body:
             self._half = trap
@@ -227,7 +238,7 @@ class _Wire:
 
     def _answer(self) -> None:
         while chunk := self._server.recv(CHUNK):
-            if self._held is not None:
+            if self._held is not None and self._held.take(chunk):
                 trap, self._held = self._held, None
                 if not trap.hold():
                     return

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
+from uuid import UUID
 
+import psycopg
 from psycopg.types.json import Jsonb
 
 from db import commands
+from db.client import sign_in_client
+from db.errors import AuthorityError
 from tests.support.chaos_line import Moment, Trap
 from tests.support.chaos_stage import PROFILE, Machine, Stage
 from tests.support.engine import EAGER_TO_LEAVE, SIZES
 
 BEFORE, HALF, AFTER = Moment.BEFORE, Moment.HALF, Moment.AFTER
-AUTHORITY, BROKER, ENGINE = "authority", "broker", "engine"
+AUTHORITY, BROKER, ENGINE, PERSON, DATABASE = "authority", "broker", "engine", "person", "database"
+PERMIT: Final = '"submitting"'
 SEND: Final = "POST /v2/orders"
+WAITING: Final = (
+    "select pid from pg_stat_activity where usename = 'authenticator' and wait_event_type = 'Lock'"
+    " and query like '%request_entries%'"
+)
+PAUSE_ID: Final = UUID("00000000-0000-4000-8000-00000000c4a0")
 TRAILING: Final = {"trailing_stop_pct": "0.02", "take_profit_pct": "0.5"}
 
 
 @dataclass(frozen=True)
 class Story:
-    """What has happened before the point (`lead_up`), and what brings the engine to it (`provoke`)."""
+    """What has happened before the point (`lead_up`), and what brings the engine to it (`provoke`).
+
+    `once_there` happens while it is held, `at_the_end` when all is over but for the settling.
+    """
 
     lead_up: Callable[[Stage, Machine], None] | None = None
     provoke: Callable[[Stage, Machine], None] = lambda _stage, _machine: None
     scene: tuple[tuple[str, str], ...] = ()
+    once_there: Callable[[Stage], None] = lambda _stage: None
+    at_the_end: Callable[[Stage], None] = lambda _stage: None
 
 
 @dataclass(frozen=True)
@@ -38,12 +55,47 @@ class Point:
     line: str
     request: str
     moment: Moment = BEFORE
+    answer: str = ""
 
     def __str__(self) -> str:
         return f"CP{self.number:02} {self.name}"
 
-    def arm(self, machine: Machine) -> Trap:
-        return (machine.authority if self.line == AUTHORITY else machine.broker).arm(self.request, self.moment)
+    def arm(self, stage: Stage, machine: Machine) -> Trap | LockTrap:
+        if self.line == DATABASE:
+            trap = LockTrap(stage.superuser_url, self.request)
+            stage.at_close.append(lambda: trap.let_go(drop=False))
+            return trap
+        lines = {AUTHORITY: machine.authority, BROKER: machine.broker, PERSON: stage.machine("person").authority}
+        return lines[self.line].arm(self.request, self.moment, self.answer)
+
+
+@dataclass
+class LockTrap:
+    """Holds a call inside its transaction: the last table that it writes is locked by somebody else."""
+
+    url: str
+    table: str
+    sprung: threading.Event = field(default_factory=threading.Event)
+    goes_on_by_itself: bool = True  # whatever becomes of the asker, the database has the whole request
+
+    def __post_init__(self) -> None:
+        self._lock = psycopg.connect(self.url)
+        self._lock.execute(f"lock table {self.table} in exclusive mode")  # type: ignore[arg-type]
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def let_go(self, *, drop: bool) -> None:
+        """Let the transaction go on, or end it as a crash of its connection does."""
+        if drop:
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                connection.execute(f"select pg_terminate_backend(pid) from ({WAITING}) w")  # type: ignore[arg-type]
+        self._lock.close()
+
+    def _watch(self) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            while not self._lock.closed and not self.sprung.is_set():
+                if connection.execute(WAITING).fetchone():
+                    self.sprung.set()
+                time.sleep(0.05)
 
 
 def to_work(stage: Stage, machine: Machine) -> None:
@@ -102,10 +154,57 @@ def rise(stage: Stage, _machine: Machine) -> None:
     stage.step(3)
 
 
-def rest_too_long(stage: Stage, machine: Machine) -> None:
-    """An entry is filled in part, and its rest is cancelled after a quarter of an hour."""
-    fill_in_part(stage, machine)
-    stage.step(40)
+def to_be_approved(stage: Stage, machine: Machine) -> None:
+    """Entries wait for a person."""
+    commands.update_approval_config(stage.sign_in("admin"), patch={"auto_approve_paper": False})
+    stage.start(machine.name)
+    stage.wait(lambda: "awaiting_approval" in stage.states(), "entries wait for approval")
+
+
+def approve(stage: Stage, _machine: Machine) -> None:
+    for (id,) in stage.db.execute("select id from operator_approvals where status = 'pending'").fetchall():
+        commands.decide_approval(stage.sign_in("operator"), approval_id=id, decision="approve")
+
+
+def refuse_the_rest(stage: Stage) -> None:
+    stage.no_more_entries()
+    time.sleep(2)  # until the engine has seen it
+    for (id,) in stage.db.execute("select id from operator_approvals where status = 'pending'").fetchall():
+        commands.decide_approval(stage.sign_in("operator"), approval_id=id, decision="reject")
+
+
+def pause_from_afar(stage: Stage, _machine: Machine) -> None:
+    """Somebody pauses over a line of their own, and is not told what became of it."""
+    threading.Thread(target=_pause, args=(stage, stage.machine("person").authority.address), daemon=True).start()
+
+
+def pause_again(stage: Stage) -> None:
+    """Whoever was not told says it again, with the same request: it has acted once, and is on record once."""
+    _pause(stage, stage.env["SUPABASE_URL"])
+    query = "select count(*) from {} where {}"
+    for table, which in (("audit_log", "action = 'pause_trading' and outcome = 'done'"),
+                         ("trading_control_events", "to_mode = 'PAUSED'")):  # fmt: skip
+        assert stage.db.execute(query.format(table, which)).fetchone() == (1,), stage.report("paused more than once")  # type: ignore[arg-type]
+
+
+def _pause(stage: Stage, address: str) -> None:
+    session = stage.sign_in("admin").auth.get_session()
+    assert session is not None
+    client = sign_in_client(address, stage.env["SUPABASE_PUBLISHABLE_KEY"], session.access_token)
+    try:
+        commands.pause_trading(client, reason="Chaos", request_id=PAUSE_ID)
+    except AuthorityError as error:
+        stage.tell(f"the pause was not answered: {error}")
+
+
+def pause_and_resume(stage: Stage, _machine: Machine) -> None:
+    stage.pause()
+    stage.resume()
+
+
+def is_quiet(stage: Stage) -> None:
+    """A pause that found a permit out comes to its end."""
+    stage.wait(lambda: commands.trading_status(stage.sign_in("admin")).phase == "quiesced", "nothing is under way")
 
 
 def pause(stage: Stage, _machine: Machine) -> None:
@@ -137,11 +236,14 @@ def sleep_over_the_close(stage: Stage, _machine: Machine) -> None:
 ENTER = Story()
 REJECTED, GARBLED, TIMED_OUT = Story(provoke=reject), Story(provoke=garble), Story(provoke=gateway_times_out)
 FILLED, FILLED_IN_PART = Story(to_work, fill), Story(to_work, fill_in_part)
-RESTED = Story(to_work, rest_too_long)
 STRIPPED, LEFT, FELL = Story(to_hold, strip), Story(to_hold, leave), Story(to_hold, fall)
 LEFT_PAUSED = Story(to_hold_while_paused, leave)
 ROSE = Story(to_hold, rise, tuple(TRAILING.items()))
 CANCELLED, RACED = Story(to_work, pause), Story(to_work, pause_and_lose_the_race)
+PAUSED_MEANWHILE = Story(once_there=lambda stage: stage.pause(), at_the_end=is_quiet)
+RESUMED = Story(to_work, pause_and_resume)
+PAUSED = Story(to_work, pause_from_afar, at_the_end=pause_again)
+APPROVED = Story(to_be_approved, approve, at_the_end=refuse_the_rest)
 OVERNIGHT = Story(to_hold, sleep_over_the_close)
 
 POINTS: Final = (
@@ -149,12 +251,13 @@ POINTS: Final = (
     Point(1, "before the intent is asked for", ENTER, AUTHORITY, "rpc/request_entries", BEFORE),
     Point(2, "the intent is half asked for", ENTER, AUTHORITY, "rpc/request_entries", HALF),
     Point(3, "the intent is committed and its answer lost", ENTER, AUTHORITY, "rpc/request_entries", AFTER),
+    Point(4, "within the transaction, before the reservation is committed", ENTER, DATABASE, "public.decision_log"),
     Point(5, "reserved, not claimed", ENTER, ENGINE, "mid_tick"),
     # Submit
     Point(6, "the permit is out, nothing was sent", ENTER, ENGINE, "after_claim"),
     Point(7, "connected, no byte of the order was sent", ENTER, BROKER, SEND, BEFORE),
     Point(8, "the order is half sent", ENTER, BROKER, SEND, HALF),
-    Point(9, "the permit is committed and its answer lost", ENTER, AUTHORITY, "rpc/claim_orders", AFTER),
+    Point(9, "the permit is committed and its answer lost", ENTER, AUTHORITY, "rpc/claim_orders", AFTER, PERMIT),
     Point(10, "accepted, the answer was not read", ENTER, BROKER, SEND, AFTER),
     Point(11, "the answer was read, nothing was recorded", ENTER, ENGINE, "after_submit"),
     Point(12, "the acceptance is committed and its answer lost", ENTER, AUTHORITY, "rpc/record_submission", AFTER),
@@ -172,11 +275,16 @@ POINTS: Final = (
     Point(23, "a stop was replaced, the answer was not read", ROSE, BROKER, "PATCH /v2/orders/", AFTER),
     Point(24, "the closing fill was seen and not recorded", FELL, AUTHORITY, "rpc/record_order_updates", BEFORE),
     Point(25, "the session closes and the next one opens", OVERNIGHT, AUTHORITY, "rpc/record_marks", BEFORE),
-    # Pause
-    Point(28, "a permit is out while somebody pauses", ENTER, AUTHORITY, "rpc/record_submission", BEFORE),
-    Point(29, "a cancel is due after a pause", CANCELLED, BROKER, "DELETE /v2/orders/", BEFORE),
+    # Pause and approval
+    Point(26, "a pause was asked for and is not committed", PAUSED, PERSON, "rpc/pause_trading", BEFORE),
+    Point(27, "a pause is committed and its answer lost", PAUSED, PERSON, "rpc/pause_trading", AFTER),
+    Point(28, "a permit is out while somebody pauses", PAUSED_MEANWHILE, AUTHORITY, "rpc/record_submission", BEFORE),
+    Point(29, "resumed, and the engine is not told", RESUMED, AUTHORITY, "rpc/heartbeat", AFTER),
+    Point(31, "approved, and its permit's answer lost", APPROVED, AUTHORITY, "rpc/claim_orders", AFTER, PERMIT),
     # Reconciliation, leadership
     Point(32, "between two writes of a reconciliation", ENTER, AUTHORITY, "rpc/reconcile_apply", BEFORE),
-    Point(33, "an exit's permit is out", LEFT, AUTHORITY, "rpc/claim_orders", AFTER),
+    Point(33, "an exit's permit is out", LEFT, AUTHORITY, "rpc/claim_orders", AFTER, PERMIT),
     Point(35, "a tick is late", FILLED, AUTHORITY, "rpc/engine_snapshot", BEFORE),
+    # Beside the list
+    Point(37, "a cancel is due after a pause", CANCELLED, BROKER, "DELETE /v2/orders/", BEFORE),
 )

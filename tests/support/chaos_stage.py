@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from db import commands
 from tests.support.chaos_checks import naked, problems
-from tests.support.chaos_line import Line, Trap
+from tests.support.chaos_line import Line
 from tests.support.chaos_process import Forked, fork_engine
 from tests.support.clients import SignIn
 from tests.support.engine import EAGER_TO_ENTER, SIZES, only_profile
@@ -167,8 +168,8 @@ class Stage:
             time.sleep(LOOK_S)
         self.tell(what)
 
-    def wait_sprung(self, trap: Trap, what: str) -> None:
-        assert trap.sprung.wait(SEEN_WITHIN_S), self.report(f"the fault was not seen: {what}")
+    def wait_sprung(self, sprung: threading.Event, what: str) -> None:
+        assert sprung.wait(SEEN_WITHIN_S), self.report(f"the fault was not seen: {what}")
         self.tell(f"seen: {what}")
 
     def states(self, purpose: str = "entry") -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -258,22 +259,32 @@ class SimAuthority:
             self.reserved_usd[id] = rest * (order.limit_price or ZERO)
 
     def _trades(self) -> list[OpenTrade]:
-        return [trade for entry in self.plans if (trade := self._trade(entry)) is not None]
+        own: dict[str, list[Order]] = defaultdict(list)
+        paid: dict[str, Decimal] = defaultdict(Decimal)
+        for order in self.orders.values():
+            own[order.trade_id or order.id].append(order)
+        for fill in self.fills:
+            paid[fill.trade_id] += fill.qty * fill.price if fill.side == "buy" else ZERO
+        found = [self._trade(self.orders[entry], own[entry], paid[entry]) for entry in self.plans]
+        return [trade for trade in found if trade is not None]
 
-    def _trade(self, entry_id: str) -> OpenTrade | None:
-        entry, own = self.orders[entry_id], [o for o in self.orders.values() if o.trade_id == entry_id]
+    def _trade(self, entry: Order, own: Sequence[Order], paid: Decimal) -> OpenTrade | None:
         sold = sum((o.filled_qty for o in own if o.purpose is not Purpose.ENTRY), ZERO)
         if entry.filled_qty <= sold:
             return None
-        stop, target = self.plans[entry_id]
-        paid = sum((f.qty * f.price for f in self.fills if f.trade_id == entry_id and f.side == "buy"), ZERO)
-        legs = [o for o in own if o.state.is_open and o.purpose in (Purpose.STOP_LOSS, Purpose.TAKE_PROFIT)]
-        leaving = any(o.purpose is Purpose.EXIT and o.state.is_open for o in own)
+        stop, target = self.plans[entry.id]
         return OpenTrade(
-            trade_id=entry_id, profile_id=entry.profile_id, symbol=entry.symbol, side="long",
-            qty=entry.filled_qty - sold, stop_price=stop, take_profit_price=target, exit_working=leaving,
-            legs=tuple(legs), avg_entry_price=paid / entry.filled_qty,
-        )  # fmt: skip
+            trade_id=entry.id,
+            profile_id=entry.profile_id,
+            symbol=entry.symbol,
+            side="long",
+            qty=entry.filled_qty - sold,
+            stop_price=stop,
+            take_profit_price=target,
+            exit_working=any(o.purpose is Purpose.EXIT and o.state.is_open for o in own),
+            legs=tuple(o for o in own if o.state.is_open and o.purpose in (Purpose.STOP_LOSS, Purpose.TAKE_PROFIT)),
+            avg_entry_price=paid / entry.filled_qty,
+        )
 
 
 def _says_more(theirs: BrokerOrder, ours: Order) -> bool:
