@@ -85,7 +85,7 @@ def test_control_is_not_offered_when_the_person_is_no_admin(name: str, story: St
     visitor.sees_page("Overview")
 
     expect(visitor.button("PAUSE")).to_have_count(0)
-    expect(visitor.tab.get_by_role("link", name="Control")).to_have_count(0)
+    expect(visitor.tab.get_by_role("link", name="Control", exact=True)).to_have_count(0)
     expect(visitor.button("Pause auto-trading")).to_have_count(0)
 
 
