@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.charts.style import EQUITY, GAIN, LOSS, plain_layout
+from pages.charts.style import EQUITY, GAIN, LOSS, QUIET, plain_layout
 
 
 def difference_figure(effects: pd.DataFrame) -> go.Figure:
@@ -21,7 +21,7 @@ def difference_figure(effects: pd.DataFrame) -> go.Figure:
             hovertemplate="%{customdata}: %{y:+,.2f} dollars in all<extra></extra>",
         )
     )  # fmt: skip
-    figure.add_hline(y=0, line={"width": 1, "dash": "dot"})
+    figure.add_hline(y=0, line={"width": 1, "dash": "dot", "color": QUIET})
     figure.update_yaxes(title_text="Counterfactual difference (USD)", tickprefix="$", tickformat=",.0f")
     figure.update_xaxes(title_text="Asked (market time)")
     return plain_layout(figure, height=300).update_layout(hovermode="closest")

@@ -100,11 +100,16 @@ def _answer(fate: str, code: str | None) -> str:
     return f"{words(fate)}: {code}" if code and code != fate else words(fate)
 
 
+def _because(would: str) -> str:
+    fate, _, code = would.partition(": ")
+    return "It would have been open already" if fate == "Not asked" else code_words(code) if code else ""
+
+
 def _table(changed: pd.DataFrame, zone: ZoneInfo) -> None:
     st.dataframe(
         changed.assign(
             link="/decisions?order=" + changed["order_id"],
-            why=[code_words(would.partition(": ")[2]) if ": " in would else "" for would in changed["would"]],
+            why=[_because(would) for would in changed["would"]],
         ),
         hide_index=True,
         placeholder=NOTHING,
