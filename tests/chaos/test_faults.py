@@ -83,6 +83,12 @@ def visible_late(stage: Stage, machine: Machine) -> Hits:
     return at_exchange("read_lag", route=LOOK_UP, delay_ms=2500)(stage, machine)
 
 
+def too_many_requests(stage: Stage, machine: Machine) -> Hits:
+    """The broker's limit is used up; until its minute is over the engine asks for nothing more."""
+    stage.wait(stage.entries_work, "entries work")
+    return at_exchange("429_before", count=2)(stage, machine)
+
+
 def connections_killed(stage: Stage, _machine: Machine) -> Hits:
     """The database ends every connection of the gateway's, again and again, also in the middle of a commit."""
     hits = 0
@@ -169,7 +175,7 @@ FAULTS = (
     Fault(12, "no answer, accepted", at_exchange("hang_after_accept", route=POST, count=2)),
     Fault(12, "slow after accepting", at_exchange("delay_after_accept", route=POST, count=3, delay_ms=2900)),
     Fault(13, "visible late", visible_late),
-    Fault(14, "too many requests", at_exchange("429_before", probability=0.3)),
+    Fault(14, "too many requests", too_many_requests, needs_engine=True, settles_s=60 + SETTLED_WITHIN_S),
     Fault(15, "errors before acceptance", at_exchange("503_before", probability=0.2)),
     Fault(15, "a gateway's timeout after acceptance", at_exchange("504_after_accept", route=POST, probability=0.6)),
     Fault(16, "reset after acceptance", at_exchange("reset_after_accept", route=POST, count=3)),
