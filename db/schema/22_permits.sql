@@ -112,6 +112,9 @@ begin
     v_changed := v_state <> o.state or v_filled > o.filled_qty or o.broker_status is distinct from b ->> 'status'
                  or (v_qty, v_limit, v_stop) is distinct from (o.qty, o.limit_price, o.stop_price)
                  or o.id = private.as_uuid(b ->> 'client_order_id') and o.broker_order_id is distinct from coalesce(b ->> 'broker_order_id', o.broker_order_id);
+    if exists (select from public.orders x where x.broker_order_id = b ->> 'broker_order_id' and x.id <> o.id) then
+        perform private.fail(409, 'CONFLICT', format('The broker''s order %s is another order here already.', left(b ->> 'broker_order_id', 60)));
+    end if;
     -- What has ended stays as it ended; new are at most fills, or that it had been at the broker at all.
     if v_changed and not (private.is_terminal(o.state) and v_filled <= o.filled_qty and o.broker_order_id is not null) then
         update public.orders u

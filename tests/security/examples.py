@@ -3,6 +3,7 @@
 A function without an example here is called with the least that its signature asks for.
 """
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from tests.security.expectations import ADMIN, DEMOTED, ENGINE, FUNCTIONS
 
 Arguments = dict[str, Any]
 MARKET_AT = "2007-01-03T21:00:00+00:00"
+SOON = (datetime.now(UTC) + timedelta(days=30)).isoformat()
 
 
 def caller_of(function: str) -> str:
@@ -55,7 +57,7 @@ def _controls(engine: Engine, callers: dict[str, Actor]) -> dict[str, Arguments]
             "p_exit_reasons": ["manual"],
         },
         "halt_trading": why | scope | {"p_reason_code": "incident"},
-        "pause_trading": why | scope | {"p_reason_code": "news", "p_resume_at": "2031-01-02T15:00:00Z"},
+        "pause_trading": why | scope | {"p_reason_code": "news", "p_resume_at": SOON},
         "preflight_resume": scope,
         "remove_lockout": why | {"p_lockout_id": _id(admin, "create_lockout", lockout, "lockout")},
         "resume_trading": why | scope | {"p_reason_code": "manual", "p_override_reason": "Seen and accepted"},
