@@ -28,7 +28,7 @@ SHARDS = ("main", "east", "west")
 SYMBOLS = ("AAPL", "MSFT", "IBM", "GOOG")
 PAUSES = int(os.environ.get("PAUSES", {"sample": 20, "full": 1000, "long": 10_000}[scope()]))
 FROZEN = int(os.environ.get("FROZEN", {"sample": 1, "full": 50, "long": 500}[scope()]))
-QUIET_WITHIN_S = 30
+QUIET_WITHIN_S = 60
 NO_LIMIT = {
     "position_limits": {"positions_max": 10_000, "open_orders_max": 10_000},
     "order_rate": {"per_minute_max": 100_000, "per_day_max": 100_000, "repeats_max": 100_000},
