@@ -48,7 +48,8 @@ def drill_positions(client: Client) -> list[dict[str, Any]]:
     columns = "trade_id,symbol,qty::text,avg_entry_price::text,mark_price::text"
     held = all_rows(client.table("positions").select(columns).order("trade_id"))
     resting = client.table("orders").select("trade_id,broker_order_id").eq("purpose", "stop_loss")
-    stops = all_rows(resting.in_("state", ["working", "partially_filled"]).order("id"))
+    resting = resting.in_("state", ["working", "partially_filled"])
+    stops = all_rows(resting.order("created_at", desc=True).order("id"))
     return [
         row
         | {"stops": [s["broker_order_id"] for s in stops if s["trade_id"] == row["trade_id"] and s["broker_order_id"]]}

@@ -182,6 +182,17 @@ begin
           from noted n
          where c.profile_id = n.profile_id
            and greatest(coalesce(c.peak_equity_usd, c.capital_usd), n.equity_usd) is distinct from c.peak_equity_usd
+    ), totals as (
+        insert into public.equity_daily_totals as t (session_date, owner_id, shard, market_at, equity_usd, cash_usd, exposure_usd,
+                                                     realized_usd, unrealized_usd, profiles)
+        select n.session_date, n.owner_id, p_shard, n.market_at, sum(n.equity_usd), sum(n.cash_usd), sum(n.exposure_usd),
+               sum(n.realized_usd), sum(n.unrealized_usd), count(*)
+        from noted n group by n.session_date, n.owner_id, n.market_at
+        on conflict (owner_id, session_date, shard) do update
+            set market_at = excluded.market_at, equity_usd = excluded.equity_usd, cash_usd = excluded.cash_usd,
+                exposure_usd = excluded.exposure_usd, realized_usd = excluded.realized_usd,
+                unrealized_usd = excluded.unrealized_usd, profiles = excluded.profiles
+            where t.market_at <= excluded.market_at
     )
     insert into public.equity_daily as d (session_date, profile_id, owner_id, market_at, equity_usd, cash_usd,
                                           exposure_usd, realized_usd, unrealized_usd)
@@ -193,17 +204,6 @@ begin
             unrealized_usd = excluded.unrealized_usd
         where d.market_at <= excluded.market_at;
     get diagnostics v_count = row_count;
-    insert into public.equity_daily_totals as t (session_date, owner_id, shard, market_at, equity_usd, cash_usd, exposure_usd,
-                                                 realized_usd, unrealized_usd, profiles)
-    select d.session_date, d.owner_id, p_shard, max(d.market_at), sum(d.equity_usd), sum(d.cash_usd), sum(d.exposure_usd),
-           sum(d.realized_usd), sum(d.unrealized_usd), count(*)
-    from public.equity_daily d join public.profiles f on f.id = d.profile_id
-    where d.session_date = p_session_date and f.shard = p_shard
-    group by d.session_date, d.owner_id
-    on conflict (owner_id, session_date, shard) do update
-        set market_at = excluded.market_at, equity_usd = excluded.equity_usd, cash_usd = excluded.cash_usd,
-            exposure_usd = excluded.exposure_usd, realized_usd = excluded.realized_usd,
-            unrealized_usd = excluded.unrealized_usd, profiles = excluded.profiles;
     return v_count;
 end;
 $$;

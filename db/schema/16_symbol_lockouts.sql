@@ -217,7 +217,7 @@ begin
             where o.shard = p_shard and t.closed_at > p_since),
         'breaks', (select coalesce(jsonb_agg(jsonb_build_object(
                 'finding_id', f.id, 'kind', f.kind, 'symbol', f.symbol, 'seen_again',
-                exists (select 1 from public.reconciliation_runs r where r.shard = f.shard and r.finished_at > f.first_seen_at),
+                coalesce((select max(r.finished_at) from public.reconciliation_runs r where r.shard = p_shard) > f.first_seen_at, false),
                 'age_s', extract(epoch from clock_timestamp() - f.first_seen_at)) order by f.id), '[]')
             from public.reconciliation_findings f where f.shard = p_shard and f.status = 'open'));
 end;
