@@ -5,8 +5,8 @@ from uuid import UUID
 
 from supabase import Client
 
+from db.alert_models import Alert, AlertMute, Evaluated, NoticeSettled, Notification, QueuedTest
 from db.commands._call import Payload, call
-from db.models import Alert, AlertMute, Evaluated, NoticeSettled, Notification, QueuedTest
 
 
 def evaluate_alerts(client: Client, *, notifiers: int = 0) -> Evaluated:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from db import commands
-from db.models import Notification
+from db.alert_models import Notification
 from engine.adapters.supabase_authority import ShardSession
 from engine.domain.alerts import Delivery, Notice
 from engine.ports.alert_desk import Looked

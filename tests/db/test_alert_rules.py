@@ -11,7 +11,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from db import commands
-from db.models import Evaluated
+from db.alert_models import Evaluated
 from engine.domain.risk_config import AlertBounds
 from tests.db.conftest import Engine
 

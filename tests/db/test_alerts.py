@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from db import commands
+from db.alert_models import Notification
 from db.errors import Conflict, Forbidden, Invalid, NotFound
-from db.models import Notification
 from tests.db.test_alert_rules import evaluate, unknown_entry
 
 TRIES_MAX = 8

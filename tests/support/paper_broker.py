@@ -95,10 +95,6 @@ class PaperBroker:
         self._answer()
         return [order for order in self.orders.values() if order.is_open and order.status != "held"]
 
-    def orders_since(self, after: datetime) -> Sequence[BrokerOrder]:
-        self._answer()
-        return list(self.orders.values())
-
     def positions(self) -> Sequence[BrokerPosition]:
         self._answer()
         return [BrokerPosition(symbol, qty) for symbol, qty in self.held.items() if qty]
