@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
 from supabase import Client
 
 from local import chromium
@@ -20,6 +21,14 @@ from tests.support.database import Baseline
 from tests.support.exchange import RunningExchange, start_exchange
 
 TOOLS = ROOT / ".local" / "tools"
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """A command line that runs in a test sets up the log for its process, which is also that of the next test."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +103,11 @@ def chromium_path() -> Path:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip browser tests where there is no browser, by name; with CI=true they fail instead."""
+    """Put browser tests last, and skip them by name where there is no browser; with CI=true they fail instead.
+
+    Last, because Playwright's event loop runs in this thread from its first test on, and nothing else can start one.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
     if chromium.find() or os.environ.get("CI") == "true":
         return
     for item in items:
