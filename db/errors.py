@@ -84,8 +84,12 @@ _BY_CODE: dict[str, type[AuthorityError]] = {
 }
 
 
+# PostgREST has no database; it is a standby that takes no writes; Postgres is full, restarting, or ends calls.
+_AWAY = ("PGRST00", "25006", "08", "53", "57", "58")
+
+
 def _by_class(code: str) -> type[AuthorityError]:
-    if code in {"502", "503", "504"}:
+    if code in {"502", "503", "504"} or code.startswith(_AWAY):
         return Unreachable
     return Invalid if len(code) == 5 and code.startswith("22") else AuthorityError  # 22: data that makes no sense
 

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from postgrest.exceptions import APIError
 
 from db import errors
 from engine.adapters.supabase_authority import ASK_AGAIN_S, ShardSession, SupabaseSchema
@@ -29,6 +30,30 @@ def here(_: Any) -> str:
 def lose(session: ShardSession) -> None:
     with pytest.raises(AuthorityUnavailable):
         session.call(away)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("PGRST001", AuthorityUnavailable),  # PostgREST lost its connection
+        ("PGRST003", AuthorityUnavailable),  # none was free in time
+        ("25006", AuthorityUnavailable),  # a standby: it takes no writes
+        ("53300", AuthorityUnavailable),  # too many connections
+        ("57014", AuthorityUnavailable),  # the call took too long and was ended
+        ("57P01", AuthorityUnavailable),  # Postgres is restarting
+        ("23514", Refused),  # a rule of ours
+        ("40P01", Refused),  # the next run of the job asks again; the database is there
+    ],
+)
+def test_a_database_that_cannot_act_counts_as_away_and_one_that_refuses_does_not(session, code, expected):
+    def answered(_: Any) -> None:
+        with errors.translated():
+            raise APIError({"code": code, "message": "no", "details": None, "hint": None})
+
+    with pytest.raises(expected):
+        session.call(answered)
+
+    assert session.is_away is (expected is AuthorityUnavailable)
 
 
 class TestAway:
