@@ -63,11 +63,12 @@ def _admin_pages(role: str) -> dict[str, list[st.Page]]:
     """Return the section of whoever runs the installation; analysts have none."""
     admin = PAGES / "admin"
     risk = st.Page(admin / "risk.py", title="Risk", icon=":material/rule_settings:")
+    profiles = st.Page(admin / "profiles.py", title="Profiles", icon=":material/smart_toy:")
     members = st.Page(admin / "members.py", title="Members", icon=":material/group:")
     audit = st.Page(admin / "audit.py", title="Audit", icon=":material/policy:")
     engine = st.Page(admin / "engine.py", title="Engine", icon=":material/manufacturing:")
     alerts = st.Page(admin / "alerts.py", title="Alerts", icon=":material/notifications:")
-    offered = {"admin": [risk, members, audit, engine, alerts], "operator": [engine, alerts]}
+    offered = {"admin": [risk, profiles, members, audit, engine, alerts], "operator": [profiles, engine, alerts]}
     return {"Admin": offered[role]} if role in offered else {}
 
 
