@@ -86,6 +86,7 @@ class TradingStatus(Row):
     entries_in_flight: list[Permit]
     scopes: list[ScopeControl]
     next_change: dict[str, Any] | None
+    approvals_waiting: int = 0
     engine: EngineStatus
     role: str
     email: str | None
@@ -242,14 +243,25 @@ class Why(Row):
     judged_at: datetime
 
 
+class ApprovalChecks(Row):
+    """The gate's answer now for an entry that waits for a person; `code` None: it would pass."""
+
+    code: str | None
+    reason: str | None
+    checks: list[dict[str, Any]]
+    config_version: int
+    judged_at: datetime
+
+
 class AuditProof(Row):
-    """The result of recomputing the audit log's hash chains."""
+    """The result of recomputing the audit log's hash chains, or some rows of them: it goes on after `next_after_id`."""
 
     ok: bool
     first_broken_id: int | None
     first_broken: dict[str, Any] | None = None
     chains: int
     rows: int
+    next_after_id: int | None = None
 
 
 class Lease(Row):

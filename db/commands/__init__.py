@@ -24,6 +24,7 @@ from db.commands.controls import (
     trading_status,
 )
 from db.commands.decisions import (
+    approval_checks,
     close_position,
     create_lockout,
     decide_approval,
@@ -80,6 +81,7 @@ __all__ = [
     "acknowledge_alert",
     "acquire_lease",
     "adopt_orders",
+    "approval_checks",
     "approval_config",
     "cancel_schedule",
     "claim_notifications",

@@ -8,7 +8,7 @@ from uuid import UUID
 from supabase import Client
 
 from db.commands._call import call
-from db.models import Decision, Lockout, Override, PositionExit, Why
+from db.models import ApprovalChecks, Decision, Lockout, Override, PositionExit, Why
 
 
 def create_lockout(
@@ -137,6 +137,11 @@ def close_position(client: Client, *, trade_id: UUID, reason: str, request_id: U
     """
     data = call(client, "close_position", p_trade_id=trade_id, p_reason=reason, p_request_id=request_id)
     return PositionExit.model_validate(data)
+
+
+def approval_checks(client: Client, *, approval_id: UUID) -> ApprovalChecks:
+    """Return what the gate would say now of an entry that waits for a person. Operators and admins."""
+    return ApprovalChecks.model_validate(call(client, "approval_checks", p_approval_id=approval_id))
 
 
 def why(

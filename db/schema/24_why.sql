@@ -52,3 +52,48 @@ revoke execute on function public.why(text, uuid, text, numeric, numeric) from p
 grant execute on function public.why(text, uuid, text, numeric, numeric) to authenticated, service_role;
 comment on function public.why(text, uuid, text, numeric, numeric) is
     'The gate''s answer for a symbol right now, for each profile that the caller sees. Any member.';
+
+-- What the gate would say now of an entry that waits for a person: judged as at its release, and nothing noted.
+-- Called by: operators and admins. Errors: FORBIDDEN, NOT_FOUND.
+create function public.approval_checks(p_approval_id uuid)
+    returns jsonb
+    language plpgsql
+    stable
+    security definer
+    set search_path = ''
+as $$
+declare
+    o public.orders;
+    v_risk public.risk_configs := private.active_risk_config();
+    v_then jsonb;
+    s private.gate_snapshot;
+    v_checks json;
+begin
+    if not private.is_staff() then
+        perform private.fail(403, 'FORBIDDEN', 'Only operators and admins see what approvals are judged by.');
+    end if;
+    select n.* into o from public.operator_approvals a join public.orders n on n.id = a.order_id
+    where a.id = p_approval_id and a.status = 'pending';
+    if o.id is null then
+        perform private.fail(404, 'NOT_FOUND', 'No approval with this id waits for a decision.', 'Look at the list again.');
+    end if;
+    v_then := (select to_jsonb(d.inputs) from public.decision_log d where d.order_id = o.id order by d.id limit 1);
+    select (g.snapshot).* into s from private.gate_snapshots(array[row(1, o.id, o.profile_id, o.symbol, o.side, o.qty, o.limit_price,
+        o.reference_price, o.stop_loss_price, o.take_profit_price, o.time_in_force, o.market_at, null, null, null)::private.entry_request],
+        v_risk.config, clock_timestamp()) g;
+    s.signal_age_bars := (v_then ->> 'signal_age_bars')::numeric;  -- as private.gate_again has it
+    s.quote_age_s := (v_then ->> 'quote_age_s')::numeric;
+    s.market_open := (v_then ->> 'market_open')::boolean;
+    s.stage_fraction := null;
+    s.staged := false;
+    s.qty := o.qty;
+    s.notional_usd := o.notional_usd;
+    v_checks := private.gate_checks(s);
+    return jsonb_build_object('code', private.gate_code(v_checks), 'reason', private.gate_reason(v_checks), 'checks', v_checks,
+                              'config_version', v_risk.version, 'judged_at', clock_timestamp());
+end;
+$$;
+revoke execute on function public.approval_checks(uuid) from public, anon;
+grant execute on function public.approval_checks(uuid) to authenticated, service_role;
+comment on function public.approval_checks(uuid) is
+    'What the gate would say now of an entry that waits for a person. Operators and admins; notes nothing.';

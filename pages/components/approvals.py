@@ -14,6 +14,7 @@ from db.models import Decision
 from db.queries.approvals import ApprovalFilters, Queue, waiting_approvals
 from db.queries.bars import latest_prices
 from pages.components.actions import act
+from pages.components.approval_checks import risk_checks
 from pages.components.formats import age, clock_time, count, moment, money, quantity, signed_percent, words
 from pages.components.messages import facts_html, page_boundary, plain, show_empty, tell
 from pages.session.guard import Session, require_session
@@ -82,6 +83,7 @@ def _card(approval: Mapping[Any, Any], price: pd.Series | None, at: datetime, zo
         colour = "red" if approval["trading_mode"] == "live" else "blue"
         st.checkbox(f"**{title}** :{colour}-badge[{approval['trading_mode'].upper()}]", key=_pick_key(approval["id"]))
         st.html(_facts(approval, price, at, zone))
+        risk_checks(require_session(), approval)
         with st.container(horizontal=True):
             st.button("Approve", icon=":material/check:", type="primary", key=f"approve_{approval['id']}",
                       on_click=_decide, args=(dict(approval), "approve"))  # fmt: skip

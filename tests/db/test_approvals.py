@@ -275,3 +275,32 @@ def test_an_approval_expires_after_the_configured_minutes(engine, asks, db):
     engine.ask_one()
 
     assert db.execute("select expires_at - requested_at from operator_approvals").fetchone() == (timedelta(minutes=3),)
+
+
+class TestWhatItWouldSayNow:
+    def test_the_checks_now_are_those_that_the_release_goes_by_and_nothing_is_noted(self, engine, pending, sign_in, db):
+        admin = sign_in("admin")
+        noted = db.execute("select count(*) from decision_log").fetchone()
+
+        now = commands.approval_checks(admin, approval_id=pending[0])
+
+        assert now.code is None
+        assert db.execute("select count(*) from decision_log").fetchone() == noted
+        commands.decide_approval(admin, approval_id=pending[0], decision="approve")
+        released = db.execute("select checks from decision_log order by id desc limit 1").fetchone()[0]
+        assert [(c["name"], c["passed"]) for c in now.checks] == [(c["name"], c["passed"]) for c in released]
+        clock = {"ORDER_RATE", "SIGNAL_STALE", "QUOTE_STALE"}
+        assert [c for c in now.checks if c["name"] not in clock] == [c for c in released if c["name"] not in clock]
+
+    def test_what_has_changed_meanwhile_is_told_before_anyone_decides(self, pending, sign_in):
+        admin = sign_in("admin")
+        commands.pause_trading(admin, reason="Look", cancel_entries=False)
+
+        assert commands.approval_checks(admin, approval_id=pending[0]).code == "TRADING_PAUSED"
+
+    def test_who_does_not_decide_is_not_told_and_what_is_over_is_not_there(self, pending, sign_in):
+        with pytest.raises(Forbidden):
+            commands.approval_checks(sign_in("alice"), approval_id=pending[0])
+        commands.decide_approval(sign_in("admin"), approval_id=pending[0], decision="reject", reason="No")
+        with pytest.raises(NotFound):
+            commands.approval_checks(sign_in("admin"), approval_id=pending[0])

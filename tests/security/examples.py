@@ -82,6 +82,7 @@ def _approvals(engine: Engine, callers: dict[str, Actor], db: psycopg.Connection
     decision = {"p_decision": "approve", "p_reason": "Looks right"}
     version = {"p_expected_version": config["version"], "p_reason": "Settings reviewed"}
     return {
+        "approval_checks": {"p_approval_id": row[0]},
         "decide_approval": decision | {"p_approval_id": row[0], "p_shown_hash": None},
         "decide_approvals": decision | {"p_approval_ids": [row[0]]},
         "revert_risk_config": version | {"p_version": 1},

@@ -98,6 +98,7 @@ FUNCTIONS: dict[str, frozenset[str]] = {
     "acknowledge_alert": STAFF,
     "acquire_lease": _ENGINE,
     "adopt_orders": _ENGINE,
+    "approval_checks": STAFF,
     "approval_config": STAFF,
     "cancel_schedule": _ADMIN,
     "claim_notifications": _ENGINE,

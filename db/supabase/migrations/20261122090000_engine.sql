@@ -12,6 +12,137 @@ create index audit_log_action_at on public.audit_log (action, at desc, id);
 
 create index audit_log_refused on public.audit_log (at desc, id) where outcome = 'refused';
 
+alter table private.control_requests add column arguments_hash text not null default '';
+
+drop function private.answered(p_request_id uuid, p_action text, p_target text);
+-- What was answered to this request before; NULL when it is new. A repeat that is still under way is
+-- waited for. An id that was used for something else, or with other arguments, is refused.
+create function private.answered(p_request_id uuid, p_action text, p_target text, p_arguments jsonb default '[]')
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_seen private.control_requests;
+begin
+    if p_request_id is null then
+        return null;
+    end if;
+    perform pg_advisory_xact_lock(7202, hashtext(p_request_id::text));
+    select r.* into v_seen from private.control_requests r where r.request_id = p_request_id;
+    if not found then
+        return null;
+    elsif (v_seen.action, v_seen.target, v_seen.actor, v_seen.arguments_hash)
+          is distinct from (p_action, p_target, auth.uid(), md5(p_arguments::text)) then
+        return private.refuse(409, 'CONFLICT', 'This request id was already used for something else.', p_action, p_target,
+                              'Send each new request with a new id.');
+    end if;
+    return v_seen.response;
+end;
+$$;
+-- rights anew
+
+drop function private.answer(p_request_id uuid, p_action text, p_target text, p_response jsonb);
+-- Keep an answer for repeats of the request, and give it.
+create function private.answer(p_request_id uuid, p_action text, p_target text, p_response jsonb, p_arguments jsonb default '[]')
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+begin
+    if p_request_id is not null then
+        insert into private.control_requests (request_id, action, actor, response, target, arguments_hash)
+        values (p_request_id, p_action, auth.uid(), p_response, p_target, md5(p_arguments::text));
+    end if;
+    return p_response;
+end;
+$$;
+-- rights anew
+
+-- What is wrong with a row of the log; NULL when it follows on the row before it and is as it was written.
+create function private.audit_row_problem(a public.audit_log)
+    returns text
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select case
+        when a.prev_hash is distinct from coalesce((select p.hash from public.audit_log p where p.tenant = a.tenant and p.id < a.id
+                                                    order by p.id desc limit 1), sha256(''))
+            then 'It does not follow on the row before it: a row was removed, added or replaced.'
+        when a.hash is distinct from private.audit_hash(a.prev_hash, a)
+            then 'Its content was changed after it was written.' end;
+$$;
+
+-- The first chain whose end is not where its head says: rows were cut off. NULL when there is none.
+create function private.audit_chain_cut_off()
+    returns jsonb
+    language sql
+    stable
+    security definer
+    set search_path = ''
+as $$
+    select jsonb_build_object('id', coalesce(l.id, 0), 'tenant', h.tenant, 'at', l.at, 'action', l.action,
+                              'why', 'Rows are missing after it: the chain is shorter than its head says.')
+    from private.audit_chain_heads h
+    left join lateral (select a.* from public.audit_log a where a.tenant = h.tenant order by a.id desc limit 1) l on true
+    where h.length > 0 and l.hash is distinct from h.hash
+    order by l.id nulls first limit 1;
+$$;
+
+drop function public.verify_audit_chain();
+-- Recompute the chains row by row, oldest first: at most p_rows rows after p_after_id, and with the last of them where each
+-- chain ends. Answers the first broken row with why, or where to go on; next_after_id is NULL when nothing is left to look at.
+-- Called by: admins. Errors: FORBIDDEN, INVALID.
+create function public.verify_audit_chain(p_after_id bigint default 0, p_rows int default 50000)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_seen record;
+    v_broken jsonb;
+begin
+    if private.caller_role() is distinct from 'admin' then
+        return private.refuse(403, 'FORBIDDEN', 'Only an admin can verify the audit log.', 'verify_audit_chain', 'audit_log');
+    elsif coalesce(p_after_id, -1) < 0 or coalesce(p_rows, 0) not between 1 and 200000 then
+        return private.refuse(422, 'INVALID', 'Name the row to go on after (0 for the first) and between 1 and 200,000 rows to look at.',
+                              'verify_audit_chain', 'audit_log');
+    end if;
+    select count(*) as rows, max(n.id) as last_id,
+           (array_agg(jsonb_build_object('id', n.id, 'tenant', n.tenant, 'at', n.at, 'action', n.action, 'why', n.problem) order by n.id)
+               filter (where n.problem is not null))[1] as broken
+      into v_seen
+      from (select a.id, a.tenant, a.at, a.action, private.audit_row_problem(a) as problem
+            from public.audit_log a where a.id > p_after_id order by a.id limit p_rows) n;
+    v_broken := coalesce(v_seen.broken, case when v_seen.rows < p_rows then private.audit_chain_cut_off() end);
+    return jsonb_build_object(
+        'ok', v_broken is null, 'first_broken_id', v_broken -> 'id', 'first_broken', v_broken,
+        'chains', (select count(*) from private.audit_chain_heads), 'rows', v_seen.rows,
+        'next_after_id', case when v_broken is null and v_seen.rows = p_rows then v_seen.last_id end);
+end;
+$$;
+-- rights anew
+revoke execute on function public.verify_audit_chain(bigint, int) from public, anon;
+grant execute on function public.verify_audit_chain(bigint, int) to authenticated;
+
+revoke execute on function public.verify_audit_chain(bigint, int) from public, anon;
+
+grant execute on function public.verify_audit_chain(bigint, int) to authenticated;
+
+comment on function public.verify_audit_chain(bigint, int) is
+    'Recomputes the audit log''s hash chains, some rows at a call; admins only. Answers ok, the first broken row, and where to go on.';
+
+alter table public.profiles add constraint profiles_symbols_are_tickers check (symbols::text ~ '^\{[A-Z][A-Z0-9./-]{0,14}(,[A-Z][A-Z0-9./-]{0,14})*\}$');
+
+alter table public.profiles add constraint profiles_capital_is_finite check (capital_usd < 1e15);
+
 alter table public.profile_capital set (fillfactor = 60);
 
 -- The capital of all of an owner's profiles, kept beside them: the gate asks for it at every entry.
@@ -227,6 +358,107 @@ begin
                             and case when b.text ~ '^[0-9]{1,9}$' then b.text::numeric between b.minimum and b.maximum end
                        else jsonb_typeof(b.value) in ('number', 'string') and private.positive(b.text) <= b.maximum end) is not true
             order by b.path limit 1);
+end;
+$$;
+
+-- Replace the active configuration. Called by: admins. Errors: FORBIDDEN, INVALID, CONFLICT, each audited as refused.
+create or replace function public.update_risk_config(p_config jsonb, p_expected_version int, p_reason text, p_request_id uuid default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_answer jsonb;
+begin
+    if private.caller_role() is distinct from 'admin' then
+        return private.refuse(403, 'FORBIDDEN', 'Only an admin may change the risk configuration.', 'update_risk_config', 'risk_config',
+                              'Ask an admin. Your attempt was recorded.');
+    end if;
+    perform private.lock_controls(p_exclusive => true);
+    v_answer := private.answered(p_request_id, 'update_risk_config', 'risk_config', jsonb_build_array(p_config));
+    if v_answer is not null then
+        return v_answer;
+    end if;
+    v_answer := private.activate_risk_config('update_risk_config', p_config, p_expected_version, p_reason);
+    return case when v_answer ? 'success' then private.answer(p_request_id, 'update_risk_config', 'risk_config', v_answer, jsonb_build_array(p_config))
+                else v_answer end;
+end;
+$$;
+
+-- Make an earlier version's content the active configuration again, as a new version. Called by: admins.
+create or replace function public.revert_risk_config(p_version int, p_expected_version int, p_reason text, p_request_id uuid default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_config jsonb := (select r.config from public.risk_configs r where r.version = p_version);
+    v_answer jsonb;
+begin
+    if private.caller_role() is distinct from 'admin' then
+        return private.refuse(403, 'FORBIDDEN', 'Only an admin may change the risk configuration.', 'revert_risk_config', 'risk_config',
+                              'Ask an admin. Your attempt was recorded.');
+    elsif v_config is null then
+        return private.refuse(404, 'NOT_FOUND', format('There is no version %s.', p_version), 'revert_risk_config', 'risk_config');
+    end if;
+    perform private.lock_controls(p_exclusive => true);
+    v_answer := private.answered(p_request_id, 'revert_risk_config', 'risk_config', jsonb_build_array(p_version));
+    if v_answer is not null then
+        return v_answer;
+    end if;
+    v_answer := private.activate_risk_config('revert_risk_config', v_config, p_expected_version, p_reason);
+    return case when v_answer ? 'success' then private.answer(p_request_id, 'revert_risk_config', 'risk_config', v_answer, jsonb_build_array(p_version))
+                else v_answer end;
+end;
+$$;
+
+-- Change some of the approval settings and leave every other key of the configuration alone. Called by: admins.
+-- Errors: FORBIDDEN, INVALID, CONFLICT, each audited as refused.
+create or replace function public.update_approval_config(p_patch jsonb, p_reason text default 'Approval settings changed.',
+                                              p_expected_version int default null, p_request_id uuid default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_risk public.risk_configs;
+    v_unknown text;
+    v_answer jsonb;
+begin
+    if private.caller_role() is distinct from 'admin' then
+        return private.refuse(403, 'FORBIDDEN', 'Only an admin may change the approval settings.', 'update_approval_config',
+                              'risk_config', 'Ask an admin. Your attempt was recorded.');
+    elsif jsonb_typeof(p_patch) is distinct from 'object' or p_patch = '{}' then
+        return private.refuse(422, 'INVALID', 'Give the settings to change as an object such as {"auto_approve_paper": false}.',
+                              'update_approval_config', 'risk_config');
+    end if;
+    v_unknown := (select left(k.key, 60) from jsonb_object_keys(p_patch) k (key)
+                  where not exists (select 1 from private.risk_bounds() b where b.path = 'operator_approval.' || k.key) order by 1 limit 1);
+    if v_unknown is not null then
+        return private.refuse(422, 'INVALID', format('%L is no approval setting.', v_unknown), 'update_approval_config', 'risk_config',
+            (select 'Known are ' || string_agg(split_part(b.path, '.', 2), ', ' order by b.path) || '.' from private.risk_bounds() b
+             where b.path like 'operator_approval.%'));
+    end if;
+    perform private.lock_controls(p_exclusive => true);
+    v_answer := private.answered(p_request_id, 'update_approval_config', 'risk_config', p_patch);
+    if v_answer is not null then
+        return v_answer;
+    end if;
+    v_risk := private.active_risk_config();
+    v_answer := private.activate_risk_config('update_approval_config',
+        v_risk.config || jsonb_build_object('operator_approval', coalesce(v_risk.config -> 'operator_approval', '{}') || p_patch),
+        coalesce(p_expected_version, v_risk.version), p_reason);
+    if not v_answer ? 'success' then
+        return v_answer;
+    end if;
+    return private.answer(p_request_id, 'update_approval_config', 'risk_config',
+                          v_answer || jsonb_build_object('approval', public.approval_config()), p_patch);
 end;
 $$;
 
@@ -762,6 +994,98 @@ alter table public.reconciliation_findings add column ignored boolean not null d
 
 create unique index reconciliation_findings_ignored on public.reconciliation_findings (shard, key) where ignored;
 
+drop policy "staff read reconciliation runs" on public.reconciliation_runs;
+-- These two grow without end. Said as a bound on the time, which an index has, what others may not see is not walked
+-- through to find that out.
+create policy "staff read reconciliation runs"
+    on public.reconciliation_runs for select to authenticated
+    using (finished_at > (select case when private.is_staff() then '-infinity'::timestamptz else 'infinity' end));
+
+drop policy "staff read findings" on public.reconciliation_findings;
+create policy "staff read findings"
+    on public.reconciliation_findings for select to authenticated
+    using (last_seen_at > (select case when private.is_staff() then '-infinity'::timestamptz else 'infinity' end));
+
+-- The control functions: pause, resume, halt, and what everyone sees of them.
+
+-- What the caller may see of the controls. Called by: any member, the engine.
+-- Errors: FORBIDDEN (403) for a signed-in user who is no member.
+create or replace function public.trading_status()
+    returns jsonb
+    language plpgsql
+    stable
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_global public.trading_controls;
+    v_role text := case when private.is_engine() then 'engine' else private.caller_role()::text end;
+begin
+    if v_role is null then
+        perform private.fail(403, 'FORBIDDEN', 'You are signed in, but not a member of this installation.',
+                             'Ask an admin to add you.');
+    end if;
+    select c.* into v_global from public.trading_controls c where c.scope = 'global';
+    return jsonb_build_object(
+        'mode', v_global.mode,
+        'lastChangedBy', v_global.changed_by_email,
+        'lastChangedAt', floor(extract(epoch from v_global.changed_at) * 1000)::bigint,
+        'reason', v_global.reason,
+        'reason_code', v_global.reason_code,
+        'scope', 'global',
+        'version', v_global.version,
+        'changed_at', v_global.changed_at,
+        'resume_at', v_global.resume_at,
+        'schedule_id', v_global.schedule_id,
+        'stage', private.stage_of(v_global),
+        'phase', case when v_global.mode = 'RUNNING' then 'running'
+                      when v_global.quiesced_at is null then 'draining' else 'quiesced' end,
+        'quiesced_at', v_global.quiesced_at,
+        'entries_in_flight', private.in_flight_list(),
+        'scopes', private.restricted_scopes(),
+        'next_change', private.next_change(),
+        'approvals_waiting', private.approvals_waiting(v_role),
+        'engine', private.engine_status(),
+        'role', v_role,
+        'email', (select m.email from public.members m where m.user_id = auth.uid()),
+        'checked_at', clock_timestamp());
+end;
+$$;
+
+-- How many entries wait for a person, of those that the caller may see.
+create function private.approvals_waiting(p_role text)
+    returns int
+    language plpgsql
+    stable
+    set search_path = ''
+as $$
+begin
+    return (select count(*) from public.operator_approvals a
+            where a.status = 'pending' and a.expires_at > clock_timestamp() and (p_role <> 'analyst' or a.owner_id = auth.uid()));
+end;
+$$;
+
+-- Entries of a profile that was switched off, or trades in another mode from now on, are nobody's wish any more.
+create function private.withdraw_entries()
+    returns trigger
+    language plpgsql
+    security definer
+    set search_path = ''
+as $$
+begin
+    perform private.cancel_entries('profile', new.id::text, case when new.active
+        then format('The profile trades in mode %s now.', new.trading_mode)
+        else left('The profile was switched off: ' || coalesce(new.disabled_reason, 'no reason given'), 250) end);
+    return null;
+end;
+$$;
+
+create trigger profiles_withdraw_their_entries
+    after update of active, trading_mode on public.profiles
+    for each row
+    when (old.active and not new.active or old.trading_mode <> new.trading_mode)
+    execute function private.withdraw_entries();
+
 -- Why a control request cannot be accepted as it is written; NULL when it can.
 create or replace function private.control_request_error(p_scope text, p_scope_key text, p_reason text, p_reason_code text,
                                               p_resume_at timestamptz)
@@ -789,9 +1113,238 @@ begin
 end;
 $$;
 
+-- Everything that the three control functions share: rights, arguments, repeat, version, pre-flight, change.
+create or replace function private.control(p_to public.control_mode, p_action text, p_reason text, p_request_id uuid,
+                                p_scope text, p_scope_key text, p_reason_code text, p_resume_at timestamptz,
+                                p_cancel_entries boolean, p_expected_version int, p_override_reason text default null,
+                                p_stage_entries int default null, p_stage_fraction numeric default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_target text := left(coalesce(p_scope, '') || ':' || coalesce(nullif(p_scope_key, ''), '*'), 120);
+    v_asked jsonb := jsonb_build_array(p_reason_code, p_resume_at, p_cancel_entries, p_stage_entries, p_stage_fraction);
+    v_error text;
+    v_answer jsonb;
+    v_key text;
+    v_now public.trading_controls;
+    v_canceled int := 0;
+    v_changes boolean;
+    v_failing jsonb := '[]';
+begin
+    if private.caller_role() is distinct from 'admin' then
+        return private.refuse(403, 'FORBIDDEN', 'Only an admin may pause, resume or halt trading.', p_action, v_target,
+                              'Ask an admin. Your attempt was recorded.');
+    end if;
+    v_error := coalesce(private.control_request_error(p_scope, p_scope_key, p_reason, p_reason_code, p_resume_at),
+                        private.stage_error(p_stage_entries, p_stage_fraction));
+    if v_error is not null then
+        return private.refuse(422, 'INVALID', v_error, p_action, v_target);
+    end if;
+    perform private.lock_controls(p_exclusive => true);
+    v_answer := private.answered(p_request_id, p_action, v_target, v_asked);
+    if v_answer is not null then
+        return v_answer;
+    end if;
+    v_key := private.control_key(p_scope::public.control_scope, p_scope_key);
+    select c.* into v_now from public.trading_controls c where c.scope = p_scope::public.control_scope and c.scope_key = v_key;
+    v_now.mode := coalesce(v_now.mode, 'RUNNING');
+    if p_expected_version is not null and p_expected_version <> coalesce(v_now.version, 0) then
+        return private.refuse(409, 'CONFLICT', format('Someone changed this control meanwhile: it is at version %s now.',
+                              coalesce(v_now.version, 0)), p_action, v_target, 'Look at the current state and decide again.');
+    end if;
+    if p_to = 'RUNNING' and v_now.mode <> 'RUNNING' then
+        v_failing := private.preflight_failures(p_scope::public.control_scope, v_key);
+        if v_failing <> '[]' and private.reason_error(p_override_reason) is not null then
+            return private.refuse(409, 'PREFLIGHT_FAILED', format('Trading was not resumed. %s', private.failing_items(v_failing)),
+                p_action, v_target, 'Settle what fails, or resume with an override reason.', v_failing);
+        end if;
+    end if;
+
+    -- What a schedule has paused, and a person pauses too, is the person's from then on.
+    v_changes := v_now.mode <> p_to or p_to <> 'RUNNING' and v_now.schedule_id is not null;
+    if v_changes then
+        v_canceled := private.change_mode(p_to, p_scope::public.control_scope, v_key, private.trimmed(p_reason), p_reason_code,
+            p_resume_at, p_cancel_entries, p_stage_entries => p_stage_entries, p_stage_fraction => p_stage_fraction,
+            p_detail => jsonb_strip_nulls(jsonb_build_object(
+                'override_reason', case when v_failing <> '[]' then p_override_reason end, 'failing', nullif(v_failing, '[]'),
+                'stage_entries', p_stage_entries, 'stage_fraction', p_stage_fraction)));
+    end if;
+    return private.answer(p_request_id, p_action, v_target, jsonb_build_object(
+        'success', true,
+        'changed', v_changes,
+        'message', case when not v_changes then format('Trading is already %s; nothing was changed.', p_to)
+                        else format('Trading is %s.', p_to) end,
+        'entries_canceled', v_canceled,
+        'status', public.trading_status()), v_asked);
+end;
+$$;
+
+-- The next moment at which a window starts or ends; infinity when none comes.
+create or replace function private.schedule_next_at(s public.control_schedules, p_now timestamptz)
+    returns timestamptz
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select coalesce(min(e.at), 'infinity')
+    from private.schedule_windows(s, p_now, p_now + interval '16 days') w  -- a week's window may fall into an hour that is skipped
+    cross join lateral (values (lower(w)), (upper(w))) e (at)
+    where e.at > p_now;
+$$;
+
+-- Whether a time zone is known by this name. Tried, not looked up: the list of all names takes 50 ms to read. Names such
+-- as UTC+5 are refused: to the database that is five hours behind UTC, as to no person who writes it.
+create or replace function private.is_time_zone(p_name text)
+    returns boolean
+    language plpgsql
+    stable
+    set search_path = ''
+as $$
+begin
+    perform now() at time zone p_name;
+    return p_name ~ '^[A-Z][A-Za-z0-9_+/-]{1,60}$' and (p_name !~ '[+-][0-9]' or p_name ~ '^Etc/GMT[+-][0-9]{1,2}$');
+exception
+    when data_exception then
+        return false;
+end;
+$$;
+
+-- Plan a change of mode. Windows: kind once (from, to), weekly (weekdays, times), dates (listed days, with days
+-- before and after); condition: when a metric crosses a bound. Times are those of the named time zone.
+-- Called by: admins. Errors: FORBIDDEN, INVALID, CONFLICT, each audited as refused.
+create or replace function public.schedule_trading_mode(
+    p_mode text, p_kind text, p_reason text, p_scope text default 'global', p_scope_key text default null,
+    p_reason_code text default 'schedule', p_time_zone text default 'America/New_York',
+    p_starts_at timestamptz default null, p_ends_at timestamptz default null, p_weekdays int[] default null,
+    p_dates date[] default null, p_days_before int default 0, p_days_after int default 0,
+    p_start_time time default '00:00', p_end_time time default '00:00', p_inverted boolean default false,
+    p_condition jsonb default null, p_resume_condition jsonb default null, p_cancel_entries boolean default true,
+    p_request_id uuid default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_target text := left(coalesce(p_scope, '') || ':' || coalesce(nullif(p_scope_key, ''), '*'), 120);
+    v_error text;
+    v_answer jsonb;
+    v_asked jsonb;
+    s public.control_schedules;
+begin
+    if private.caller_role() is distinct from 'admin' then
+        return private.refuse(403, 'FORBIDDEN', 'Only an admin may plan changes of the trading mode.', 'schedule_trading_mode',
+                              v_target, 'Ask an admin. Your attempt was recorded.');
+    end if;
+    v_error := case
+        when coalesce(p_mode, '') not in ('RUNNING', 'PAUSED', 'HALTED') then 'The mode is RUNNING, PAUSED or HALTED.'
+        when coalesce(p_kind, '') not in ('once', 'weekly', 'dates', 'condition') then 'The kind is once, weekly, dates or condition.'
+        when not (coalesce(p_days_before, 0) between 0 and 30 and coalesce(p_days_after, 0) between 0 and 30)
+            then 'At most 30 days before and after a date.'
+        when not coalesce(isfinite(p_starts_at), true) or not coalesce(isfinite(p_ends_at), true) then 'Start and end are points in time.'
+        else private.control_request_error(p_scope, p_scope_key, p_reason, p_reason_code, null) end;
+    if v_error is null then
+        s := row(gen_random_uuid(), p_scope, private.control_key(p_scope::public.control_scope, p_scope_key), p_mode, p_kind,
+            coalesce(p_time_zone, 'America/New_York'), p_starts_at, p_ends_at, p_weekdays, p_dates,
+            coalesce(p_days_before, 0), coalesce(p_days_after, 0), coalesce(p_start_time, '00:00'), coalesce(p_end_time, '00:00'),
+            coalesce(p_inverted, false), p_condition, p_resume_condition, coalesce(p_cancel_entries, true), p_reason_code,
+            private.trimmed(p_reason), true, false, 'infinity', null, auth.uid(), private.actor_email(), clock_timestamp(),
+            null, null, null, 'RUNNING')::public.control_schedules;
+        v_error := private.schedule_error(s);
+    end if;
+    if v_error is not null then
+        return private.refuse(422, 'INVALID', v_error, 'schedule_trading_mode', v_target);
+    end if;
+    perform private.lock_controls(p_exclusive => true);
+    v_asked := to_jsonb(s) - array['id', 'reason', 'created_at', 'created_by_email'];
+    v_answer := private.answered(p_request_id, 'schedule_trading_mode', v_target, v_asked);
+    if v_answer is not null then
+        return v_answer;
+    end if;
+
+    -- Due at once: the next look decides whether it is inside a window already.
+    s.next_at := case s.kind when 'condition' then 'infinity' else clock_timestamp() end;
+    insert into public.control_schedules select s.*;
+    perform private.audit('schedule_trading_mode', v_target, 'done', s.reason, to_jsonb(s));
+    perform private.apply_due();
+    select n.* into s from public.control_schedules n where n.id = s.id;
+    return private.answer(p_request_id, 'schedule_trading_mode', v_target, jsonb_build_object('success', true, 'schedule', to_jsonb(s)), v_asked);
+end;
+$$;
+
+-- A schedule's window began or its condition came true. Answers whether it is done with: false when it
+-- resumes and the pre-flight list is not met, and then the next look tries again. The caller holds the
+-- exclusive lock.
+create or replace function private.schedule_begins(s public.control_schedules)
+    returns boolean
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    c public.trading_controls;
+begin
+    select n.* into c from public.trading_controls n where n.scope = s.scope and n.scope_key = s.scope_key;
+    if s.mode = 'RUNNING' and c.mode = 'HALTED' and c.schedule_id is null then
+        perform private.audit('resume_trading', s.scope || ':' || s.scope_key, 'refused',
+                              'The planned resume passed over a halt: a person has halted, and a person ends it.',
+                              jsonb_build_object('code', 'TRADING_HALTED', 'schedule_id', s.id));
+        return true;
+    elsif s.mode = 'RUNNING' then
+        return coalesce(c.mode, 'RUNNING') = 'RUNNING'
+            or private.resume_automatically(c, format('Resumed as planned by %s: %s', s.created_by_email, s.reason), s.reason_code);
+    end if;
+    if coalesce(c.mode, 'RUNNING') < s.mode then
+        update public.control_schedules n
+           set resumes_to = case when c.schedule_id is null then coalesce(c.mode, 'RUNNING')
+                                 else coalesce((select o.resumes_to from public.control_schedules o where o.id = c.schedule_id), 'RUNNING') end
+         where n.id = s.id;
+        perform private.change_mode(s.mode, s.scope, s.scope_key, format('As planned by %s: %s', s.created_by_email, s.reason),
+                                    s.reason_code, null, s.cancel_entries, s.id);
+    end if;
+    return true;
+end;
+$$;
+
 -- What has locked something once never locks it again, whatever became of that lockout.
 create unique index symbol_lockouts_cause on public.symbol_lockouts (lockout_type, ticker, profile_id, (detail ->> 'cause'))
     nulls not distinct where detail ? 'cause';
+
+-- Lock a symbol out for some minutes from now on. Called by: operators and admins.
+-- Errors: FORBIDDEN, INVALID, CONFLICT, each audited as refused.
+create or replace function public.create_lockout(
+    p_ticker text, p_reason text, p_duration_minutes int default 60, p_lockout_type text default 'manual',
+    p_side text default null, p_request_id uuid default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_target text := 'symbol:' || left(coalesce(p_ticker, ''), 40);
+    v_error text := private.lockout_error(p_ticker, p_reason, p_duration_minutes, p_lockout_type, p_side);
+    v_asked jsonb := jsonb_build_array(p_duration_minutes, p_lockout_type, p_side);
+    v_answer jsonb;
+begin
+    if not private.is_staff() then
+        return private.refuse(403, 'FORBIDDEN', 'Only operators and admins may lock symbols out.', 'create_lockout', v_target,
+                              'Ask an operator. Your attempt was recorded.');
+    elsif v_error is not null then
+        return private.refuse(422, 'INVALID', v_error, 'create_lockout', v_target);
+    end if;
+    perform private.lock_controls(p_exclusive => true);
+    v_answer := private.answered(p_request_id, 'create_lockout', v_target, v_asked);
+    return coalesce(v_answer, private.answer(p_request_id, 'create_lockout', v_target,
+        private.lock_out(p_ticker, p_reason, p_duration_minutes, p_lockout_type, p_side), v_asked));
+end;
+$$;
 
 -- The same for the engine, which says what it saw, and for one profile where the reason is the profile's own.
 -- `detail.cause` names what it saw: a cause locks once, and never again after a person has removed its lockout. While one
@@ -867,6 +1420,169 @@ grant execute on function public.protection_facts(text, bigint, timestamptz) to 
 
 comment on function public.protection_facts(text, bigint, timestamptz) is
     'Closed trades and open breaks of a shard, which system lockouts are judged by. Engine only.';
+
+-- Let a profile's entries pass one limit for up to a day. Called by: admins.
+-- Errors: FORBIDDEN, INVALID, NOT_FOUND, CONFLICT, each audited as refused.
+create or replace function public.grant_override(
+    p_profile_id uuid, p_code text, p_reason text, p_minutes int, p_symbol text default null, p_request_id uuid default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_target text := left(format('override:%s:%s', coalesce(p_code, ''), coalesce(p_profile_id::text, '')), 120);
+    v_owner uuid := (select f.owner_id from public.profiles f where f.id = p_profile_id);
+    v_error text;
+    v_answer jsonb;
+    v public.gate_overrides;
+begin
+    if private.caller_role() is distinct from 'admin' then
+        return private.refuse(403, 'FORBIDDEN', 'Only an admin may override a limit.', 'grant_override', v_target);
+    elsif v_owner is null then
+        return private.refuse(404, 'NOT_FOUND', 'There is no profile with this id.', 'grant_override', v_target);
+    end if;
+    v_error := case
+        when private.reason_error(p_reason) is not null then private.reason_error(p_reason)
+        when coalesce(p_minutes, 0) not between 1 and 1440 then 'An override lasts between 1 and 1,440 minutes (a day).'
+        when coalesce(p_code, '') not in ('SYMBOL_LOCKED', 'ORDER_QTY_MAX', 'ORDER_NOTIONAL_MAX', 'PRICE_COLLAR', 'OPEN_ORDERS_MAX',
+            'POSITIONS_MAX', 'POSITION_LIMIT', 'SECTOR_EXPOSURE', 'GROSS_EXPOSURE', 'ORDER_RATE', 'DAILY_LOSS', 'DRAWDOWN',
+            'LOSS_STREAK', 'MARKET_CLOSED') then format('%L cannot be overridden.', left(coalesce(p_code, ''), 40))
+        when p_symbol is not null and not exists (select 1 from public.profiles f
+                where f.id = p_profile_id and upper(private.trimmed(p_symbol)) = any (f.symbols))
+            then format('%L is not one of the profile''s symbols.', left(p_symbol, 40)) end;
+    if v_error is not null then
+        return private.refuse(422, 'INVALID', v_error, 'grant_override', v_target);
+    end if;
+    v_answer := private.answered(p_request_id, 'grant_override', v_target, jsonb_build_array(p_minutes, p_symbol));
+    if v_answer is not null then
+        return v_answer;
+    end if;
+    insert into public.gate_overrides (profile_id, owner_id, symbol, code, reason, granted_by, granted_by_email, starts_at, expires_at)
+    values (p_profile_id, v_owner, upper(private.trimmed(p_symbol)), p_code, private.trimmed(p_reason), auth.uid(), private.actor_email(),
+            clock_timestamp(), clock_timestamp() + make_interval(mins => p_minutes))
+    returning * into v;
+    perform private.audit('grant_override', v_target, 'done', v.reason, to_jsonb(v), v_owner);
+    return private.answer(p_request_id, 'grant_override', v_target, jsonb_build_object('success', true, 'override', to_jsonb(v)),
+                          jsonb_build_array(p_minutes, p_symbol));
+end;
+$$;
+
+-- Switch a profile on or off. On again after it was switched off for repeated executions or after a loss, it
+-- starts afresh: its drawdown counts from the equity of now. Called by: admins.
+create or replace function public.set_profile_active(p_profile_id uuid, p_active boolean, p_reason text, p_request_id uuid default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_target text := 'profile:' || coalesce(p_profile_id::text, '');
+    v_answer jsonb;
+    f public.profiles;
+    v_changed boolean;
+begin
+    if private.caller_role() is distinct from 'admin' then
+        return private.refuse(403, 'FORBIDDEN', 'Only an admin may switch a profile on or off.', 'set_profile_active', v_target);
+    elsif private.reason_error(p_reason) is not null or p_active is null then
+        return private.refuse(422, 'INVALID', coalesce(private.reason_error(p_reason), 'Say whether the profile is active: true or false.'),
+                              'set_profile_active', v_target);
+    end if;
+    perform private.lock_controls(p_exclusive => true);
+    v_answer := private.answered(p_request_id, 'set_profile_active', v_target, jsonb_build_array(p_active));
+    if v_answer is not null then
+        return v_answer;
+    end if;
+    select p.* into f from public.profiles p where p.id = p_profile_id for no key update;
+    if f.id is null then
+        return private.refuse(404, 'NOT_FOUND', 'There is no profile with this id.', 'set_profile_active', v_target);
+    end if;
+    v_changed := f.active <> p_active;
+    if v_changed then
+        update public.profiles p
+           set active = p_active, disabled_reason = case when not p_active then private.trimmed(p_reason) end, updated_at = clock_timestamp()
+         where p.id = f.id returning p.* into f;
+        update public.profile_capital c set peak_equity_usd = private.equity_of(c) where c.profile_id = f.id and p_active;
+        perform private.audit('set_profile_active', v_target, 'done', private.trimmed(p_reason),
+                              jsonb_build_object('active', p_active, 'name', f.name), f.owner_id);
+    end if;
+    return private.answer(p_request_id, 'set_profile_active', v_target,
+                          jsonb_build_object('success', true, 'changed', v_changed, 'profile', to_jsonb(f)), jsonb_build_array(p_active));
+end;
+$$;
+
+-- Approve or reject one entry, once. The gate judges again before an approved entry is released.
+-- Called by: operators and admins. Errors: FORBIDDEN, FOUR_EYES, INVALID, NOT_FOUND, CONFLICT, APPROVAL_EXPIRED.
+create or replace function public.decide_approval(p_approval_id uuid, p_decision text, p_reason text default null,
+                                       p_shown_hash text default null, p_request_id uuid default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_target text := 'approval:' || coalesce(p_approval_id::text, '');
+    v_answer jsonb;
+begin
+    if not private.is_staff() then
+        return private.refuse(403, 'FORBIDDEN', 'Only operators and admins decide approvals.', 'decide_approval', v_target,
+                              'Ask an operator. Your attempt was recorded.');
+    elsif private.decision_error(p_decision, p_reason) is not null then
+        return private.refuse(422, 'INVALID', private.decision_error(p_decision, p_reason), 'decide_approval', v_target);
+    end if;
+    perform private.lock_for_decision(array[p_approval_id]);
+    v_answer := private.answered(p_request_id, 'decide_approval', v_target, jsonb_build_array(p_decision));
+    if v_answer is not null then
+        return v_answer;
+    end if;
+    v_answer := private.decide_one(p_approval_id, p_decision, p_reason, p_shown_hash);
+    return case when v_answer ? 'success' then private.answer(p_request_id, 'decide_approval', v_target, v_answer, jsonb_build_array(p_decision))
+                else v_answer end;
+end;
+$$;
+
+-- Decide several at once; each stands or falls by itself, and the answers come in the order of the ids.
+-- Called by: operators and admins.
+create or replace function public.decide_approvals(p_approval_ids uuid[], p_decision text, p_reason text default null, p_request_id uuid default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_target text := format('approvals:%s', coalesce(cardinality(p_approval_ids), 0));
+    v_error text := private.decision_error(p_decision, p_reason);
+    v_answer jsonb;
+    v_answers jsonb := '[]';
+    v_id uuid;
+begin
+    if not private.is_staff() then
+        return private.refuse(403, 'FORBIDDEN', 'Only operators and admins decide approvals.', 'decide_approvals', v_target,
+                              'Ask an operator. Your attempt was recorded.');
+    elsif v_error is null and coalesce(cardinality(p_approval_ids), 0) not between 1 and 500 then
+        v_error := 'Choose between 1 and 500 approvals.';
+    end if;
+    if v_error is not null then
+        return private.refuse(422, 'INVALID', v_error, 'decide_approvals', v_target);
+    end if;
+    perform private.lock_for_decision(p_approval_ids);
+    v_answer := private.answered(p_request_id, 'decide_approvals', v_target, jsonb_build_array(p_decision, p_approval_ids));
+    if v_answer is not null then
+        return v_answer;
+    end if;
+    foreach v_id in array p_approval_ids loop
+        v_answers := v_answers || jsonb_build_array(jsonb_build_object('id', v_id, 'success', false)
+                                                    || private.decide_one(v_id, p_decision, p_reason, null));
+    end loop;
+    perform set_config('response.status', '200', true);  -- refusals are told in the answers
+    return private.answer(p_request_id, 'decide_approvals', v_target, jsonb_build_object('success', true, 'decisions', v_answers),
+                          jsonb_build_array(p_decision, p_approval_ids));
+end;
+$$;
 
 -- Written once and read as a whole: json, not jsonb, which costs as much again to build; nor compressed, which
 -- costs a tenth of the gate.
@@ -1612,7 +2328,8 @@ $$;
 
 -- An order that took the place of one of ours at the broker becomes an order of its own, with the same purpose,
 -- trade and group. One that asks for more than was left, or than there is capital for, nobody has judged, and one
--- whose predecessor had been given up nobody wants: it is to be cancelled. NULL when something else has taken its place here. The caller holds the profile's capital row.
+-- whose predecessor had been given up, or was to be cancelled, nobody wants: it is to be cancelled. NULL when something
+-- else has taken its place here. The caller holds the profile's capital row.
 create function private.take_place(o public.orders, b jsonb)
     returns uuid
     language plpgsql
@@ -1626,7 +2343,7 @@ declare
     v_notional numeric := round(v_qty * coalesce(private.positive(b ->> 'limit_price'), o.limit_price, o.reference_price, 0), 6);
     v_fits boolean := o.purpose <> 'entry' and o.state = 'replaced';
 begin
-    if o.purpose = 'entry' and o.state = 'replaced' and v_qty <= o.qty - o.filled_qty then
+    if o.purpose = 'entry' and o.state = 'replaced' and o.cancel_requested_at is null and v_qty <= o.qty - o.filled_qty then
         update public.profile_capital c
            set reserved_usd = c.reserved_usd + v_notional, updated_at = clock_timestamp()
          where c.profile_id = o.profile_id and c.reserved_usd + c.used_usd + v_notional <= c.capital_usd;
@@ -1738,6 +2455,51 @@ begin
 end;
 $$;
 
+-- Changes of members: who may do what, from the next call on.
+
+-- Give a member another role. The last admin stays one. Called by: admins.
+-- Errors: FORBIDDEN, INVALID, NOT_FOUND, CONFLICT, each audited as refused.
+create or replace function public.set_member_role(p_user_id uuid, p_role text, p_reason text, p_request_id uuid default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_target text := 'member:' || coalesce(p_user_id::text, '');
+    v_answer jsonb;
+    m public.members;
+begin
+    if private.caller_role() is distinct from 'admin' then
+        return private.refuse(403, 'FORBIDDEN', 'Only an admin may change roles.', 'set_member_role', v_target,
+                              'Ask an admin. Your attempt was recorded.');
+    elsif coalesce(p_role, '') not in ('admin', 'operator', 'analyst') then
+        return private.refuse(422, 'INVALID', 'The role is admin, operator or analyst.', 'set_member_role', v_target);
+    elsif private.reason_error(p_reason) is not null then
+        return private.refuse(422, 'INVALID', private.reason_error(p_reason), 'set_member_role', v_target);
+    end if;
+    perform private.lock_controls(p_exclusive => true);
+    v_answer := private.answered(p_request_id, 'set_member_role', v_target, jsonb_build_array(p_role));
+    if v_answer is not null then
+        return v_answer;
+    end if;
+    select n.* into m from public.members n where n.user_id = p_user_id;
+    if m.user_id is null then
+        return private.refuse(404, 'NOT_FOUND', 'There is no member with this id.', 'set_member_role', v_target);
+    elsif m.role = 'admin' and p_role <> 'admin' and (select count(*) from public.members n where n.role = 'admin') = 1 then
+        return private.refuse(409, 'CONFLICT', 'This is the last admin: make someone else an admin first.', 'set_member_role', v_target);
+    end if;
+    if m.role::text <> p_role then
+        update public.members n set role = p_role::public.member_role, updated_at = clock_timestamp() where n.user_id = p_user_id;
+        perform private.audit('set_member_role', v_target, 'done', private.trimmed(p_reason),
+                              jsonb_build_object('email', m.email, 'from', m.role, 'to', p_role));
+    end if;
+    return private.answer(p_request_id, 'set_member_role', v_target, jsonb_build_object('success', true, 'changed', m.role::text <> p_role,
+        'user_id', m.user_id, 'email', m.email, 'role', p_role), jsonb_build_array(p_role));
+end;
+$$;
+
 -- Why, or why not: the gate's own answer for a symbol right now, without asking for an entry.
 
 -- Judge an entry of one share at the last known price for each of the caller's profiles that trade the symbol.
@@ -1788,6 +2550,54 @@ begin
             cross join lateral (select private.gate_checks(s.snapshot) as checks) c);
 end;
 $$;
+
+-- What the gate would say now of an entry that waits for a person: judged as at its release, and nothing noted.
+-- Called by: operators and admins. Errors: FORBIDDEN, NOT_FOUND.
+create function public.approval_checks(p_approval_id uuid)
+    returns jsonb
+    language plpgsql
+    stable
+    security definer
+    set search_path = ''
+as $$
+declare
+    o public.orders;
+    v_risk public.risk_configs := private.active_risk_config();
+    v_then jsonb;
+    s private.gate_snapshot;
+    v_checks json;
+begin
+    if not private.is_staff() then
+        perform private.fail(403, 'FORBIDDEN', 'Only operators and admins see what approvals are judged by.');
+    end if;
+    select n.* into o from public.operator_approvals a join public.orders n on n.id = a.order_id
+    where a.id = p_approval_id and a.status = 'pending';
+    if o.id is null then
+        perform private.fail(404, 'NOT_FOUND', 'No approval with this id waits for a decision.', 'Look at the list again.');
+    end if;
+    v_then := (select to_jsonb(d.inputs) from public.decision_log d where d.order_id = o.id order by d.id limit 1);
+    select (g.snapshot).* into s from private.gate_snapshots(array[row(1, o.id, o.profile_id, o.symbol, o.side, o.qty, o.limit_price,
+        o.reference_price, o.stop_loss_price, o.take_profit_price, o.time_in_force, o.market_at, null, null, null)::private.entry_request],
+        v_risk.config, clock_timestamp()) g;
+    s.signal_age_bars := (v_then ->> 'signal_age_bars')::numeric;  -- as private.gate_again has it
+    s.quote_age_s := (v_then ->> 'quote_age_s')::numeric;
+    s.market_open := (v_then ->> 'market_open')::boolean;
+    s.stage_fraction := null;
+    s.staged := false;
+    s.qty := o.qty;
+    s.notional_usd := o.notional_usd;
+    v_checks := private.gate_checks(s);
+    return jsonb_build_object('code', private.gate_code(v_checks), 'reason', private.gate_reason(v_checks), 'checks', v_checks,
+                              'config_version', v_risk.version, 'judged_at', clock_timestamp());
+end;
+$$;
+
+revoke execute on function public.approval_checks(uuid) from public, anon;
+
+grant execute on function public.approval_checks(uuid) to authenticated, service_role;
+
+comment on function public.approval_checks(uuid) is
+    'What the gate would say now of an entry that waits for a person. Operators and admins; notes nothing.';
 
 -- Retention: how long what grows without end is kept. Nothing goes unless the risk configuration's section
 -- `retention` says so; orders, fills, trades and the audit log are kept for good.
@@ -2049,7 +2859,7 @@ begin
     elsif v_error is not null then
         return private.refuse(422, 'INVALID', v_error, 'mute_alert', v_target);
     end if;
-    v_answer := private.answered(p_request_id, 'mute_alert', v_target);
+    v_answer := private.answered(p_request_id, 'mute_alert', v_target, jsonb_build_array(p_minutes));
     if v_answer is not null then
         return v_answer;
     end if;
@@ -2058,7 +2868,7 @@ begin
             auth.uid(), private.actor_email())
     returning * into m;
     perform private.audit('mute_alert', v_target, 'done', m.reason, to_jsonb(m));
-    return private.answer(p_request_id, 'mute_alert', v_target, jsonb_build_object('success', true, 'mute', to_jsonb(m)));
+    return private.answer(p_request_id, 'mute_alert', v_target, jsonb_build_object('success', true, 'mute', to_jsonb(m)), jsonb_build_array(p_minutes));
 end;
 $$;
 
@@ -2452,7 +3262,7 @@ begin
         return private.refuse(422, 'INVALID', v_error, 'set_external_order_policy', v_target);
     end if;
     perform private.lock_controls(p_exclusive => true);
-    v_answer := private.answered(p_request_id, 'set_external_order_policy', v_target);
+    v_answer := private.answered(p_request_id, 'set_external_order_policy', v_target, jsonb_build_array(p_policy, p_broker_account));
     if v_answer is not null then
         return v_answer;
     elsif p_profile_id is not null and not exists (select 1 from public.profiles f where f.id = p_profile_id and f.broker_account = p_broker_account) then
@@ -2464,7 +3274,8 @@ begin
         set policy = excluded.policy, reason = excluded.reason, changed_by_email = excluded.changed_by_email, changed_at = excluded.changed_at
     returning x.* into v_row;
     perform private.audit('set_external_order_policy', v_target, 'done', private.trimmed(p_reason), jsonb_build_object('policy', p_policy));
-    return private.answer(p_request_id, 'set_external_order_policy', v_target, jsonb_build_object('success', true, 'policy', to_jsonb(v_row)));
+    return private.answer(p_request_id, 'set_external_order_policy', v_target, jsonb_build_object('success', true, 'policy', to_jsonb(v_row)),
+                          jsonb_build_array(p_policy, p_broker_account));
 end;
 $$;
 
@@ -3454,21 +4265,6 @@ as $$
     where n.failed > 0;
 $$;
 
--- What is wrong with one row of the audit log; NULL when it follows on the one before it and holds what was written.
-create function private.audit_row_problem(a public.audit_log)
-    returns text
-    language sql
-    stable
-    set search_path = ''
-as $$
-    select case
-        when a.prev_hash is distinct from coalesce((select p.hash from public.audit_log p where p.tenant = a.tenant and p.id < a.id
-                                                    order by p.id desc limit 1), sha256(''))
-            then format('row %s does not follow on the row before it: one was removed, added or replaced.', a.id)
-        when a.hash is distinct from private.audit_hash(a.prev_hash, a)
-            then format('the content of row %s was changed after it was written.', a.id) end;
-$$;
-
 -- Verify the next rows of the audit log, round and round, and every chain's end at each look. What was found broken
 -- is looked at again first: it stays on record until it verifies.
 create function private.verify_next_audit_rows(w private.alert_watch, p_rows int)
@@ -3481,21 +4277,18 @@ as $$
 declare
     v_next record;
 begin
-    select 'rows are missing at the end of a chain: it is shorter than its head says.' into w.audit_broken_why
-    from private.audit_chain_heads h
-    where h.length > 0
-      and h.hash is distinct from (select a.hash from public.audit_log a where a.tenant = h.tenant order by a.id desc limit 1)
-    limit 1;
-    if found then
+    if private.audit_chain_cut_off() is not null then
+        w.audit_broken_why := 'rows are missing at the end of a chain: it is shorter than its head says.';
         w.audit_broken_id := 0;
         return w;
     end if;
-    select private.audit_row_problem(a) into w.audit_broken_why from public.audit_log a where a.id = w.audit_broken_id;
+    select format('row %s: %s', a.id, private.audit_row_problem(a)) into w.audit_broken_why from public.audit_log a
+     where a.id = w.audit_broken_id and private.audit_row_problem(a) is not null;
     if w.audit_broken_why is not null then
         return w;
     end if;
     select max(n.id) as last_id, count(*) as rows, min(n.id) filter (where n.problem is not null) as broken_id,
-           (array_agg(n.problem order by n.id) filter (where n.problem is not null))[1] as problem
+           (array_agg(format('row %s: %s', n.id, n.problem) order by n.id) filter (where n.problem is not null))[1] as problem
       into v_next
       from (select a.id, private.audit_row_problem(a) as problem from public.audit_log a
             where a.id > w.audit_checked_id order by a.id limit p_rows) n;
