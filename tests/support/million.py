@@ -22,6 +22,7 @@ ROWS = Path(__file__).with_suffix(".sql")
 ORDERS = 1_000_000
 BLOCKS = ORDERS // 3
 PROFILES = 40  # of ten busy analysts; one more belongs to an analyst with few orders
+OWNERS = 11  # of them all
 SMALL_EVERY = 2000  # blocks: how seldom that one trades
 FIRST_DAY = datetime(2024, 11, 1, tzinfo=UTC)
 

@@ -12,6 +12,7 @@ import psycopg
 Json = dict[str, Any]
 ROWS_MAX = 10_000  # a table with more is never read from end to end
 BUFFERS_MAX = 2_000
+BUFFERS_A_ROW = 5  # that is written: its place, its indexes, what its constraints look up
 PAGES_MAX = 3  # of one question that asks page by page
 
 
