@@ -1,4 +1,4 @@
-"""What must hold once things have settled: I1, I3, I4, I5, I10 and I12, asked of the exchange and of the database."""
+"""What must hold once things have settled, asked of the exchange and of the database: I1, I3 to I6, I8, I10, I12."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.books import differences
 
 OVER = ("filled", "canceled", "expired", "replaced", "rejected")
 GAP = "select coalesce(sum(case side when 'long' then qty else -qty end), 0) from positions where symbol = %s"
-ASKED_FOR = ("I1 ", "I4 ", "I5 ", "I12 ", "I8 each control event")
+ASKED_FOR = ("I1 ", "I4 ", "I5 ", "I6 ", "I12 ", "I8 each control event", "I8 the events of a control")
 
 
 def problems(db: psycopg.Connection, ledger: Mapping[str, Any], *, foreign: Collection[str] = ()) -> list[str]:
@@ -38,7 +38,7 @@ def problems(db: psycopg.Connection, ledger: Mapping[str, Any], *, foreign: Coll
 
 
 def breaches(db: psycopg.Connection) -> list[str]:
-    """I1, I4, I5, I12: what the invariants of the authority say; an exit that is told from a journal begins as sent."""
+    """What the invariants of the authority say; an exit that is told from a journal begins as sent."""
     told = {str(row[0]) for row in db.execute("select id from orders where purpose in ('exit', 'stop_loss')")}
     return [
         f"{name}: {row}"

@@ -6,16 +6,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 import psycopg
 from psycopg.types.json import Jsonb
+from supabase import Client
 
 from db import commands
 from db.client import sign_in_client
 from db.errors import AuthorityError
 from tests.support.chaos_line import Moment, Trap
+from tests.support.chaos_process import VERSION
 from tests.support.chaos_stage import PROFILE, Machine, Stage
 from tests.support.engine import EAGER_TO_LEAVE, SIZES
 
@@ -35,7 +37,8 @@ TRAILING: Final = {"trailing_stop_pct": "0.02", "take_profit_pct": "0.5"}
 class Story:
     """What has happened before the point (`lead_up`), and what brings the engine to it (`provoke`).
 
-    `once_there` happens while it is held, `at_the_end` when all is over but for the settling.
+    `once_there` happens while it is held, `at_the_end` when all is over but for the settling; `engine` is what
+    the first engine's environment has besides.
     """
 
     lead_up: Callable[[Stage, Machine], None] | None = None
@@ -43,6 +46,7 @@ class Story:
     scene: tuple[tuple[str, str], ...] = ()
     once_there: Callable[[Stage], None] = lambda _stage: None
     at_the_end: Callable[[Stage], None] = lambda _stage: None
+    engine: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,41 @@ def refuse_the_rest(stage: Stage) -> None:
     stage.no_more_entries()
     time.sleep(2)  # until the engine has seen it
     for (id,) in stage.db.execute("select id from operator_approvals where status = 'pending'").fetchall():
-        commands.decide_approval(stage.sign_in("operator"), approval_id=id, decision="reject")
+        _decide(stage, stage.env["SUPABASE_URL"], id, "reject")
+
+
+def approve_from_afar(stage: Stage, _machine: Machine) -> None:
+    """Somebody approves over a line of their own."""
+    row = stage.db.execute("select id from operator_approvals where status = 'pending'").fetchone()
+    assert row is not None
+    address = stage.machine("person").authority.address
+    threading.Thread(target=_decide, args=(stage, address, row[0], "approve"), daemon=True).start()
+
+
+def let_approvals_expire(stage: Stage) -> None:
+    """Everything that waits for a person expires about now."""
+    soon_s = stage.rng.uniform(0, 1)
+    stage.db.execute(
+        "update operator_approvals set expires_at = clock_timestamp() + make_interval(secs => %s)"
+        " where status = 'pending'", [soon_s])  # fmt: skip
+    stage.tell(f"approvals expire in {soon_s:.1f} s")
+
+
+def _decide(stage: Stage, address: str, id: UUID, decision: Literal["approve", "reject"]) -> None:
+    try:
+        commands.decide_approval(_person(stage, "operator", address), approval_id=id, decision=decision)
+    except AuthorityError as error:
+        stage.tell(f"{decision} was not answered, or refused: {error}")
+
+
+def deploy(stage: Stage) -> None:
+    """The current version takes the place of an older one, which has opened nothing."""
+    old = stage.machine("first")
+    assert not old.broker.posts, stage.report("an engine that is older than the schema has sent an entry")
+    if old.engine is not None and old.engine.exit_code is None:
+        stage.kill(old)
+        stage.expire_lease()
+        stage.start("heir")
 
 
 def pause_from_afar(stage: Stage, _machine: Machine) -> None:
@@ -188,13 +226,16 @@ def pause_again(stage: Stage) -> None:
 
 
 def _pause(stage: Stage, address: str) -> None:
-    session = stage.sign_in("admin").auth.get_session()
-    assert session is not None
-    client = sign_in_client(address, stage.env["SUPABASE_PUBLISHABLE_KEY"], session.access_token)
     try:
-        commands.pause_trading(client, reason="Chaos", request_id=PAUSE_ID)
+        commands.pause_trading(_person(stage, "admin", address), reason="Chaos", request_id=PAUSE_ID)
     except AuthorityError as error:
         stage.tell(f"the pause was not answered: {error}")
+
+
+def _person(stage: Stage, name: str, address: str) -> Client:
+    session = stage.sign_in(name).auth.get_session()
+    assert session is not None
+    return sign_in_client(address, stage.env["SUPABASE_PUBLISHABLE_KEY"], session.access_token)
 
 
 def pause_and_resume(stage: Stage, _machine: Machine) -> None:
@@ -244,6 +285,9 @@ PAUSED_MEANWHILE = Story(once_there=lambda stage: stage.pause(), at_the_end=is_q
 RESUMED = Story(to_work, pause_and_resume)
 PAUSED = Story(to_work, pause_from_afar, at_the_end=pause_again)
 APPROVED = Story(to_be_approved, approve, at_the_end=refuse_the_rest)
+CLICKED_TWICE = Story(to_work, pause_from_afar, once_there=pause_again, at_the_end=pause_again)
+EXPIRING = Story(to_be_approved, approve_from_afar, once_there=let_approvals_expire, at_the_end=refuse_the_rest)
+OUTDATED = Story(at_the_end=deploy, engine=((VERSION, "0.1.0"),))
 OVERNIGHT = Story(to_hold, sleep_over_the_close)
 
 POINTS: Final = (
@@ -280,11 +324,15 @@ POINTS: Final = (
     Point(27, "a pause is committed and its answer lost", PAUSED, PERSON, "rpc/pause_trading", AFTER),
     Point(28, "a permit is out while somebody pauses", PAUSED_MEANWHILE, AUTHORITY, "rpc/record_submission", BEFORE),
     Point(29, "resumed, and the engine is not told", RESUMED, AUTHORITY, "rpc/heartbeat", AFTER),
+    Point(30, "an approval arrives as it expires", EXPIRING, PERSON, "rpc/decide_approval", BEFORE),
     Point(31, "approved, and its permit's answer lost", APPROVED, AUTHORITY, "rpc/claim_orders", AFTER, PERMIT),
     # Reconciliation, leadership
     Point(32, "between two writes of a reconciliation", ENTER, AUTHORITY, "rpc/reconcile_apply", BEFORE),
     Point(33, "an exit's permit is out", LEFT, AUTHORITY, "rpc/claim_orders", AFTER, PERMIT),
+    Point(34, "older than the schema: no permit", OUTDATED, AUTHORITY, "rpc/claim_orders", AFTER, "ENGINE_OUTDATED"),
     Point(35, "a tick is late", FILLED, AUTHORITY, "rpc/engine_snapshot", BEFORE),
+    # Pages
+    Point(36, "a click is repeated while it is on its way", CLICKED_TWICE, PERSON, "rpc/pause_trading", BEFORE),
     # Beside the list
     Point(37, "a cancel is due after a pause", CANCELLED, BROKER, "DELETE /v2/orders/", BEFORE),
 )

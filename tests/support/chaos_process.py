@@ -16,6 +16,7 @@ from local.ports import LOOPBACK
 from local.processes import PR_SET_PDEATHSIG
 from tests.support.exchange import RunningExchange, free_port
 
+VERSION = "TEST_ENGINE_VERSION"  # what an engine says it is: one that runs on while its schema is upgraded
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["engine.main", "local.exchange.__main__", "tests.support.chaos_process"])
 
@@ -106,7 +107,9 @@ def _become(run: Callable[[], int], environment: Mapping[str, str], log: str) ->
 
 def _engine() -> int:
     from engine.main import main
+    from engine.service import lease
 
+    lease.__version__ = os.environ.get(VERSION, lease.__version__)
     return main()
 
 

@@ -7,10 +7,10 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import httpx
 import psycopg
@@ -30,19 +30,29 @@ SETTLED_WITHIN_S = 60.0
 LOOK_S = 0.1
 # The exchange stands before its first session: the newest bar and quote are from before the holidays.
 LIMITS = {"permit_ttl_s": 2, "signal_bars_max": 1000, "quote_age_max_s": 864000}
-LONG_SESSIONS = {"sample": 1, "full": 2, "long": 20}
+SEEDS = {"sample": 1, "full": 2, "long": 20}
+SAMPLE_BY_DAY: Final = "CHAOS_DAY"
+T = TypeVar("T")
 
 
 def scope() -> str:
     """Return how much of the chaos runs: `sample`, `full` or `long`."""
     asked = os.environ.get("CHAOS", "sample")
-    assert asked in LONG_SESSIONS, f"CHAOS is one of {', '.join(LONG_SESSIONS)}, not {asked!r}"
+    assert asked in SEEDS, f"CHAOS is one of {', '.join(SEEDS)}, not {asked!r}"
     return asked
 
 
 def seeds() -> range:
     """Return the seeds of each generated case."""
-    return range(LONG_SESSIONS[scope()])
+    return range(SEEDS[scope()])
+
+
+def sample(cases: Sequence[T], size: int, *, day: int | None = None) -> list[T]:
+    """Return a few of the cases, others each day, until all have had their turn; CHAOS_DAY repeats a day's."""
+    if day is None:
+        day = int(os.environ.get(SAMPLE_BY_DAY, time.time() // 86_400))
+    mixed = random.Random(0).sample(cases, len(cases))
+    return [mixed[(day * size + n) % len(mixed)] for n in range(min(size, len(mixed)))]
 
 
 @dataclass
@@ -133,6 +143,19 @@ class Stage:
         """Return how often the armed faults have struck."""
         return sum(fault["hits"] for fault in self.exchange.sim("GET", "faults"))
 
+    def connect(self) -> None:
+        """Connect to the database again, once it is there, after all connections were lost."""
+        deadline = time.monotonic() + SEEN_WITHIN_S
+        while True:
+            try:
+                self.db = psycopg.connect(self.env["DATABASE_URL"], autocommit=True)
+            except psycopg.OperationalError:
+                assert time.monotonic() < deadline, "the database does not come back"
+                time.sleep(LOOK_S)
+            else:
+                self.at_close.append(self.db.close)
+                return
+
     # Engines
 
     def machine(self, name: str) -> Machine:
@@ -209,13 +232,13 @@ class Stage:
         return "\n".join([what, *self.story, *orders, *(str(o) for o in self.ledger()["orders"]), *logs])
 
     def close(self) -> None:
-        for end in self.at_close:
-            end()
         for machine in self.machines:
             machine.authority.close()
             machine.broker.close()
             if machine.engine is not None:
                 machine.engine.signal(signal.SIGKILL)
                 machine.engine.wait(5)
+        for end in self.at_close:
+            end()
         self.exchange.child.signal(signal.SIGKILL)
         self.exchange.child.wait(5)
