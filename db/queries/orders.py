@@ -62,7 +62,17 @@ MOMENT_COLUMNS: Columns = {
     "first_fill_at": "time",
     "last_fill_at": "time",
 }
+OPEN_ORDER_COLUMNS: Columns = {
+    "id": "text",
+    "profile_id": "text",
+    "symbol": "text",
+    "purpose": "text",
+    "state": "text",
+    "cancel_requested_at": "time",
+}
 CHECK_COLUMNS: Columns = {"name": "text", "limit": "text", "observed": "text", "passed": "flag"}
+
+OPEN_STATES = ("awaiting_approval", "ready", "submitting", "unknown", "working", "partially_filled")
 
 _SELECTED = ",".join(name for name in ORDER_COLUMNS if name != "profile_name") + ",profile:profiles(name)"
 
@@ -174,6 +184,12 @@ def decision(client: Client, order_id: str) -> Decision | None:
         market_at=pd.Timestamp(row["market_at"]) if row["market_at"] else None,
         created_at=pd.Timestamp(row["created_at"]),
     )
+
+
+def open_orders(client: Client) -> pd.DataFrame:
+    """Return the orders that have not ended, the newest first; columns OPEN_ORDER_COLUMNS."""
+    request = client.table("orders").select(",".join(OPEN_ORDER_COLUMNS)).in_("state", list(OPEN_STATES))
+    return frame(all_rows(request.order("created_at", desc=True).order("id")), OPEN_ORDER_COLUMNS)
 
 
 def latest_denials(client: Client, limit: int = 8) -> pd.DataFrame:

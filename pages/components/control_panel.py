@@ -97,8 +97,9 @@ def _pause_fields(target: Target, version: int | None, *, is_paused: bool) -> No
     st.datetime_input(f"Resume at ({_zone_name()}, optional)", value=None, key=_RESUME_AT_KEY, step=60,
                       help="Trading resumes by itself then, if the pre-flight list is met. Empty: until somebody "
                            "resumes.")  # fmt: skip
-    st.checkbox("Also cancel entry orders that rest at the broker", value=True, key=_CANCEL_KEY,
-                help="Stops, targets and exits are never cancelled by a pause.")  # fmt: skip
+    st.checkbox("Cancel entries that wait or rest at the broker", value=True, key=_CANCEL_KEY,
+                help="Otherwise they stay where they are; what rests at the broker can still fill. Stops, targets and "
+                     "exits are never cancelled by a pause.")  # fmt: skip
     st.form_submit_button(
         "Pause auto-trading", icon=":material/pause_circle:", type="primary", on_click=_pause, args=(target, version),
         disabled=is_paused, key="control_pause", help="No new positions. Open positions continue to be managed.",

@@ -2,18 +2,18 @@
 
 import streamlit as st
 
-from db.queries.controls import control_history
 from db.queries.profiles import profiles
 from db.queries.schedules import planned_changes
+from pages.components.control_history import show_history
 from pages.components.control_panel import control_form, draining_progress, mode_banner, narrower_scopes
 from pages.components.export import csv_button
 from pages.components.halt import halt_panel
 from pages.components.messages import show_empty
 from pages.components.overrides import override_section
+from pages.components.pause_preview import pause_preview
 from pages.components.plan_form import plan_form
 from pages.components.resume import preflight_panel
 from pages.components.schedules import planned_list
-from pages.components.tables import history_table
 from pages.components.targets import target_picker
 from pages.components.time_zone import chosen_zone
 from pages.session.guard import require_session
@@ -32,6 +32,8 @@ if reading.status:
 target = target_picker(known, key="scope")
 if reading.status:
     preflight_panel(session, target, target.control(reading.status))
+    if target.mode(reading.status) == "RUNNING":
+        pause_preview(session, target)
 control_form(reading, target)
 halt_panel(reading, target)
 
@@ -49,9 +51,4 @@ with st.expander("Plan a change", icon=":material/event:"):
     plan_form(known)
 
 st.subheader("History")
-history = control_history(session.client)
-if history.empty:
-    show_empty("Trading has never been paused or resumed here.")
-else:
-    history_table(history, names, zone)
-    csv_button("controls", lambda: history)
+show_history(session, names, database_time(reading), zone)

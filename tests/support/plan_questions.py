@@ -138,6 +138,7 @@ QUESTIONS: dict[str, Callable[[str], partial[Any]]] = {
     "orders of a profile": lambda role: partial(
         orders.orders_page, filters=OrderFilters(profile_ids=(str(PROFILE[role]),))
     ),
+    "orders that have not ended": lambda _: partial(orders.open_orders),
     "orders exported": lambda _: partial(orders.orders_for_export, filters=OrderFilters()),
     "an order": lambda role: partial(orders.order_by_id, order_id=str(entry_of(BLOCK[role]))),
     "an order's events": lambda role: partial(orders.order_events, order_id=str(entry_of(BLOCK[role]))),
