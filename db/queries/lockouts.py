@@ -24,6 +24,7 @@ LOCKOUT_COLUMNS: Columns = {
     "removed_at": "time",
     "removed_by_email": "text",
     "removed_reason": "text",
+    "detail": "object",
 }
 LOCKOUT_TYPES = ("manual", "news_shock", "cooldown", "stoploss_guard", "drawdown", "reconciliation")
 _COLUMNS = ",".join(name for name in LOCKOUT_COLUMNS if name != "profile_name")
@@ -44,7 +45,8 @@ def lockouts_in_force(client: Client, filters: LockoutFilters) -> pd.DataFrame:
     Returns
     -------
     DataFrame; columns LOCKOUT_COLUMNS, times are the database's; `side` and `profile_id` are missing where
-    both directions and every profile are meant; empty when nothing is locked out.
+    both directions and every profile are meant; `detail` holds what the system saw, such as a headline with its
+    source and score; empty when nothing is locked out.
     """
     request = _in_force(_filtered(client.table("symbol_lockouts").select(_SELECTED), filters))
     return frame(all_rows(request.order("expires_at").order("id")), LOCKOUT_COLUMNS)
@@ -75,7 +77,7 @@ def lockout_rows(
     client: Client, filters: LockoutFilters, after: Cursor | None, size: int, *, in_force: bool
 ) -> tuple[list[dict[str, Any]], Cursor | None]:
     """Return one page of lockouts as they are stored, the last begun first; all, or only those in force."""
-    request = _filtered(client.table("symbol_lockouts").select(f"{_COLUMNS},detail"), filters)
+    request = _filtered(client.table("symbol_lockouts").select(_COLUMNS), filters)
     return rows_by_key(_in_force(request) if in_force else request, "starts_at", after, size)
 
 

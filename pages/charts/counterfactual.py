@@ -22,7 +22,7 @@ def difference_figure(effects: pd.DataFrame) -> go.Figure:
         )
     )  # fmt: skip
     figure.add_hline(y=0, line={"width": 1, "dash": "dot", "color": QUIET})
-    figure.update_yaxes(title_text="Counterfactual difference (USD)", tickprefix="$", tickformat=",.0f")
+    figure.update_yaxes(title_text="Counterfactual difference (USD)", tickformat="$,.0f")
     figure.update_xaxes(title_text="Asked (market time)")
     return plain_layout(figure, height=300).update_layout(hovermode="closest")
 
@@ -50,7 +50,7 @@ def costs_figure(costs: pd.DataFrame) -> go.Figure:
             textposition="auto", hovertemplate="%{y}: %{text}<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_xaxes(title_text="Saved (+) or cost (-), counterfactual (USD)", tickprefix="$", tickformat=",.0f",
+    figure.update_xaxes(title_text="Saved (+) or cost (-), counterfactual (USD)", tickformat="$,.0f",
                         zeroline=True)  # fmt: skip
     return plain_layout(figure, height=max(180, 90 + 30 * len(shown))).update_layout(hovermode="closest")
 

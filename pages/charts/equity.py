@@ -53,7 +53,7 @@ def equity_figure(curve: pd.DataFrame, pauses: pd.DataFrame, lockouts: pd.DataFr
         )  # fmt: skip
     if locked:
         _lockouts(figure, lockouts)
-    figure.update_yaxes(title_text="Equity (USD)", tickprefix="$", tickformat=",.0f", row=1, col=1)
+    figure.update_yaxes(title_text="Equity (USD)", tickformat="$,.0f", row=1, col=1)
     figure.update_yaxes(title_text="Drawdown", ticksuffix=" %", tickformat=".1f", nticks=4, row=lowest, col=1)
     return plain_layout(figure, height=430).update_layout(showlegend=False)
 

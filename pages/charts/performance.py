@@ -93,7 +93,7 @@ def parts_figure(parts: pd.DataFrame) -> go.Figure:
     )  # fmt: skip
     low, high = min(ordered["result_usd"].min(), 0.0), max(ordered["result_usd"].max(), 0.0)
     room = (high - low) * 0.2  # for what is written beside short bars
-    figure.update_xaxes(title_text="Result (USD)", tickprefix="$", tickformat=",.0f", zeroline=True,
+    figure.update_xaxes(title_text="Result (USD)", tickformat="$,.0f", zeroline=True,
                         range=[low - room * (low < 0), high + room])  # fmt: skip
     figure.update_yaxes(type="category")
     return plain_layout(figure, height=max(180, 80 + 30 * len(ordered))).update_layout(hovermode="closest")

@@ -12,6 +12,7 @@ import streamlit as st
 from db.commands import create_lockout, remove_lockout
 from pages.components.actions import act
 from pages.components.formats import age, moment, words
+from pages.components.lockout_source import source_link, source_words
 from pages.components.messages import note, plain, tell
 
 MINUTES, MINUTES_MAX = 60, 525_600
@@ -54,7 +55,11 @@ def _facts(lockout: Mapping[Any, Any], at: datetime, zone: ZoneInfo) -> None:
         lockout["reason"],
         f"{age(lockout['expires_at'] - at)} left, until {moment(lockout['expires_at'], zone)}. "
         f"Set by {lockout['created_by_email']} {age(at - lockout['starts_at'])} ago.",
+        *filter(None, [source_words(lockout["detail"] or {}, zone)]),
     )
+    if link := source_link(lockout["detail"] or {}):
+        st.link_button("What it goes back to", link, type="tertiary", icon=":material/open_in_new:",
+                       key=f"source_{lockout['id']}")  # fmt: skip
 
 
 def ticker_words(lockout: Mapping[Any, Any]) -> str:

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 import streamlit as st
-from streamlit.column_config import NumberColumn, TextColumn
+from streamlit.column_config import LinkColumn, NumberColumn, TextColumn
 
 from db.commands import close_position
 from db.queries.positions import PositionFilters, exits_under_way, open_positions, owner_emails
@@ -91,6 +91,7 @@ def _table(positions: pd.DataFrame, zone: ZoneInfo) -> None:
             result_pct=positions["unrealized_pnl_usd"] / positions["cost_usd"] * 100,
             stop_distance=positions["stop_distance"] * 100,
             target_distance=positions["target_distance"] * 100,
+            link="/orders?order=" + positions["trade_id"],
         ),
         hide_index=True,
         placeholder=NOTHING,
@@ -99,7 +100,7 @@ def _table(positions: pd.DataFrame, zone: ZoneInfo) -> None:
         column_order=[
             "symbol", "side", "qty", "unrealized_pnl_usd", "result_pct", "protection", "exit", "avg_entry_price",
             "mark_price", "stop_price", "stop_distance", "take_profit_price", "target_distance", "risk_usd", "age",
-            "profile_name", *(["owner"] if positions["owner"].any() else []), "opened_at", "marked_at",
+            "link", "profile_name", *(["owner"] if positions["owner"].any() else []), "opened_at", "marked_at",
         ],
         column_config={
             "symbol": TextColumn("Symbol", pinned=True),
@@ -117,6 +118,7 @@ def _table(positions: pd.DataFrame, zone: ZoneInfo) -> None:
             "target_distance": NumberColumn("To target", format="%.1f %%", help="How far the mark is from the target"),
             "risk_usd": NumberColumn("Open risk", format=USD, help="Given back if the stop is hit at its price"),
             "age": TextColumn("Age", help="From the first fill to the last mark, in market time"),
+            "link": LinkColumn("Entry", display_text="Why", width="small", help="The entry, and what the gate judged"),
             "profile_name": TextColumn("Profile"),
             "owner": TextColumn("Owner"),
             "opened_at": time_column("Opened (market time)", zone),

@@ -7,7 +7,7 @@ import streamlit as st
 
 from pages.components.calendar import calendar
 from pages.components.export import csv_button
-from pages.components.formats import signed_money
+from pages.components.formats import count, signed_money
 
 
 def results_by_day(results_usd: pd.Series) -> None:
@@ -19,7 +19,7 @@ def results_by_day(results_usd: pd.Series) -> None:
     inside = results_usd[results_usd.index.strftime("%Y-%m") == chosen]
     won = int((inside > 0).sum())
     st.markdown(
-        f"**{signed_money(inside.sum())}** in {len(inside)} sessions, {won} of them with a gain. "
+        f"**{signed_money(inside.sum())}** in {count(len(inside), 'session')}, {won} of them with a gain. "
         "Choose a day to see the trades that were closed on it."
     )
     calendar(inside, date.fromisoformat(f"{chosen}-01"))

@@ -5,10 +5,11 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 import streamlit as st
-from streamlit.column_config import DatetimeColumn, NumberColumn, TextColumn
+from streamlit.column_config import DatetimeColumn, LinkColumn, NumberColumn, TextColumn
 
 from pages.components.address import open_selected
 from pages.components.formats import NOTHING, age, words
+from pages.components.lockout_source import source_link, source_words
 from pages.components.targets import target_name
 
 USD = "$%,.2f"
@@ -60,12 +61,13 @@ def orders_table(orders: pd.DataFrame, zone: ZoneInfo, *, opens: str) -> None:
 def denials_table(denials: pd.DataFrame, zone: ZoneInfo) -> None:
     """Show the last refused entries, briefly."""
     st.dataframe(
-        denials.assign(side=denials["side"].map(words)),
+        denials.assign(side=denials["side"].map(words), link="/orders?order=" + denials["id"]),
         hide_index=True,
         key="denials_table",
         alt="Entries that the gate refused last, with the reason",
-        column_order=["code", "symbol", "side", "reason", "profile_name", "market_at", "created_at"],
+        column_order=["link", "code", "symbol", "side", "reason", "profile_name", "market_at", "created_at"],
         column_config={
+            "link": LinkColumn("Checks", display_text="Why", width="small"),
             "code": TextColumn("Code"),
             "symbol": TextColumn("Symbol"),
             "side": TextColumn("Side"),
@@ -152,12 +154,14 @@ def lockouts_table(lockouts: pd.DataFrame, zone: ZoneInfo) -> None:
             removed_reason=lockouts["removed_reason"].fillna(""),
             profile_name=lockouts["profile_name"].fillna("All"),
             ended=removed.map({True: "Removed", False: "Ran out"}),
+            source=lockouts["detail"].map(lambda seen: source_words(seen or {}, zone)),
+            link=lockouts["detail"].map(lambda seen: source_link(seen or {})),
         ),
         hide_index=True,
         key="lockouts_table",
         alt="Lockouts that are over, the last begun first, with how long they lasted and who removed them",
         column_order=["ticker", "lockout_type", "side", "reason", "lasted", "ended", "removed_by_email",
-                      "removed_reason", "created_by_email", "profile_name", "starts_at", "ended_at"],
+                      "removed_reason", "created_by_email", "source", "link", "profile_name", "starts_at", "ended_at"],
         column_config={
             "ticker": TextColumn("Symbol", pinned=True),
             "lockout_type": TextColumn("Kind"),
@@ -168,6 +172,8 @@ def lockouts_table(lockouts: pd.DataFrame, zone: ZoneInfo) -> None:
             "removed_by_email": TextColumn("Removed by"),
             "removed_reason": TextColumn("Why"),
             "created_by_email": TextColumn("Set by"),
+            "source": TextColumn("What was seen", width="medium"),
+            "link": LinkColumn("Source", display_text="Open", width="small"),
             "profile_name": TextColumn("Profile"),
             "starts_at": time_column("From", zone),
             "ended_at": time_column("Until", zone),
