@@ -109,12 +109,13 @@ create table private.control_requests (
     actor      uuid,
     response   jsonb not null,
     created_at timestamptz not null default now(),
-    target     text not null default ''
+    target     text not null default '',
+    arguments_hash text not null default ''      -- of what the request asked for, beside its target
 );
 
 -- What was answered to this request before; NULL when it is new. A repeat that is still under way is
--- waited for. An id that was used for something else is refused.
-create function private.answered(p_request_id uuid, p_action text, p_target text)
+-- waited for. An id that was used for something else, or with other arguments, is refused.
+create function private.answered(p_request_id uuid, p_action text, p_target text, p_arguments jsonb default '[]')
     returns jsonb
     language plpgsql
     volatile
@@ -131,7 +132,8 @@ begin
     select r.* into v_seen from private.control_requests r where r.request_id = p_request_id;
     if not found then
         return null;
-    elsif v_seen.action <> p_action or v_seen.target <> p_target or v_seen.actor is distinct from auth.uid() then
+    elsif (v_seen.action, v_seen.target, v_seen.actor, v_seen.arguments_hash)
+          is distinct from (p_action, p_target, auth.uid(), md5(p_arguments::text)) then
         return private.refuse(409, 'CONFLICT', 'This request id was already used for something else.', p_action, p_target,
                               'Send each new request with a new id.');
     end if;
@@ -140,7 +142,7 @@ end;
 $$;
 
 -- Keep an answer for repeats of the request, and give it.
-create function private.answer(p_request_id uuid, p_action text, p_target text, p_response jsonb)
+create function private.answer(p_request_id uuid, p_action text, p_target text, p_response jsonb, p_arguments jsonb default '[]')
     returns jsonb
     language plpgsql
     volatile
@@ -149,8 +151,8 @@ create function private.answer(p_request_id uuid, p_action text, p_target text, 
 as $$
 begin
     if p_request_id is not null then
-        insert into private.control_requests (request_id, action, actor, response, target)
-        values (p_request_id, p_action, auth.uid(), p_response, p_target);
+        insert into private.control_requests (request_id, action, actor, response, target, arguments_hash)
+        values (p_request_id, p_action, auth.uid(), p_response, p_target, md5(p_arguments::text));
     end if;
     return p_response;
 end;
@@ -213,8 +215,41 @@ create policy "staff read the audit log, a member reads its own acts and what co
     on public.audit_log for select to authenticated
     using ((select private.is_staff()) or actor = (select private.caller_id()) or tenant = (select private.caller_id()));
 
--- Recompute every chain, oldest row first. Called by: admins. Names the first broken row and why.
-create function public.verify_audit_chain()
+-- What is wrong with a row of the log; NULL when it follows on the row before it and is as it was written.
+create function private.audit_row_problem(a public.audit_log)
+    returns text
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select case
+        when a.prev_hash is distinct from coalesce((select p.hash from public.audit_log p where p.tenant = a.tenant and p.id < a.id
+                                                    order by p.id desc limit 1), sha256(''))
+            then 'It does not follow on the row before it: a row was removed, added or replaced.'
+        when a.hash is distinct from private.audit_hash(a.prev_hash, a)
+            then 'Its content was changed after it was written.' end;
+$$;
+
+-- The first chain whose end is not where its head says: rows were cut off. NULL when there is none.
+create function private.audit_chain_cut_off()
+    returns jsonb
+    language sql
+    stable
+    security definer
+    set search_path = ''
+as $$
+    select jsonb_build_object('id', coalesce(l.id, 0), 'tenant', h.tenant, 'at', l.at, 'action', l.action,
+                              'why', 'Rows are missing after it: the chain is shorter than its head says.')
+    from private.audit_chain_heads h
+    left join lateral (select a.* from public.audit_log a where a.tenant = h.tenant order by a.id desc limit 1) l on true
+    where h.length > 0 and l.hash is distinct from h.hash
+    order by l.id nulls first limit 1;
+$$;
+
+-- Recompute the chains row by row, oldest first: at most p_rows rows after p_after_id, and with the last of them where each
+-- chain ends. Answers the first broken row with why, or where to go on; next_after_id is NULL when nothing is left to look at.
+-- Called by: admins. Errors: FORBIDDEN, INVALID.
+create function public.verify_audit_chain(p_after_id bigint default 0, p_rows int default 50000)
     returns jsonb
     language plpgsql
     volatile
@@ -222,38 +257,29 @@ create function public.verify_audit_chain()
     set search_path = ''
 as $$
 declare
-    v_broken record;
+    v_seen record;
+    v_broken jsonb;
 begin
     if private.caller_role() is distinct from 'admin' then
         return private.refuse(403, 'FORBIDDEN', 'Only an admin can verify the audit log.', 'verify_audit_chain', 'audit_log');
+    elsif coalesce(p_after_id, -1) < 0 or coalesce(p_rows, 0) not between 1 and 200000 then
+        return private.refuse(422, 'INVALID', 'Name the row to go on after (0 for the first) and between 1 and 200,000 rows to look at.',
+                              'verify_audit_chain', 'audit_log');
     end if;
-    select c.* into v_broken from (
-        select a.id, a.tenant, a.at, a.action,
-               case when a.prev_hash is distinct from lag(a.hash, 1, sha256('')) over w
-                    then 'It does not follow on the row before it: a row was removed, added or replaced.'
-                    when a.hash is distinct from private.audit_hash(a.prev_hash, a)
-                    then 'Its content was changed after it was written.' end as why
-        from public.audit_log a
-        window w as (partition by a.tenant order by a.id)) c
-    where c.why is not null order by c.id limit 1;
-    if v_broken.id is null then
-        -- Rows cut off at a chain's end: its head knows the last hash and the length.
-        select coalesce(l.id, 0) as id, h.tenant, l.at, l.action,
-               'Rows are missing after it: the chain is shorter than its head says.' as why
-          into v_broken
-          from private.audit_chain_heads h
-          left join lateral (select a.* from public.audit_log a where a.tenant = h.tenant order by a.id desc limit 1) l on true
-         where l.hash is distinct from h.hash
-            or h.length <> (select count(*) from public.audit_log a where a.tenant = h.tenant)
-         order by l.id nulls first limit 1;
-    end if;
+    select count(*) as rows, max(n.id) as last_id,
+           (array_agg(jsonb_build_object('id', n.id, 'tenant', n.tenant, 'at', n.at, 'action', n.action, 'why', n.problem) order by n.id)
+               filter (where n.problem is not null))[1] as broken
+      into v_seen
+      from (select a.id, a.tenant, a.at, a.action, private.audit_row_problem(a) as problem
+            from public.audit_log a where a.id > p_after_id order by a.id limit p_rows) n;
+    v_broken := coalesce(v_seen.broken, case when v_seen.rows < p_rows then private.audit_chain_cut_off() end);
     return jsonb_build_object(
-        'ok', v_broken.id is null, 'first_broken_id', v_broken.id,
-        'first_broken', case when v_broken.id is not null then to_jsonb(v_broken) end,
-        'chains', (select count(*) from private.audit_chain_heads), 'rows', (select count(*) from public.audit_log));
+        'ok', v_broken is null, 'first_broken_id', v_broken -> 'id', 'first_broken', v_broken,
+        'chains', (select count(*) from private.audit_chain_heads), 'rows', v_seen.rows,
+        'next_after_id', case when v_broken is null and v_seen.rows = p_rows then v_seen.last_id end);
 end;
 $$;
-revoke execute on function public.verify_audit_chain() from public, anon;
-grant execute on function public.verify_audit_chain() to authenticated;
-comment on function public.verify_audit_chain() is
-    'Recomputes the audit log''s hash chains; admins only. Answers ok and the first broken row with why.';
+revoke execute on function public.verify_audit_chain(bigint, int) from public, anon;
+grant execute on function public.verify_audit_chain(bigint, int) to authenticated;
+comment on function public.verify_audit_chain(bigint, int) is
+    'Recomputes the audit log''s hash chains, some rows at a call; admins only. Answers ok, the first broken row, and where to go on.';

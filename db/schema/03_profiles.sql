@@ -17,7 +17,11 @@ create table public.profiles (
     created_at     timestamptz not null default now(),
     updated_at     timestamptz not null default now(),
     disabled_reason text,                        -- why it was switched off; NULL while active
-    unique (owner_id, name)
+    unique (owner_id, name),
+    -- Controls and lockouts name symbols in capitals: one that is spelled otherwise would slip past them.
+    constraint profiles_symbols_are_tickers
+        check (symbols::text ~ '^\{[A-Z][A-Z0-9./-]{0,14}(,[A-Z][A-Z0-9./-]{0,14})*\}$'),
+    constraint profiles_capital_is_finite check (capital_usd < 1e15)
 );
 create index profiles_shard on public.profiles (shard);
 comment on table public.profiles is 'A strategy run by an owner: symbols, parameters, capital, trading mode.';

@@ -310,12 +310,13 @@ begin
                               'Ask an admin. Your attempt was recorded.');
     end if;
     perform private.lock_controls(p_exclusive => true);
-    v_answer := private.answered(p_request_id, 'update_risk_config', 'risk_config:' || md5(coalesce(p_config::text, '')));
+    v_answer := private.answered(p_request_id, 'update_risk_config', 'risk_config', jsonb_build_array(p_config));
     if v_answer is not null then
         return v_answer;
     end if;
     v_answer := private.activate_risk_config('update_risk_config', p_config, p_expected_version, p_reason);
-    return case when v_answer ? 'success' then private.answer(p_request_id, 'update_risk_config', 'risk_config:' || md5(coalesce(p_config::text, '')), v_answer) else v_answer end;
+    return case when v_answer ? 'success' then private.answer(p_request_id, 'update_risk_config', 'risk_config', v_answer, jsonb_build_array(p_config))
+                else v_answer end;
 end;
 $$;
 
@@ -338,12 +339,13 @@ begin
         return private.refuse(404, 'NOT_FOUND', format('There is no version %s.', p_version), 'revert_risk_config', 'risk_config');
     end if;
     perform private.lock_controls(p_exclusive => true);
-    v_answer := private.answered(p_request_id, 'revert_risk_config', 'risk_config:' || coalesce(p_version::text, ''));
+    v_answer := private.answered(p_request_id, 'revert_risk_config', 'risk_config', jsonb_build_array(p_version));
     if v_answer is not null then
         return v_answer;
     end if;
     v_answer := private.activate_risk_config('revert_risk_config', v_config, p_expected_version, p_reason);
-    return case when v_answer ? 'success' then private.answer(p_request_id, 'revert_risk_config', 'risk_config:' || coalesce(p_version::text, ''), v_answer) else v_answer end;
+    return case when v_answer ? 'success' then private.answer(p_request_id, 'revert_risk_config', 'risk_config', v_answer, jsonb_build_array(p_version))
+                else v_answer end;
 end;
 $$;
 
@@ -395,7 +397,7 @@ begin
              where b.path like 'operator_approval.%'));
     end if;
     perform private.lock_controls(p_exclusive => true);
-    v_answer := private.answered(p_request_id, 'update_approval_config', 'risk_config:' || md5(p_patch::text));
+    v_answer := private.answered(p_request_id, 'update_approval_config', 'risk_config', p_patch);
     if v_answer is not null then
         return v_answer;
     end if;
@@ -406,7 +408,8 @@ begin
     if not v_answer ? 'success' then
         return v_answer;
     end if;
-    return private.answer(p_request_id, 'update_approval_config', 'risk_config:' || md5(p_patch::text), v_answer || jsonb_build_object('approval', public.approval_config()));
+    return private.answer(p_request_id, 'update_approval_config', 'risk_config',
+                          v_answer || jsonb_build_object('approval', public.approval_config()), p_patch);
 end;
 $$;
 

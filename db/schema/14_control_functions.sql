@@ -36,6 +36,7 @@ begin
         'entries_in_flight', private.in_flight_list(),
         'scopes', private.restricted_scopes(),
         'next_change', private.next_change(),
+        'approvals_waiting', private.approvals_waiting(v_role),
         'engine', private.engine_status(),
         'role', v_role,
         'email', (select m.email from public.members m where m.user_id = auth.uid()),
@@ -106,6 +107,19 @@ begin
 end;
 $$;
 
+-- How many entries wait for a person, of those that the caller may see.
+create function private.approvals_waiting(p_role text)
+    returns int
+    language plpgsql
+    stable
+    set search_path = ''
+as $$
+begin
+    return (select count(*) from public.operator_approvals a
+            where a.status = 'pending' and a.expires_at > clock_timestamp() and (p_role <> 'analyst' or a.owner_id = auth.uid()));
+end;
+$$;
+
 -- The oldest heartbeat speaks for all: one dead shard is a dead engine to whoever reads the badge.
 create function private.engine_status()
     returns jsonb
@@ -153,6 +167,26 @@ begin
     return v_canceled;
 end;
 $$;
+
+-- Entries of a profile that was switched off, or trades in another mode from now on, are nobody's wish any more.
+create function private.withdraw_entries()
+    returns trigger
+    language plpgsql
+    security definer
+    set search_path = ''
+as $$
+begin
+    perform private.cancel_entries('profile', new.id::text, case when new.active
+        then format('The profile trades in mode %s now.', new.trading_mode)
+        else left('The profile was switched off: ' || coalesce(new.disabled_reason, 'no reason given'), 250) end);
+    return null;
+end;
+$$;
+create trigger profiles_withdraw_their_entries
+    after update of active, trading_mode on public.profiles
+    for each row
+    when (old.active and not new.active or old.trading_mode <> new.trading_mode)
+    execute function private.withdraw_entries();
 
 -- Set a scope's mode, record the event and the audit row. The caller holds the exclusive lock and
 -- has checked rights and arguments. Answers how many unsent entries were cancelled.
@@ -261,6 +295,7 @@ create function private.control(p_to public.control_mode, p_action text, p_reaso
 as $$
 declare
     v_target text := left(coalesce(p_scope, '') || ':' || coalesce(nullif(p_scope_key, ''), '*'), 120);
+    v_asked jsonb := jsonb_build_array(p_reason_code, p_resume_at, p_cancel_entries, p_stage_entries, p_stage_fraction);
     v_error text;
     v_answer jsonb;
     v_key text;
@@ -279,7 +314,7 @@ begin
         return private.refuse(422, 'INVALID', v_error, p_action, v_target);
     end if;
     perform private.lock_controls(p_exclusive => true);
-    v_answer := private.answered(p_request_id, p_action, v_target);
+    v_answer := private.answered(p_request_id, p_action, v_target, v_asked);
     if v_answer is not null then
         return v_answer;
     end if;
@@ -313,7 +348,7 @@ begin
         'message', case when not v_changes then format('Trading is already %s; nothing was changed.', p_to)
                         else format('Trading is %s.', p_to) end,
         'entries_canceled', v_canceled,
-        'status', public.trading_status()));
+        'status', public.trading_status()), v_asked);
 end;
 $$;
 

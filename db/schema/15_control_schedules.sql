@@ -89,7 +89,7 @@ create function private.schedule_next_at(s public.control_schedules, p_now times
     set search_path = ''
 as $$
     select coalesce(min(e.at), 'infinity')
-    from private.schedule_windows(s, p_now, p_now + interval '9 days') w
+    from private.schedule_windows(s, p_now, p_now + interval '16 days') w  -- a week's window may fall into an hour that is skipped
     cross join lateral (values (lower(w)), (upper(w))) e (at)
     where e.at > p_now;
 $$;
@@ -165,7 +165,8 @@ as $$
             then 'A condition''s for_s is a number of seconds up to 86,400.' end;
 $$;
 
--- Whether a time zone is known by this name. Tried, not looked up: the list of all names takes 50 ms to read.
+-- Whether a time zone is known by this name. Tried, not looked up: the list of all names takes 50 ms to read. Names such
+-- as UTC+5 are refused: to the database that is five hours behind UTC, as to no person who writes it.
 create function private.is_time_zone(p_name text)
     returns boolean
     language plpgsql
@@ -174,7 +175,7 @@ create function private.is_time_zone(p_name text)
 as $$
 begin
     perform now() at time zone p_name;
-    return p_name ~ '^[A-Z][A-Za-z0-9_+/-]{1,60}$';
+    return p_name ~ '^[A-Z][A-Za-z0-9_+/-]{1,60}$' and (p_name !~ '[+-][0-9]' or p_name ~ '^Etc/GMT[+-][0-9]{1,2}$');
 exception
     when data_exception then
         return false;
@@ -235,6 +236,7 @@ declare
     v_target text := left(coalesce(p_scope, '') || ':' || coalesce(nullif(p_scope_key, ''), '*'), 120);
     v_error text;
     v_answer jsonb;
+    v_asked jsonb;
     s public.control_schedules;
 begin
     if private.caller_role() is distinct from 'admin' then
@@ -261,7 +263,8 @@ begin
         return private.refuse(422, 'INVALID', v_error, 'schedule_trading_mode', v_target);
     end if;
     perform private.lock_controls(p_exclusive => true);
-    v_answer := private.answered(p_request_id, 'schedule_trading_mode', v_target);
+    v_asked := to_jsonb(s) - array['id', 'reason', 'created_at', 'created_by_email'];
+    v_answer := private.answered(p_request_id, 'schedule_trading_mode', v_target, v_asked);
     if v_answer is not null then
         return v_answer;
     end if;
@@ -272,7 +275,7 @@ begin
     perform private.audit('schedule_trading_mode', v_target, 'done', s.reason, to_jsonb(s));
     perform private.apply_due();
     select n.* into s from public.control_schedules n where n.id = s.id;
-    return private.answer(p_request_id, 'schedule_trading_mode', v_target, jsonb_build_object('success', true, 'schedule', to_jsonb(s)));
+    return private.answer(p_request_id, 'schedule_trading_mode', v_target, jsonb_build_object('success', true, 'schedule', to_jsonb(s)), v_asked);
 end;
 $$;
 
@@ -342,7 +345,12 @@ declare
     c public.trading_controls;
 begin
     select n.* into c from public.trading_controls n where n.scope = s.scope and n.scope_key = s.scope_key;
-    if s.mode = 'RUNNING' then
+    if s.mode = 'RUNNING' and c.mode = 'HALTED' and c.schedule_id is null then
+        perform private.audit('resume_trading', s.scope || ':' || s.scope_key, 'refused',
+                              'The planned resume passed over a halt: a person has halted, and a person ends it.',
+                              jsonb_build_object('code', 'TRADING_HALTED', 'schedule_id', s.id));
+        return true;
+    elsif s.mode = 'RUNNING' then
         return coalesce(c.mode, 'RUNNING') = 'RUNNING'
             or private.resume_automatically(c, format('Resumed as planned by %s: %s', s.created_by_email, s.reason), s.reason_code);
     end if;

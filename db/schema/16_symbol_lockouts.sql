@@ -141,6 +141,7 @@ as $$
 declare
     v_target text := 'symbol:' || left(coalesce(p_ticker, ''), 40);
     v_error text := private.lockout_error(p_ticker, p_reason, p_duration_minutes, p_lockout_type, p_side);
+    v_asked jsonb := jsonb_build_array(p_duration_minutes, p_lockout_type, p_side);
     v_answer jsonb;
 begin
     if not private.is_staff() then
@@ -150,8 +151,9 @@ begin
         return private.refuse(422, 'INVALID', v_error, 'create_lockout', v_target);
     end if;
     perform private.lock_controls(p_exclusive => true);
-    v_answer := private.answered(p_request_id, 'create_lockout', v_target);
-    return coalesce(v_answer, private.answer(p_request_id, 'create_lockout', v_target, private.lock_out(p_ticker, p_reason, p_duration_minutes, p_lockout_type, p_side)));
+    v_answer := private.answered(p_request_id, 'create_lockout', v_target, v_asked);
+    return coalesce(v_answer, private.answer(p_request_id, 'create_lockout', v_target,
+        private.lock_out(p_ticker, p_reason, p_duration_minutes, p_lockout_type, p_side), v_asked));
 end;
 $$;
 

@@ -63,7 +63,7 @@ begin
     if v_error is not null then
         return private.refuse(422, 'INVALID', v_error, 'grant_override', v_target);
     end if;
-    v_answer := private.answered(p_request_id, 'grant_override', v_target);
+    v_answer := private.answered(p_request_id, 'grant_override', v_target, jsonb_build_array(p_minutes, p_symbol));
     if v_answer is not null then
         return v_answer;
     end if;
@@ -72,7 +72,8 @@ begin
             clock_timestamp(), clock_timestamp() + make_interval(mins => p_minutes))
     returning * into v;
     perform private.audit('grant_override', v_target, 'done', v.reason, to_jsonb(v), v_owner);
-    return private.answer(p_request_id, 'grant_override', v_target, jsonb_build_object('success', true, 'override', to_jsonb(v)));
+    return private.answer(p_request_id, 'grant_override', v_target, jsonb_build_object('success', true, 'override', to_jsonb(v)),
+                          jsonb_build_array(p_minutes, p_symbol));
 end;
 $$;
 
@@ -130,11 +131,11 @@ begin
                               'set_profile_active', v_target);
     end if;
     perform private.lock_controls(p_exclusive => true);
-    v_answer := private.answered(p_request_id, 'set_profile_active', v_target);
+    v_answer := private.answered(p_request_id, 'set_profile_active', v_target, jsonb_build_array(p_active));
     if v_answer is not null then
         return v_answer;
     end if;
-    select p.* into f from public.profiles p where p.id = p_profile_id for update;
+    select p.* into f from public.profiles p where p.id = p_profile_id for no key update;
     if f.id is null then
         return private.refuse(404, 'NOT_FOUND', 'There is no profile with this id.', 'set_profile_active', v_target);
     end if;
@@ -147,7 +148,8 @@ begin
         perform private.audit('set_profile_active', v_target, 'done', private.trimmed(p_reason),
                               jsonb_build_object('active', p_active, 'name', f.name), f.owner_id);
     end if;
-    return private.answer(p_request_id, 'set_profile_active', v_target, jsonb_build_object('success', true, 'changed', v_changed, 'profile', to_jsonb(f)));
+    return private.answer(p_request_id, 'set_profile_active', v_target,
+                          jsonb_build_object('success', true, 'changed', v_changed, 'profile', to_jsonb(f)), jsonb_build_array(p_active));
 end;
 $$;
 

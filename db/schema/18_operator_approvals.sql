@@ -247,12 +247,13 @@ begin
         return private.refuse(422, 'INVALID', private.decision_error(p_decision, p_reason), 'decide_approval', v_target);
     end if;
     perform private.lock_for_decision(array[p_approval_id]);
-    v_answer := private.answered(p_request_id, 'decide_approval', v_target);
+    v_answer := private.answered(p_request_id, 'decide_approval', v_target, jsonb_build_array(p_decision));
     if v_answer is not null then
         return v_answer;
     end if;
     v_answer := private.decide_one(p_approval_id, p_decision, p_reason, p_shown_hash);
-    return case when v_answer ? 'success' then private.answer(p_request_id, 'decide_approval', v_target, v_answer) else v_answer end;
+    return case when v_answer ? 'success' then private.answer(p_request_id, 'decide_approval', v_target, v_answer, jsonb_build_array(p_decision))
+                else v_answer end;
 end;
 $$;
 
@@ -282,7 +283,7 @@ begin
         return private.refuse(422, 'INVALID', v_error, 'decide_approvals', v_target);
     end if;
     perform private.lock_for_decision(p_approval_ids);
-    v_answer := private.answered(p_request_id, 'decide_approvals', v_target);
+    v_answer := private.answered(p_request_id, 'decide_approvals', v_target, jsonb_build_array(p_decision, p_approval_ids));
     if v_answer is not null then
         return v_answer;
     end if;
@@ -291,7 +292,8 @@ begin
                                                     || private.decide_one(v_id, p_decision, p_reason, null));
     end loop;
     perform set_config('response.status', '200', true);  -- refusals are told in the answers
-    return private.answer(p_request_id, 'decide_approvals', v_target, jsonb_build_object('success', true, 'decisions', v_answers));
+    return private.answer(p_request_id, 'decide_approvals', v_target, jsonb_build_object('success', true, 'decisions', v_answers),
+                          jsonb_build_array(p_decision, p_approval_ids));
 end;
 $$;
 

@@ -124,6 +124,7 @@ begin
                                       then coalesce(b ->> 'broker_order_id', u.broker_order_id)
                                       else coalesce(u.broker_order_id, b ->> 'broker_order_id') end,
                broker_status = b ->> 'status',
+               broker_request_id = coalesce(b ->> 'request_id', u.broker_request_id),
                broker_updated_at = greatest(u.broker_updated_at, (b ->> 'updated_at')::timestamptz),
                accepted_at = coalesce(u.accepted_at, clock_timestamp()),
                filled_qty = greatest(u.filled_qty, v_filled),
@@ -180,16 +181,17 @@ begin
             v_id := coalesce(private.as_uuid(v_leg ->> 'broker_order_id'), gen_random_uuid());
             insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
                 order_class, time_in_force, limit_price, stop_price, state, exit_reason, trade_id, parent_id,
-                broker_order_id, broker_status, market_at, created_at, updated_at, submitted_at, accepted_at, replaces_id)
+                broker_order_id, broker_status, broker_updated_at, market_at, created_at, updated_at, submitted_at, accepted_at, replaces_id)
             select v_id, o.owner_id, o.profile_id, o.shard, o.symbol, (v_leg ->> 'side')::public.order_side, o.position_side,
                    case when v_leg ->> 'type' = 'limit' then 'take_profit' else 'stop_loss' end::public.order_purpose,
                    (v_leg ->> 'qty')::numeric, v_leg ->> 'type', o.order_class, o.time_in_force,
                    (v_leg ->> 'limit_price')::numeric, (v_leg ->> 'stop_price')::numeric, 'working',
                    case when v_leg ->> 'type' = 'limit' then 'take_profit' else 'stop_loss' end,
-                   o.trade_id, o.id, v_leg ->> 'broker_order_id', null, o.market_at,
+                   o.trade_id, o.id, v_leg ->> 'broker_order_id', v_leg ->> 'status', (v_leg ->> 'updated_at')::timestamptz, o.market_at,
                    clock_timestamp(), clock_timestamp(), o.submitted_at, clock_timestamp(),
                    (select r.id from public.orders r where r.broker_order_id = v_leg ->> 'replaces')
             from public.orders o where o.id = p_parent_id;
+            v_changed := true;
             if v_leg ->> 'replaces' is not null then
                 perform private.follow_leg(v_id);
             end if;
@@ -230,8 +232,9 @@ begin
     elsif coalesce(p ->> 'outcome', '') not in ('accepted', 'rejected', 'unknown', 'not_sent') then
         perform private.fail(422, 'INVALID', format('Outcome %L of order %s is not known.', p ->> 'outcome', o.id));
     elsif p ->> 'outcome' = 'accepted' then
-        update public.orders u set broker_request_id = coalesce(p ->> 'request_id', u.broker_request_id) where u.id = o.id;
-        perform private.apply_broker_order(o.id, p -> 'order');
+        if not private.apply_broker_order(o.id, (p -> 'order') || jsonb_build_object('request_id', p ->> 'request_id')) then
+            update public.orders u set broker_request_id = coalesce(p ->> 'request_id', u.broker_request_id) where u.id = o.id;
+        end if;
         perform private.apply_legs(o.id, p #> '{order,legs}');
     elsif o.state in ('submitting', 'unknown') then
         update public.orders u
@@ -272,7 +275,8 @@ $$;
 
 -- An order that took the place of one of ours at the broker becomes an order of its own, with the same purpose,
 -- trade and group. One that asks for more than was left, or than there is capital for, nobody has judged, and one
--- whose predecessor had been given up nobody wants: it is to be cancelled. NULL when something else has taken its place here. The caller holds the profile's capital row.
+-- whose predecessor had been given up, or was to be cancelled, nobody wants: it is to be cancelled. NULL when something
+-- else has taken its place here. The caller holds the profile's capital row.
 create function private.take_place(o public.orders, b jsonb)
     returns uuid
     language plpgsql
@@ -286,7 +290,7 @@ declare
     v_notional numeric := round(v_qty * coalesce(private.positive(b ->> 'limit_price'), o.limit_price, o.reference_price, 0), 6);
     v_fits boolean := o.purpose <> 'entry' and o.state = 'replaced';
 begin
-    if o.purpose = 'entry' and o.state = 'replaced' and v_qty <= o.qty - o.filled_qty then
+    if o.purpose = 'entry' and o.state = 'replaced' and o.cancel_requested_at is null and v_qty <= o.qty - o.filled_qty then
         update public.profile_capital c
            set reserved_usd = c.reserved_usd + v_notional, updated_at = clock_timestamp()
          where c.profile_id = o.profile_id and c.reserved_usd + c.used_usd + v_notional <= c.capital_usd;

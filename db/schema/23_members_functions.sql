@@ -23,7 +23,7 @@ begin
         return private.refuse(422, 'INVALID', private.reason_error(p_reason), 'set_member_role', v_target);
     end if;
     perform private.lock_controls(p_exclusive => true);
-    v_answer := private.answered(p_request_id, 'set_member_role', v_target);
+    v_answer := private.answered(p_request_id, 'set_member_role', v_target, jsonb_build_array(p_role));
     if v_answer is not null then
         return v_answer;
     end if;
@@ -39,7 +39,7 @@ begin
                               jsonb_build_object('email', m.email, 'from', m.role, 'to', p_role));
     end if;
     return private.answer(p_request_id, 'set_member_role', v_target, jsonb_build_object('success', true, 'changed', m.role::text <> p_role,
-        'user_id', m.user_id, 'email', m.email, 'role', p_role));
+        'user_id', m.user_id, 'email', m.email, 'role', p_role), jsonb_build_array(p_role));
 end;
 $$;
 revoke execute on function public.set_member_role(uuid, text, text, uuid) from public, anon;

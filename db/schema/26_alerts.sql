@@ -194,7 +194,7 @@ begin
     elsif v_error is not null then
         return private.refuse(422, 'INVALID', v_error, 'mute_alert', v_target);
     end if;
-    v_answer := private.answered(p_request_id, 'mute_alert', v_target);
+    v_answer := private.answered(p_request_id, 'mute_alert', v_target, jsonb_build_array(p_minutes));
     if v_answer is not null then
         return v_answer;
     end if;
@@ -203,7 +203,7 @@ begin
             auth.uid(), private.actor_email())
     returning * into m;
     perform private.audit('mute_alert', v_target, 'done', m.reason, to_jsonb(m));
-    return private.answer(p_request_id, 'mute_alert', v_target, jsonb_build_object('success', true, 'mute', to_jsonb(m)));
+    return private.answer(p_request_id, 'mute_alert', v_target, jsonb_build_object('success', true, 'mute', to_jsonb(m)), jsonb_build_array(p_minutes));
 end;
 $$;
 

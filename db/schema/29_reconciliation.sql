@@ -83,7 +83,7 @@ begin
         return private.refuse(422, 'INVALID', v_error, 'set_external_order_policy', v_target);
     end if;
     perform private.lock_controls(p_exclusive => true);
-    v_answer := private.answered(p_request_id, 'set_external_order_policy', v_target);
+    v_answer := private.answered(p_request_id, 'set_external_order_policy', v_target, jsonb_build_array(p_policy, p_broker_account));
     if v_answer is not null then
         return v_answer;
     elsif p_profile_id is not null and not exists (select 1 from public.profiles f where f.id = p_profile_id and f.broker_account = p_broker_account) then
@@ -95,7 +95,8 @@ begin
         set policy = excluded.policy, reason = excluded.reason, changed_by_email = excluded.changed_by_email, changed_at = excluded.changed_at
     returning x.* into v_row;
     perform private.audit('set_external_order_policy', v_target, 'done', private.trimmed(p_reason), jsonb_build_object('policy', p_policy));
-    return private.answer(p_request_id, 'set_external_order_policy', v_target, jsonb_build_object('success', true, 'policy', to_jsonb(v_row)));
+    return private.answer(p_request_id, 'set_external_order_policy', v_target, jsonb_build_object('success', true, 'policy', to_jsonb(v_row)),
+                          jsonb_build_array(p_policy, p_broker_account));
 end;
 $$;
 

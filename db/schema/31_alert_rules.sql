@@ -264,21 +264,6 @@ as $$
     where n.failed > 0;
 $$;
 
--- What is wrong with one row of the audit log; NULL when it follows on the one before it and holds what was written.
-create function private.audit_row_problem(a public.audit_log)
-    returns text
-    language sql
-    stable
-    set search_path = ''
-as $$
-    select case
-        when a.prev_hash is distinct from coalesce((select p.hash from public.audit_log p where p.tenant = a.tenant and p.id < a.id
-                                                    order by p.id desc limit 1), sha256(''))
-            then format('row %s does not follow on the row before it: one was removed, added or replaced.', a.id)
-        when a.hash is distinct from private.audit_hash(a.prev_hash, a)
-            then format('the content of row %s was changed after it was written.', a.id) end;
-$$;
-
 -- Verify the next rows of the audit log, round and round, and every chain's end at each look. What was found broken
 -- is looked at again first: it stays on record until it verifies.
 create function private.verify_next_audit_rows(w private.alert_watch, p_rows int)
@@ -291,21 +276,18 @@ as $$
 declare
     v_next record;
 begin
-    select 'rows are missing at the end of a chain: it is shorter than its head says.' into w.audit_broken_why
-    from private.audit_chain_heads h
-    where h.length > 0
-      and h.hash is distinct from (select a.hash from public.audit_log a where a.tenant = h.tenant order by a.id desc limit 1)
-    limit 1;
-    if found then
+    if private.audit_chain_cut_off() is not null then
+        w.audit_broken_why := 'rows are missing at the end of a chain: it is shorter than its head says.';
         w.audit_broken_id := 0;
         return w;
     end if;
-    select private.audit_row_problem(a) into w.audit_broken_why from public.audit_log a where a.id = w.audit_broken_id;
+    select format('row %s: %s', a.id, private.audit_row_problem(a)) into w.audit_broken_why from public.audit_log a
+     where a.id = w.audit_broken_id and private.audit_row_problem(a) is not null;
     if w.audit_broken_why is not null then
         return w;
     end if;
     select max(n.id) as last_id, count(*) as rows, min(n.id) filter (where n.problem is not null) as broken_id,
-           (array_agg(n.problem order by n.id) filter (where n.problem is not null))[1] as problem
+           (array_agg(format('row %s: %s', n.id, n.problem) order by n.id) filter (where n.problem is not null))[1] as problem
       into v_next
       from (select a.id, private.audit_row_problem(a) as problem from public.audit_log a
             where a.id > w.audit_checked_id order by a.id limit p_rows) n;

@@ -167,8 +167,7 @@ class TestRelease:
     @pytest.mark.parametrize(
         ("meanwhile", "code"),
         [
-            ("update profiles set trading_mode = 'live'", None),
-            ("update profiles set active = false", "PROFILE_INACTIVE"),
+            ("update profiles set broker_account = 'other'", None),
             ("update profile_capital set used_usd = 24999 where reserved_usd > 0", "CAPITAL_INSUFFICIENT"),
             ("update risk_configs set config = jsonb_set(config, '{order_limits,qty_max}', '5')", "ORDER_QTY_MAX"),
             ("update risk_configs set config = config #- '{order_limits,qty_max}' where active", "LIMIT_NOT_SET"),
@@ -178,7 +177,7 @@ class TestRelease:
         db.execute(meanwhile)
         decide = {"approval_id": pending[0], "decision": "approve"}
 
-        if code is None:  # another trading mode is another entry than was shown
+        if code is None:  # in another account it is another entry than was shown
             with pytest.raises(Conflict, match="not what was shown"):
                 commands.decide_approval(sign_in("operator"), **decide)
             assert order_of(db, pending[1])[0] == "awaiting_approval"

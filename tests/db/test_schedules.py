@@ -330,9 +330,10 @@ class TestPlanning:
         assert db.execute("select count(*) from control_schedules").fetchone() == (0,)
 
     def test_the_same_request_sent_twice_plans_once(self, admin, db):
-        request_id = uuid4()
+        same = {"request_id": uuid4(), "starts_at": datetime.now(UTC)}
+        same["ends_at"] = same["starts_at"] + timedelta(hours=1)
 
-        assert plan(admin, request_id=request_id) == plan(admin, request_id=request_id)
+        assert plan(admin, **same) == plan(admin, **same)
 
         assert db.execute("select count(*) from control_schedules").fetchone() == (1,)
 
@@ -353,3 +354,75 @@ class TestPlanning:
 
         with pytest.raises(Conflict, match="already used"):
             plan(admin, request_id=request_id)
+
+
+class TestOddTimes:
+    WEEKLY = (
+        "select private.schedule_next_at(s, %s) from jsonb_populate_record(null::control_schedules,"
+        " jsonb_build_object('kind', 'weekly', 'time_zone', 'America/New_York', 'weekdays', %s::int[],"
+        " 'start_time', %s::time, 'end_time', %s::time, 'inverted', false)) s"
+    )
+
+    def test_a_weekly_window_within_the_hour_that_the_clocks_skip_comes_again_the_week_after(self, db):
+        at = datetime(2027, 3, 7, 3, tzinfo=ZoneInfo("America/New_York"))
+
+        (next_at,) = db.execute(self.WEEKLY, (at, [7], time(2), time(3))).fetchone()
+
+        assert next_at == datetime(2027, 3, 21, 2, tzinfo=ZoneInfo("America/New_York"))
+
+    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(
+        now=st.integers(1_735_700_000, 1_830_000_000).map(lambda s: datetime.fromtimestamp(s, UTC)),
+        weekdays=st.sets(st.integers(1, 7), min_size=1),
+        start=st.times().map(lambda t: t.replace(microsecond=0)),
+        end=st.times().map(lambda t: t.replace(microsecond=0)),
+    )
+    @example(datetime(2028, 2, 28, 12, tzinfo=UTC), {2}, time(0), time(0))  # a leap day, from midnight to midnight
+    def test_a_weekly_window_always_comes_again(self, db, now, weekdays, start, end):
+        (next_at,) = db.execute(
+            self.WEEKLY.replace("private.schedule_next_at(s, %s)", "nullif(private.schedule_next_at(s, %s), 'infinity')"),
+            (now, sorted(weekdays), start, end),
+        ).fetchone()
+
+        assert next_at is not None and now < next_at <= now + timedelta(days=14, hours=2)
+
+    @pytest.mark.parametrize("zone", ["UTC+5", "EST-5", "FOO+3", "America/New_Yrok", "", "local"])
+    def test_a_time_zone_that_may_mean_the_opposite_or_nothing_is_refused(self, engine, admin, zone):
+        with pytest.raises(Invalid, match="Time zone"):
+            plan(admin, time_zone=zone)
+
+    @pytest.mark.parametrize("zone", ["Etc/GMT+5", "US/Eastern", "America/Argentina/Buenos_Aires", "UTC"])
+    def test_a_time_zone_with_a_name_of_its_own_is_taken(self, engine, admin, zone):
+        assert plan(admin, time_zone=zone).time_zone == zone
+
+
+class TestHaltsAreEndedByPeople:
+    def test_a_conditional_resume_ends_a_pause_but_no_halt(self, engine, admin, db):
+        db.execute(
+            "insert into price_bars select 'AAPL', '1Day', '2026-01-01Z'::timestamptz + n * interval '1 day',"
+            " 100, 101, 100, 100 + n % 2 / 100.0, 1 from generate_series(1, 22) n"
+        )
+        plan(admin, "condition", mode="RUNNING", condition={"metric": "volatility", "below": 0.02})
+        engine.show_alive()
+        commands.halt_trading(admin, reason="Something is very wrong")
+        db.execute("update control_schedules set in_force = false")  # as if the market had been wild meanwhile
+
+        assert engine.show_alive().mode == "HALTED"
+        refused = db.execute("select action, detail ->> 'code' from audit_log where outcome = 'refused'").fetchall()
+        assert refused == [("resume_trading", "TRADING_HALTED")]
+
+    def test_a_planned_resume_passes_over_a_halt_and_is_over(self, engine, admin, db):
+        schedule = plan(admin, mode="RUNNING", starts_at=datetime.now(UTC) + timedelta(hours=1), ends_at=None)
+        commands.halt_trading(admin, reason="Something is very wrong")
+        db.execute("update control_schedules set starts_at = now(), next_at = now() where id = %s", (schedule.id,))
+
+        assert engine.show_alive().mode == "HALTED"
+        assert db.execute("select active from control_schedules").fetchone() == (False,)
+
+    def test_a_planned_halt_ends_as_planned(self, engine, admin, db):
+        schedule = plan(admin, mode="HALTED")
+        assert engine.show_alive().mode == "HALTED"
+
+        end_window(db, schedule)
+
+        assert engine.show_alive().mode == "RUNNING"

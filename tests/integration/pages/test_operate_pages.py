@@ -289,12 +289,12 @@ class TestApprovals:
         assert "2 × Rejected" in told(app)
         assert "Nothing waits for a decision." in told(app)
 
-    def test_gate_says_no_at_the_release_when_the_symbol_was_locked_meanwhile(
+    def test_gate_says_no_at_the_release_when_the_capital_was_used_meanwhile(
         self, waiting: Story, open_page: OpenPage, db: psycopg.Connection
     ) -> None:
         app = open_page("operator", APPROVALS)
         (id_,) = db.execute("select id::text from operator_approvals where symbol = 'AAPL'").fetchone() or ()
-        db.execute("update profiles set active = false where name = 'Alice trend daily'")
+        db.execute("update profile_capital set used_usd = capital_usd - reserved_usd + 1 where reserved_usd > 0")
 
         app.button(key=f"approve_{id_}").click().run()
 
