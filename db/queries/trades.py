@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from typing import Any
 
 import pandas as pd
 from supabase import Client
 
 from db.queries._frames import Columns, Request, frame, narrowed, rows
-from db.queries._scope import owners_rows
+from db.queries._scope import own_user, owners_rows
 from db.queries.paging import Cursor, Page, all_pages, day_in_zone, rows_by_key
 
 TRADE_COLUMNS: Columns = {
@@ -37,6 +38,19 @@ FILL_COLUMNS: Columns = {
     "executed_at": "time",
     "recorded_at": "time",
 }
+
+PRICED_FILL_COLUMNS: Columns = {
+    "purpose": "text",
+    "symbol": "text",
+    "side": "text",
+    "qty": "number",
+    "price": "number",
+    "executed_at": "time",
+    "reference_price": "number",
+    "stop_price": "number",
+    "limit_price": "number",
+}
+_MEANT = ("reference_price", "stop_price", "limit_price")
 
 # Small enough that an index is walked: asked for more at a time, Postgres reads and sorts all that match for each page.
 PAGE_ROWS = 250
@@ -104,3 +118,34 @@ def planned_exits(client: Client, trade_id: str) -> tuple[float | None, float | 
     if not found:
         return None, None
     return found[0]["stop_loss_price"], found[0]["take_profit_price"]
+
+
+def priced_fills(client: Client, profile_ids: tuple[str, ...], since: date, size: int = 300) -> pd.DataFrame:
+    """Return the newest fills with the prices that their orders were meant at, of some profiles or of all.
+
+    Parameters
+    ----------
+    since : the first day on New York's calendar, market time; older ones among the newest are left out
+
+    Returns
+    -------
+    DataFrame with about `size` rows at most; columns PRICED_FILL_COLUMNS, prices in USD, `executed_at` market time;
+    empty when nothing was filled.
+    """
+    columns = [name for name in PRICED_FILL_COLUMNS if name not in _MEANT]
+    request = partial(client.table("fills").select, f"{','.join(columns)},orders({','.join(_MEANT)})")
+    start = day_in_zone(since, EXCHANGE_ZONE)[0]
+    if profile_ids:
+        each = [request().eq("profile_id", id_).gte("executed_at", start.isoformat()) for id_ in profile_ids]
+        found = [row for one in each for row in _newest(one, "executed_at", max(size // len(each), 1))]
+    elif own_user(client):
+        mine = owners_rows(request(), client).gte("executed_at", start.isoformat())
+        found = _newest(mine, "executed_at", size)
+    else:
+        found = _newest(request(), "id", size)  # all tenants' by market time is what no index answers
+    fills = frame([row | (row["orders"] or {}) for row in found], PRICED_FILL_COLUMNS)
+    return fills[fills["executed_at"] >= start].reset_index(drop=True)
+
+
+def _newest(request: Request, column: str, size: int) -> list[dict[str, Any]]:
+    return rows(request.order(column, desc=True).limit(size))

@@ -132,6 +132,20 @@ def return_stats(returns: pd.Series[float]) -> ReturnStats:
     )
 
 
+def rolling_sharpe(returns: pd.Series[float], sessions: int) -> pd.Series[float]:
+    """Return the Sharpe ratio of each run of so many sessions, by its last one; none while there are fewer."""
+    windows = returns.rolling(sessions)
+    spread = windows.std(ddof=1)
+    return (windows.mean() / spread.where(spread > 1e-12) * sqrt(SESSIONS_PER_YEAR)).dropna()
+
+
+def rolling_beta(returns: pd.Series[float], benchmark: pd.Series[float], sessions: int) -> pd.Series[float]:
+    """Return the beta of each run of so many sessions that both have, by its last one; none while there are fewer."""
+    own, other = returns.align(benchmark, join="inner")
+    spread = other.rolling(sessions).var(ddof=1)
+    return (own.rolling(sessions).cov(other, ddof=1) / spread.where(spread > 1e-18)).dropna()
+
+
 def benchmark_stats(returns: pd.Series[float], benchmark: pd.Series[float]) -> BenchmarkStats:
     """Return how returns stand to a benchmark's, over the sessions that both have; NaN where those are too few."""
     own, other = returns.align(benchmark, join="inner")

@@ -13,6 +13,7 @@ from pages.charts.performance import (
 )
 from pages.components.breakdown import breakdown
 from pages.components.calendar import months
+from pages.components.execution import execution, rolling
 from pages.components.figures import figures
 from pages.components.filters import performance_filters
 from pages.components.kpis import result_figures, risk_figures, trade_kpis
@@ -44,6 +45,10 @@ st.subheader("Days")
 results_by_day(now.results_usd)
 st.subheader("Risk and return")
 figures(risk_figures(found))
+st.subheader("Steadiness")
+rolling(now)
+st.subheader("Execution")
+execution(session, now, choice.profile_ids)
 st.subheader("Closed trades")
 figures(trade_kpis(found))
 st.plotly_chart(spread_figure(now.statistics.bins, BINS_FROM, BIN_STEP), key="spread",

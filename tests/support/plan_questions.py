@@ -224,6 +224,12 @@ QUESTIONS: dict[str, Callable[[str], partial[Any]]] = {
     "closed trades of a profile": lambda role: partial(
         trades.closed_trades, filters=TradeFilters(profile_ids=(str(PROFILE[role]),))
     ),
+    "fills with the prices that were meant": lambda _: partial(
+        trades.priced_fills, profile_ids=(), since=MIDDLE.date()
+    ),
+    "fills of a profile with the prices that were meant": lambda role: partial(
+        trades.priced_fills, profile_ids=(str(PROFILE[role]),), since=MIDDLE.date()
+    ),
     "fills of a trade": lambda role: partial(trades.trade_fills, trade_id=str(entry_of(BLOCK[role]))),
     "planned exits of a trade": lambda role: partial(trades.planned_exits, trade_id=str(entry_of(BLOCK[role]))),
 }

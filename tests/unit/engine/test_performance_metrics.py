@@ -15,6 +15,8 @@ from engine.domain.metrics import (
     excursion,
     monthly_returns,
     return_stats,
+    rolling_beta,
+    rolling_sharpe,
     trade_stats,
 )
 
@@ -171,3 +173,28 @@ class TestMonthsAndExcursions:
         found = excursion(is_long=is_long, entry_price=entry, highs=prices, lows=prices)
 
         assert found.adverse <= 0 <= found.favourable
+
+
+class TestRolling:
+    DAYS = pd.date_range("2007-01-01", periods=90, freq="B")
+    RETURNS = pd.Series([0.01, -0.004, 0.002, 0.0, 0.006] * 18, index=DAYS)
+    MARKET = pd.Series([0.02, -0.01, 0.003, 0.001, 0.004] * 18, index=DAYS)
+
+    def test_each_point_is_the_ratio_of_the_sessions_up_to_it(self) -> None:
+        sharpe = rolling_sharpe(self.RETURNS, 63)
+
+        assert len(sharpe) == 90 - 62
+        assert sharpe.iloc[-1] == pytest.approx(return_stats(self.RETURNS.iloc[-63:]).sharpe)
+        assert sharpe.index[0] == self.DAYS[62]
+
+    def test_beta_is_that_of_the_sessions_both_have(self) -> None:
+        beta = rolling_beta(self.RETURNS, self.MARKET.iloc[10:], 63)
+
+        assert len(beta) == 80 - 62
+        expected = benchmark_stats(self.RETURNS.iloc[-63:], self.MARKET.iloc[-63:]).beta
+        assert beta.iloc[-1] == pytest.approx(expected)
+
+    def test_too_few_sessions_and_no_movement_give_no_point(self) -> None:
+        assert rolling_sharpe(self.RETURNS.iloc[:62], 63).empty
+        assert rolling_sharpe(self.RETURNS * 0, 63).empty
+        assert rolling_beta(self.RETURNS, self.MARKET * 0, 63).empty
