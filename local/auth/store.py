@@ -36,6 +36,7 @@ def make_pool(url: str) -> Pool:
         max_size=POOL_SIZE_MAX,
         timeout=5,
         open=False,
+        check=AsyncConnectionPool.check_connection,  # one that died with a restarted Postgres is not handed out
         connection_class=AsyncConnection[DictRow],
         kwargs={"row_factory": dict_row, "autocommit": True},
     )

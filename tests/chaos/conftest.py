@@ -131,7 +131,9 @@ def make_stage(
     def make(rng: random.Random) -> Stage:
         exchange = exchanges.take()
         superuser_url = postgres.url(stack.home, postgres.SUPERUSER)
-        stage = Stage(clean_db, env | exchange.env, exchange, sign_in, tmp_path, rng, superuser_url)
+        stage = Stage(
+            clean_db, env | exchange.env, exchange, sign_in, tmp_path, rng, superuser_url, stack.keys.jwt_secret
+        )
         made.append(stage)
         name = request.node.name.partition("[")[2].rstrip("]") or request.node.name
         stage.tell(f"repeat: make chaos ARGS='{request.node.path.relative_to(ROOT)} -k {name}'")

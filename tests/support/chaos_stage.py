@@ -91,6 +91,7 @@ class Stage:
     folder: Path
     rng: random.Random
     superuser_url: str = ""
+    jwt_secret: str = ""
     machines: list[Machine] = field(default_factory=list)
     foreign: set[str] = field(default_factory=set)
     story: list[str] = field(default_factory=list)
