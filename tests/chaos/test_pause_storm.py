@@ -26,7 +26,9 @@ from tests.support.engine import EAGER_TO_LEAVE, SIZES
 
 SHARDS = ("main", "east", "west")
 SYMBOLS = ("AAPL", "MSFT", "IBM", "GOOG")
-PAUSES = int(os.environ.get("PAUSES", {"sample": 20, "full": 1000, "long": 10_000}[scope()]))
+PAUSES = int(os.environ.get("PAUSES", {"sample": 10, "full": 1000, "long": 10_000}[scope()]))
+IN_A_STORM = 100
+STORMS = [(seed, min(IN_A_STORM, PAUSES - first)) for seed, first in enumerate(range(0, PAUSES, IN_A_STORM))]
 FROZEN = int(os.environ.get("FROZEN", {"sample": 1, "full": 50, "long": 500}[scope()]))
 QUIET_WITHIN_S = 60
 NO_LIMIT = {
@@ -133,9 +135,10 @@ def storm(make_stage: MakeStage, service_client: Client, request: pytest.Fixture
     return begin
 
 
-@pytest.mark.timeout(120 + 5 * PAUSES)
-def test_no_entry_reaches_the_broker_between_quiescence_and_resume(storm: Any) -> None:
-    crowd = storm(0)
+@pytest.mark.timeout(120 + 5 * IN_A_STORM)
+@pytest.mark.parametrize(("seed", "pauses"), STORMS, ids=[f"storm-seed{seed:02}" for seed, _ in STORMS])
+def test_no_entry_reaches_the_broker_between_quiescence_and_resume(storm: Any, seed: int, pauses: int) -> None:
+    crowd = storm(seed)
     stage: Stage = crowd.stage
     engines = machines(stage)
     for machine in engines:
@@ -144,11 +147,14 @@ def test_no_entry_reaches_the_broker_between_quiescence_and_resume(storm: Any) -
     stage.wait(lambda: len(at_exchange(stage)) > 5, "entries flow")
 
     seen: list[int] = []
-    for _ in range(PAUSES):
+    took_s: list[float] = []
+    for _ in range(pauses):
         time.sleep(stage.rng.uniform(0, 0.3))
         before = len(at_exchange(stage))
         stage.pause("Storm")
+        began = time.monotonic()
         since = quiet(stage)
+        took_s.append(time.monotonic() - began)
         known = at_exchange(stage)
         time.sleep(stage.rng.uniform(0, 0.2))
         assert at_exchange(stage) == known, "an entry was accepted while it was quiet"
@@ -159,8 +165,9 @@ def test_no_entry_reaches_the_broker_between_quiescence_and_resume(storm: Any) -
     crowd.stop()
     stage.no_more_entries()
 
-    print(f"{PAUSES} pauses, {len(at_exchange(stage))} entries sent, {crowd.asked} asked, {sum(seen)} while draining")
-    assert len(at_exchange(stage)) > PAUSES, "the engines were sending while it was paused and resumed"
+    print(f"{pauses} pauses, {len(at_exchange(stage))} entries sent, {crowd.asked} asked, {sum(seen)} while draining")
+    print(f"quiet after {sorted(took_s)[pauses // 2]:.2f} s, at most {max(took_s):.2f} s")
+    assert len(at_exchange(stage)) > pauses, "the engines were sending while it was paused and resumed"
     stage.settle()
 
 
