@@ -54,18 +54,28 @@ def main(*, upgrade: bool = False) -> int:
 
 def _trade(engine: Engine, stop: threading.Event) -> int:
     systemd.notify(systemd.READY, "STATUS=Recovering, or waiting for another engine's lease to end.")
-    while engine.recovery.run(stop.is_set):
-        systemd.notify(f"STATUS=Trading for shard {engine.settings.engine_shard}.")
-        kept = Jobs(job_table(engine), engine.health, stop).run()
-        engine.hints.stop()  # an account has one listener: whoever holds the lease
-        if kept:
-            _give_back_lease(engine)
-            break
+    while not _runs_to_the_end(engine, stop):
         if _is_taken_over(engine):
             log.error("another engine has taken over, stopping")
             return EXIT_TAKEN_OVER
     log.info("stopped")
     return EXIT_STOPPED
+
+
+def _runs_to_the_end(engine: Engine, stop: threading.Event) -> bool:
+    """Recover and run the jobs until told to stop; False when the lease was lost meanwhile."""
+    try:
+        if not engine.recovery.run(stop.is_set):
+            return True
+    except LeaseLost as error:
+        log.error("lease lost while recovering", error=str(error))
+        return False
+    systemd.notify(f"STATUS=Trading for shard {engine.settings.engine_shard}.")
+    kept = Jobs(job_table(engine), engine.health, stop).run()
+    engine.hints.stop()  # an account has one listener: whoever holds the lease
+    if kept:
+        _give_back_lease(engine)
+    return kept
 
 
 def _stop_in_time(engine: Engine, stop: threading.Event) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
 
 from engine.domain.broker_types import MarketTime
-from engine.domain.errors import AuthorityUnavailable, BrokerUnavailable, Retryable
+from engine.domain.errors import AuthorityUnavailable, BrokerUnavailable, LeaseLost, Retryable
 from engine.ports.clock import Clock
 from engine.service.lease import ACQUIRE_EVERY_S, Lease
 from engine.service.offline_desk import OfflineDesk
@@ -72,8 +73,8 @@ class Recovery:
 
         Raises
         ------
-        NeedsHuman when the broker refuses the keys, the lease is lost again meanwhile, or the database's
-        schema does not fit
+        LeaseLost when another engine may have taken over meanwhile; NeedsHuman when the broker refuses the keys,
+        or the database's schema does not fit
         """
         while not should_stop():
             self._turned_s = self._clock.monotonic_s()
@@ -87,7 +88,8 @@ class Recovery:
                 self._go_on_without(error)
             except BrokerUnavailable as error:
                 log.warning("broker cannot be reached, retrying", error=str(error))
-                self._lease.release()
+                with suppress(AuthorityUnavailable, LeaseLost):  # it runs out by itself
+                    self._lease.release()
             self._clock.sleep(ACQUIRE_EVERY_S)
         return False
 

@@ -1,0 +1,62 @@
+"""How an engine ends whose lease goes to another one before it has begun to trade, and what it outlives."""
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from engine import main
+from engine.domain.errors import AuthorityUnavailable, BrokerUnavailable, LeaseLost
+from engine.service.recovery import Recovery
+from tests.unit.engine.fakes import ManualClock
+
+
+class Recoveries:
+    """Does what the test says, one thing at each call."""
+
+    def __init__(self, *turns: Exception | bool) -> None:
+        self.turns = list(turns)
+
+    def run(self, _should_stop: Any) -> bool:
+        turn = self.turns.pop(0)
+        if isinstance(turn, Exception):
+            raise turn
+        return turn
+
+
+def trade(recovery: Recoveries, *, free: bool) -> int:
+    engine: Any = SimpleNamespace(recovery=recovery, lease=SimpleNamespace(try_acquire=lambda: free))
+    return main._trade(engine, threading.Event())
+
+
+def test_the_engine_ends_as_taken_over_when_another_takes_its_lease_while_it_recovers() -> None:
+    assert trade(Recoveries(LeaseLost("token 1 is stale")), free=False) == main.EXIT_TAKEN_OVER
+
+
+def test_the_engine_recovers_again_when_its_lease_ran_out_while_it_recovered_and_nobody_took_it() -> None:
+    recoveries = Recoveries(LeaseLost("token 1 is stale"), False)
+
+    assert trade(recoveries, free=True) == main.EXIT_STOPPED
+    assert recoveries.turns == []
+
+
+@pytest.mark.parametrize("error", [AuthorityUnavailable("away too"), LeaseLost("token 1 is stale")])
+def test_recovery_goes_on_when_the_lease_cannot_be_given_back_while_the_broker_is_away(error: Exception) -> None:
+    given_back = []
+
+    def give_back() -> None:
+        given_back.append(error)
+        raise error
+
+    def broker_is_away() -> None:
+        raise BrokerUnavailable("no answer")
+
+    nothing: Any = None
+    recovery = Recovery(
+        SimpleNamespace(try_acquire=lambda: True, release=give_back),  # type: ignore[arg-type]
+        nothing, SimpleNamespace(read=broker_is_away), nothing, nothing, nothing, nothing, nothing, ManualClock(),  # type: ignore[arg-type]
+        check_schema=lambda: None, care=lambda _: None,
+    )  # fmt: skip
+
+    assert recovery.run(lambda: len(given_back) == 3) is False
