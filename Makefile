@@ -20,7 +20,7 @@ test: setup-dev ## Set up and run the whole suite, browser tests included
 
 chaos: setup-dev ## Kill, freeze and cut off engines at every point (LONG=1: ten times the seeds)
 	@$(VENV) -m local.postgrest_install
-	@CHAOS=$(if $(LONG),long,full) $(VENV) -m pytest $(or $(ARGS),tests/chaos)
+	@CHAOS=$(if $(LONG),long,full) $(VENV) -m tests.support.chaos_run $(ARGS)
 
 mutants: setup-dev ## Plant deliberate bugs and see whether the tests notice
 	@$(VENV) -m local.postgrest_install
