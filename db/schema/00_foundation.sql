@@ -73,13 +73,23 @@ as $$
                        'filled', 'canceled', 'expired', 'rejected', 'replaced');
 $$;
 
--- A positive, finite number from JSON text, or NULL: 'NaN', 'Infinity', '', signs and words are NULL.
+-- A positive, finite number from JSON text, to the 9 decimals that quantities have, or NULL: 'NaN', 'Infinity', '', signs,
+-- words and what rounds to nothing are NULL.
 create function private.positive(p_text text)
     returns numeric
     language sql
     immutable
 as $$
-    select case when p_text ~ '^[0-9]{1,15}(\.[0-9]{1,15})?$' then nullif(p_text::numeric, 0) end;
+    select case when p_text ~ '^[0-9]{1,15}(\.[0-9]{1,15})?$' then nullif(round(p_text::numeric, 9), 0) end;
+$$;
+
+-- The same for a price, to the 6 decimals that prices have.
+create function private.price(p_text text)
+    returns numeric
+    language sql
+    immutable
+as $$
+    select nullif(round(private.positive(p_text), 6), 0);
 $$;
 
 -- A uuid from text, or NULL when it is none.

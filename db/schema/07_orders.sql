@@ -103,6 +103,15 @@ from (values
 insert into private.order_transitions (from_state, to_state)
 values ('ready', 'replaced'), ('submitting', 'replaced'), ('partially_filled', 'rejected');
 
+-- The types of orders that the table takes; the broker may know others.
+create function private.order_types()
+    returns text[]
+    language sql
+    immutable
+as $$
+    select array['market', 'limit', 'stop', 'stop_limit', 'trailing_stop'];
+$$;
+
 create table public.order_events (
     id            bigint generated always as identity primary key,
     order_id      uuid not null,                 -- written by the order's own trigger

@@ -255,7 +255,7 @@ declare
     v_qty numeric;
 begin
     perform private.check_lease(p_shard, p_token);
-    if not coalesce(p_ratio > 0 and p_ratio <> 1 and p_ratio < 1e6, false) or p_effective_at is null or p_symbol is null or p_expected_qty is null then
+    if not coalesce(p_ratio > 1e-6 and round(p_ratio, 9) <> 1 and p_ratio < 1e6, false) or p_effective_at is null or p_symbol is null or p_expected_qty is null then
         perform private.fail(422, 'INVALID', 'A split needs a symbol, a ratio above 0 other than 1, the time it took effect and the quantity now held.');
     end if;
     perform private.lock_controls(p_exclusive => false);

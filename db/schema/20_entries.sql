@@ -176,10 +176,10 @@ begin
     select array_agg(row(r.position, r.id, f.id, r.symbol, r.side, r.qty, r.limit_price, r.reference_price, r.stop_loss_price,
                          r.take_profit_price, r.time_in_force, r.market_at, r.quote_at, r.market_open, r.signal)::private.entry_request),
            bool_and((r.symbol = any (f.symbols) and r.id is not null and r.side is not null
-                     and r.qty > 0 and r.qty < 1e9 and r.limit_price > 0 and r.limit_price < 1e6
-                     and r.reference_price > 0 and r.reference_price < 1e6
-                     and coalesce(r.stop_loss_price, 1) > 0 and coalesce(r.stop_loss_price, 1) < 1e6
-                     and coalesce(r.take_profit_price, 1) > 0 and coalesce(r.take_profit_price, 1) < 1e6
+                     and r.qty >= 1e-9 and r.qty < 1e9 and r.limit_price >= 1e-6 and r.limit_price < 1e6
+                     and r.reference_price >= 1e-6 and r.reference_price < 1e6
+                     and coalesce(r.stop_loss_price, 1) >= 1e-6 and coalesce(r.stop_loss_price, 1) < 1e6
+                     and coalesce(r.take_profit_price, 1) >= 1e-6 and coalesce(r.take_profit_price, 1) < 1e6
                      and isfinite(r.market_at) and coalesce(isfinite(r.quote_at), true)
                      and coalesce(r.time_in_force, 'gtc') in ('day', 'gtc')
                      and (r.signal is null or jsonb_typeof(r.signal) = 'object' and isfinite((r.signal ->> 'bar_at')::timestamptz)
@@ -225,11 +225,11 @@ begin
             then format('symbol %s is not one of the profile''s symbols (%s)', left(r.symbol, 60), array_to_string(f.symbols, ', '))
         when coalesce(r.side, '') not in ('buy', 'sell') then 'side must be buy or sell'
         when coalesce(private.positive(r.qty), 1e9) >= 1e9 then 'qty must be a number above 0 and below 1,000,000,000'
-        when coalesce(private.positive(r.limit_price), 1e6) >= 1e6 then 'limit_price must be a number above 0 and below 1,000,000'
-        when coalesce(private.positive(r.reference_price), 1e6) >= 1e6 then 'reference_price must be a number above 0 and below 1,000,000'
-        when r.stop_loss_price is not null and coalesce(private.positive(r.stop_loss_price), 1e6) >= 1e6
+        when coalesce(private.price(r.limit_price), 1e6) >= 1e6 then 'limit_price must be a number above 0 and below 1,000,000'
+        when coalesce(private.price(r.reference_price), 1e6) >= 1e6 then 'reference_price must be a number above 0 and below 1,000,000'
+        when r.stop_loss_price is not null and coalesce(private.price(r.stop_loss_price), 1e6) >= 1e6
             then 'stop_loss_price must be a number above 0 and below 1,000,000'
-        when r.take_profit_price is not null and coalesce(private.positive(r.take_profit_price), 1e6) >= 1e6
+        when r.take_profit_price is not null and coalesce(private.price(r.take_profit_price), 1e6) >= 1e6
             then 'take_profit_price must be a number above 0 and below 1,000,000'
         when private.is_time(r.market_at) is not true then 'market_at must be a time such as 2026-01-05T15:00:00Z'
         when private.is_time(r.quote_at) is false then 'quote_at must be a time, or absent when it is not known'

@@ -15,8 +15,8 @@ as $$
             then format('trade %s does not exist in shard %s', p ->> 'trade_id', p_shard)
         when p ->> 'qty' is not null and private.positive(p ->> 'qty') is null then 'qty must be a number above 0, or absent for all'
         when coalesce(p ->> 'order_type', 'market') not in ('market', 'limit', 'stop') then 'order_type must be market, limit or stop'
-        when p ->> 'order_type' = 'limit' and private.positive(p ->> 'limit_price') is null then 'a limit exit needs a limit_price above 0'
-        when p ->> 'order_type' = 'stop' and private.positive(p ->> 'stop_price') is null then 'a stop exit needs a stop_price above 0'
+        when p ->> 'order_type' = 'limit' and private.price(p ->> 'limit_price') is null then 'a limit exit needs a limit_price above 0'
+        when p ->> 'order_type' = 'stop' and private.price(p ->> 'stop_price') is null then 'a stop exit needs a stop_price above 0'
         when coalesce(p ->> 'purpose', 'exit') not in ('exit', 'stop_loss') then 'purpose must be exit or stop_loss'
         when p ->> 'replaces_broker_id' is not null and (p ->> 'purpose' is distinct from 'stop_loss' or p ->> 'order_type' is distinct from 'stop')
             then 'only a stop can take another stop''s place'
@@ -111,8 +111,8 @@ begin
            coalesce(p ->> 'order_type', 'market'), 'simple',
            -- The broker takes parts of shares for the day only: such a stop is placed again each day.
            case when coalesce(p ->> 'order_type', 'market') = 'market' or v_qty <> trunc(v_qty) then 'day' else 'gtc' end,
-           private.positive(p ->> 'limit_price'), private.positive(p ->> 'stop_price'),
-           private.positive(p ->> 'reference_price'), 'ready', left(p ->> 'reason', 500),
+           private.price(p ->> 'limit_price'), private.price(p ->> 'stop_price'),
+           private.price(p ->> 'reference_price'), 'ready', left(p ->> 'reason', 500),
            coalesce(p ->> 'exit_reason', v_purpose::text), v_position.trade_id, v_moved.parent_id,
            p ->> 'replaces_broker_id', (p ->> 'market_at')::timestamptz, clock_timestamp(), clock_timestamp()
     from public.profiles f where f.id = v_position.profile_id

@@ -101,8 +101,8 @@ begin
                     else private.state_of(b ->> 'status', greatest(v_filled, o.filled_qty)) end;
     -- The broker restates what rests there: after a split, beside a partly filled sibling, where a stop trails.
     v_qty := greatest(coalesce(private.positive(b ->> 'qty'), o.qty), v_filled, o.filled_qty);
-    v_limit := coalesce(round(private.positive(b ->> 'limit_price'), 6), o.limit_price);
-    v_stop := coalesce(round(private.positive(b ->> 'stop_price'), 6), o.stop_price);
+    v_limit := coalesce(private.price(b ->> 'limit_price'), o.limit_price);
+    v_stop := coalesce(private.price(b ->> 'stop_price'), o.stop_price);
     if o.purpose = 'entry' and greatest(v_filled, o.filled_qty) > 0 then
         v_qty := o.qty;  -- what is reserved goes by it
     elsif o.purpose in ('stop_loss', 'take_profit') and v_qty > o.qty then
@@ -176,6 +176,9 @@ begin
         return false;
     end if;
     for v_leg in select e.value from jsonb_array_elements(p_legs) e loop
+        if (private.positive(v_leg ->> 'qty') > 0 and v_leg ->> 'side' in ('buy', 'sell') and v_leg ->> 'type' = any (private.order_types())) is not true then
+            perform private.fail(422, 'INVALID', format('A leg of order %s has no quantity, side or type that is known here.', p_parent_id));
+        end if;
         select o.id into v_id from public.orders o where o.broker_order_id = v_leg ->> 'broker_order_id';
         if not found then
             v_id := coalesce(private.as_uuid(v_leg ->> 'broker_order_id'), gen_random_uuid());
@@ -184,8 +187,8 @@ begin
                 broker_order_id, broker_status, broker_updated_at, market_at, created_at, updated_at, submitted_at, accepted_at, replaces_id)
             select v_id, o.owner_id, o.profile_id, o.shard, o.symbol, (v_leg ->> 'side')::public.order_side, o.position_side,
                    case when v_leg ->> 'type' = 'limit' then 'take_profit' else 'stop_loss' end::public.order_purpose,
-                   (v_leg ->> 'qty')::numeric, v_leg ->> 'type', o.order_class, o.time_in_force,
-                   (v_leg ->> 'limit_price')::numeric, (v_leg ->> 'stop_price')::numeric, 'working',
+                   private.positive(v_leg ->> 'qty'), v_leg ->> 'type', o.order_class, o.time_in_force,
+                   private.price(v_leg ->> 'limit_price'), private.price(v_leg ->> 'stop_price'), 'working',
                    case when v_leg ->> 'type' = 'limit' then 'take_profit' else 'stop_loss' end,
                    o.trade_id, o.id, v_leg ->> 'broker_order_id', v_leg ->> 'status', (v_leg ->> 'updated_at')::timestamptz, o.market_at,
                    clock_timestamp(), clock_timestamp(), o.submitted_at, clock_timestamp(),
@@ -287,7 +290,7 @@ as $$
 declare
     v_id uuid := coalesce(private.as_uuid(b ->> 'broker_order_id'), gen_random_uuid());
     v_qty numeric := coalesce(private.positive(b ->> 'qty'), o.qty);
-    v_notional numeric := round(v_qty * coalesce(private.positive(b ->> 'limit_price'), o.limit_price, o.reference_price, 0), 6);
+    v_notional numeric := round(v_qty * coalesce(private.price(b ->> 'limit_price'), o.limit_price, o.reference_price, 0), 6);
     v_fits boolean := o.purpose <> 'entry' and o.state = 'replaced';
 begin
     if o.purpose = 'entry' and o.state = 'replaced' and o.cancel_requested_at is null and v_qty <= o.qty - o.filled_qty then
@@ -301,8 +304,8 @@ begin
         state, reason, exit_reason, signal_id, trade_id, parent_id, broker_order_id, cancel_requested_at, market_at,
         submitted_at, accepted_at, replaces_id)
     values (v_id, o.owner_id, o.profile_id, o.shard, o.symbol, o.side, o.position_side, o.purpose, v_qty,
-        coalesce(b ->> 'type', o.order_type), o.order_class, o.time_in_force, private.positive(b ->> 'limit_price'),
-        private.positive(b ->> 'stop_price'), o.take_profit_price, o.stop_loss_price, o.reference_price,
+        case when b ->> 'type' = any (private.order_types()) then b ->> 'type' else o.order_type end, o.order_class, o.time_in_force,
+        private.price(b ->> 'limit_price'), private.price(b ->> 'stop_price'), o.take_profit_price, o.stop_loss_price, o.reference_price,
         case when v_fits and o.purpose = 'entry' then v_notional else 0 end, case when v_fits and o.purpose = 'entry' then v_notional else 0 end,
         'working', case when v_fits then 'Took the place of another order at the broker.'
                         else 'Took the place of another order at the broker and was not allowed: it is cancelled.' end,

@@ -51,7 +51,7 @@ begin
                 else private.positive(p ->> 'qty') end,
            p ->> 'order_type',
            case p ->> 'order_type' when 'market' then 'day' else 'gtc' end,
-           private.positive(p ->> 'limit_price'), private.positive(p ->> 'stop_price'),
+           private.price(p ->> 'limit_price'), private.price(p ->> 'stop_price'),
            case when d.code is null then 'submitting' else 'canceled' end::public.order_state, d.code,
            left(p ->> 'reason', 500), coalesce(p ->> 'exit_reason', v_purpose::text), t.id,
            (p ->> 'market_at')::timestamptz, p_token, v_now, v_now, v_now, v_now, case when d.code is not null then v_now end

@@ -194,6 +194,7 @@ begin
                       where n.profile_id = f.id and n.symbol = b ->> 'symbol' and n.side <> v_side);
     v_error := case
         when v_qty is null then 'it has no quantity in shares'
+        when (b ->> 'type' = any (private.order_types())) is not true then 'orders of its type are not known here'
         when exists (select 1 from public.orders o where o.broker_order_id = b ->> 'broker_order_id') then 'it is known already'
         when cardinality(v_closes) > 1 then 'several trades could be meant'
         when cardinality(v_closes) = 1 then private.cannot_close(v_closes[1], v_qty)
@@ -228,8 +229,8 @@ as $$
         when private.effective_mode(f.id, b ->> 'symbol') <> 'RUNNING' then 'trading is not running'
         when exists (select 1 from public.orders o where o.profile_id = f.id and o.symbol = b ->> 'symbol' and o.purpose = 'entry'
                      and not private.is_terminal(o.state)) then 'an entry of the profile is under way'
-        when coalesce(private.positive(b ->> 'limit_price'), private.positive(b ->> 'filled_avg_price')) is null then 'it has no price yet'
-        when c.reserved_usd + c.used_usd + p_qty * coalesce(private.positive(b ->> 'limit_price'), private.positive(b ->> 'filled_avg_price')) > c.capital_usd
+        when coalesce(private.price(b ->> 'limit_price'), private.price(b ->> 'filled_avg_price')) is null then 'it has no price yet'
+        when c.reserved_usd + c.used_usd + p_qty * coalesce(private.price(b ->> 'limit_price'), private.price(b ->> 'filled_avg_price')) > c.capital_usd
             then 'the profile has not enough capital' end
     from public.profile_capital c where c.profile_id = f.id;
 $$;
@@ -245,7 +246,7 @@ as $$
 declare
     v_id uuid := coalesce(private.as_uuid(b ->> 'broker_order_id'), gen_random_uuid());
     v_notional numeric := case when p_closes is null then
-        round(p_qty * coalesce(private.positive(b ->> 'limit_price'), private.positive(b ->> 'filled_avg_price')), 6) end;
+        round(p_qty * coalesce(private.price(b ->> 'limit_price'), private.price(b ->> 'filled_avg_price')), 6) end;
     v_side public.position_side := case when p_closes is null then case b ->> 'side' when 'buy' then 'long' else 'short' end
                                         else case b ->> 'side' when 'buy' then 'short' else 'long' end end;
 begin
@@ -255,7 +256,7 @@ begin
         submitted_at, accepted_at)
     values (v_id, f.owner_id, f.id, f.shard, b ->> 'symbol', (b ->> 'side')::public.order_side, v_side,
         case when p_closes is null then 'entry' else 'exit' end::public.order_purpose, p_qty, b ->> 'type', 'simple',
-        private.positive(b ->> 'limit_price'), private.positive(b ->> 'stop_price'), v_notional, coalesce(v_notional, 0), 'working',
+        private.price(b ->> 'limit_price'), private.price(b ->> 'stop_price'), v_notional, coalesce(v_notional, 0), 'working',
         'Made outside of Interlock and adopted.', case when p_closes is not null then 'external' end,
         coalesce(p_closes, v_id), b ->> 'broker_order_id', (b ->> 'updated_at')::timestamptz, clock_timestamp(), clock_timestamp());
     perform private.audit('adopt_order', 'profile:' || f.id, 'done', 'An order of the account that is not ours was adopted.',
