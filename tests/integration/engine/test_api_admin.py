@@ -1,7 +1,7 @@
 """The admin endpoints over the real authority: configuration, approvals, lockouts, per role."""
 
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -11,6 +11,7 @@ from tests.integration.engine.conftest import bearer
 from tests.support.clients import SignIn
 
 ADMIN = "/api/admin/trading"
+NOBODYS = UUID(int=1)
 Headers = dict[str, str]
 
 
@@ -52,10 +53,10 @@ class TestWhoMayCall:
             ("GET", "/approval-config", None, 403, 200, 200),
             ("PUT", "/approval-config", {"four_eyes": True}, 403, 403, 200),
             ("GET", "/approvals", None, 200, 200, 200),
-            ("PUT", f"/approvals/{uuid4()}", {"decision": "approve"}, 403, 404, 404),
+            ("PUT", f"/approvals/{NOBODYS}", {"decision": "approve"}, 403, 404, 404),
             ("GET", "/lockouts", None, 200, 200, 200),
             ("POST", "/lockouts", {"ticker": "AAPL", "reason": "x"}, 403, 201, 201),
-            ("DELETE", f"/lockouts/{uuid4()}", None, 403, 404, 404),
+            ("DELETE", f"/lockouts/{NOBODYS}", None, 403, 404, 404),
         ],
     )
     def test_each_role_gets_its_answer_and_a_stranger_none(

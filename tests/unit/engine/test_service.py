@@ -40,12 +40,14 @@ class TestSystemd:
 
     @pytest.mark.parametrize(
         ("limit_us", "pid", "limit_s"),
-        [("30000000", None, 30), ("30000000", str(os.getpid()), 30), ("30000000", "1", None), ("", None, None),
+        [("30000000", None, 30), ("30000000", "ours", 30), ("30000000", "1", None), ("", None, None),
          ("0", None, None), ("soon", None, None)],
     )  # fmt: skip
     def test_a_sign_of_life_is_given_when_it_is_wanted_of_this_process(self, monkeypatch, limit_us, pid, limit_s):
         monkeypatch.setenv("WATCHDOG_USEC", limit_us)
-        monkeypatch.setenv("WATCHDOG_PID", pid) if pid else monkeypatch.delenv("WATCHDOG_PID", raising=False)
+        monkeypatch.delenv("WATCHDOG_PID", raising=False)
+        if pid:
+            monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()) if pid == "ours" else pid)
 
         assert systemd.watchdog_s() == limit_s
 
