@@ -12,6 +12,15 @@ import psycopg
 OPEN = "('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')"
 UNSENT = "('awaiting_approval', 'ready')"
 
+# Orders that the broker made, or somebody at the broker: never asked for here, so no gate judged them and they begin
+# at work. A leg has a parent, a replacement names the order of the same trade whose place it took, and the adoption
+# of an external order is on record.
+BORN_AT_BROKER = """(
+    o.parent_id is not null
+    or exists (select 1 from orders r where r.id = o.replaces_id and r.trade_id = o.trade_id and r.purpose = o.purpose)
+    or exists (select 1 from audit_log g where g.action = 'adopt_order' and g.outcome = 'done'
+               and g.detail ->> 'order_id' = o.id::text))"""
+
 # In the order in which the first failure counts.
 GATE = [
     "TRADING_HALTED",
@@ -74,14 +83,14 @@ CHECKS = {
             or o.state in {UNSENT} and l.removed_at is null
                 and clock_timestamp() between l.starts_at and l.expires_at)""",
     # I4: every order has a trail of legal moves that leads to where it is.
-    "I4 events form a legal path to the order's state": """
+    "I4 events form a legal path to the order's state": f"""
         select w.order_id || ' ' || coalesce(w.from_state::text, '-') || '>' || w.to_state from (
-            select e.*, lag(e.to_state) over p as before, lead(e.id) over p as next, o.state, o.parent_id
+            select e.*, lag(e.to_state) over p as before, lead(e.id) over p as next, o.state
             from order_events e join orders o on o.id = e.order_id
                 window p as (partition by e.order_id order by e.id)) w
         where w.from_state is distinct from w.before
-           or w.from_state is null and w.to_state not in ('denied', 'awaiting_approval', 'ready')
-               and w.parent_id is null
+           or w.from_state is null and w.to_state not in ('denied', 'awaiting_approval', 'ready') and not (
+               w.to_state = 'working' and exists (select 1 from orders o where o.id = w.order_id and {BORN_AT_BROKER}))
            or w.from_state <> w.to_state and not exists (select 1 from private.order_transitions t
                 where t.from_state = w.from_state and t.to_state = w.to_state)
            or w.next is null and w.to_state <> w.state
@@ -194,11 +203,12 @@ CHECKS = {
                     then 'LIMIT_NOT_SET' else f ->> 'name' end
                 from jsonb_path_query_first(d.checks::jsonb, '$[*] ? (@.passed == false)') f)
             or (d.code is null) = (d.outcome = 'denied'))""",
-    "each entry was judged, and its first judgement is how it began": """
+    "each entry was judged, and its first judgement is how it began": f"""
         select o.id || ' ' || coalesce(d.outcome::text, 'never') from orders o
         left join lateral (select n.* from decision_log n where n.order_id = o.id order by n.id limit 1) d on true
         join lateral (select e.* from order_events e where e.order_id = o.id order by e.id limit 1) b on true
-        where o.purpose = 'entry' and d.outcome is distinct from b.to_state""",
+        where o.purpose = 'entry' and d.outcome is distinct from b.to_state
+          and not (d.outcome is null and {BORN_AT_BROKER})""",
     # I12: orders, trades, positions and profit are sums over the fills.
     "I12 orders, trades and positions are the sums of their fills": """
         select 'order ' || o.id from orders o
