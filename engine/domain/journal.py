@@ -39,6 +39,7 @@ class OfflineExit:
     exit_reason: str
     reason: str
     market_at: datetime
+    replaces_broker_id: str | None = None  # the resting stop whose place it takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

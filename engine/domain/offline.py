@@ -45,9 +45,11 @@ def offline_view(snapshot: Snapshot, seen: Seen, sent: Iterable[OfflineExit]) ->
     """
     now = seen.orders()
     known = {order.id for order in snapshot.orders}
-    ours = [*snapshot.orders, *(_sent_order(e, now) for e in sent if e.id in now and e.id not in known)]
+    ours = _grouped([*snapshot.orders, *(_sent_order(e, now) for e in sent if e.id in now and e.id not in known)])
     alive = {order.group_id for order in ours if (theirs := _of(order, now)) is not None and theirs.is_open}
-    orders = tuple(fresh for order in ours if (fresh := _refreshed(order, now, alive)) is not None)
+    moved = {theirs.replaces for theirs in now.values()} - {None}
+    resting = [order for order in ours if order.broker_order_id not in moved]
+    orders = tuple(fresh for order in resting if (fresh := _refreshed(order, now, alive)) is not None)
     by_trade = [_updated(trade, ours, orders, now) for trade in snapshot.trades]
     new = [_opened(order, now) for order in snapshot.orders if _is_new(order, snapshot, now)]
     trades = tuple(trade for trade in (*by_trade, *new) if trade.qty > 0 and _is_held(trade, seen))
@@ -85,6 +87,17 @@ def gaps(snapshot: Snapshot, positions: Iterable[BrokerPosition]) -> dict[str, D
         ours[trade.symbol] = ours.get(trade.symbol, ZERO) + (trade.qty if trade.is_long else -trade.qty)
     theirs = {position.symbol: position.qty for position in positions}
     return {symbol: qty - theirs.get(symbol, ZERO) for symbol, qty in ours.items() if qty != theirs.get(symbol, ZERO)}
+
+
+def _grouped(orders: Sequence[Order]) -> list[Order]:
+    """Put stops that were moved into the group of the first one whose place they took."""
+    by_broker_id = {order.broker_order_id: order for order in orders if order.broker_order_id}
+
+    def first(order: Order) -> Order:
+        before = by_broker_id.get(order.replaces_broker_id or "")
+        return order if before is None else first(before)
+
+    return [replace(o, parent_id=first(o).parent_id) if o.replaces_broker_id else o for o in orders]
 
 
 def _refreshed(order: Order, now: Mapping[str, BrokerOrder], alive: set[str]) -> Order | None:
@@ -186,12 +199,14 @@ def offline_order(exit_: OfflineExit, *, profile_id: str, broker_order_id: str |
         qty=exit_.qty,
         order_type=exit_.order_type,
         order_class="simple",
-        time_in_force="day" if exit_.order_type == "market" else "gtc",
+        # The broker takes parts of shares for the day only, as private.decide_exit has it.
+        time_in_force="day" if exit_.order_type == "market" or exit_.qty % 1 else "gtc",
         state=OrderState.SUBMITTING,
         trade_id=exit_.trade_id,
         stop_price=exit_.stop_price,
         market_at=exit_.market_at,
         broker_order_id=broker_order_id,
+        replaces_broker_id=exit_.replaces_broker_id,
     )
 
 

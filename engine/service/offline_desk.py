@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Final
 
 import structlog
@@ -157,10 +158,14 @@ class OfflineDesk:
         return Told((), ()) if self._journal.is_empty else fold(self._journal.acts())
 
     def _tell(self, told: Told) -> None:
-        """Tell all at once; what the authority refuses is told one by one, so that it hides nothing else."""
+        """Tell all at once; what the authority refuses is told one by one, so that it hides nothing else.
+
+        Of a stop that was moved the broker tells: what took its place has the id that the move had.
+        """
         try:
-            if told.exits:
-                self._ledger.record_offline_exits(told.exits)
+            exits = [told_exit for told_exit in told.exits if told_exit[0].replaces_broker_id is None]
+            if exits:
+                self._ledger.record_offline_exits(exits)
             if told.submissions:
                 self._desk.record_submissions(told.submissions)
         except Refused as refused:
@@ -194,7 +199,7 @@ class OfflineDesk:
         if self._health.brake_is_on or self._is_halted(trade):
             return Answer(request.id, OrderState.DENIED, "TRADING_HALTED", "Trading is halted: nothing but cancels.")
         if request.replaces_broker_id is not None:
-            return Answer(request.id, OrderState.DENIED, "AUTHORITY_AWAY", "Stops are not moved without the authority.")
+            return self._what_became_of(request.id) or self._move(trade, request)
         order_id = self._id_under_way(trade, request)
         for sent_id in (order_id, *_later_ids(trade, request, order_id)):
             before = self._what_became_of(sent_id)
@@ -228,25 +233,37 @@ class OfflineDesk:
         exit_ = self._plan(trade, request, order_id)
         if exit_ is None:
             return Answer(order_id, OrderState.DENIED, "NO_POSITION", "The account has no shares left for it.")
+        return self._carry(exit_, trade)
+
+    def _move(self, trade: OpenTrade, request: ExitRequest) -> Answer:
+        """Bring a resting stop to another price. Its id is the one that the authority would give the move."""
+        leg = next((leg for leg in trade.legs if leg.broker_order_id == request.replaces_broker_id), None)
+        if leg is None:
+            return Answer(
+                request.id, OrderState.DENIED, "NOT_RESTING", "The stop that it moves does not rest any more."
+            )
+        return self._carry(_exit(trade, request, order_id=request.id, qty=leg.qty), trade)
+
+    def _carry(self, exit_: OfflineExit, trade: OpenTrade) -> Answer:
         self._journal.append(Intended(at=self._clock.now(), exit=exit_))
         crash_point(OFFLINE_INTENDED)
         if self._health.brake_is_on:
-            return Answer(order_id, OrderState.DENIED, "TRADING_HALTED", "The engine's local brake is on.")
+            return Answer(exit_.id, OrderState.DENIED, "TRADING_HALTED", "The engine's local brake is on.")
         submission = self._broker.submit(offline_order(exit_, profile_id=trade.profile_id))
         crash_point(OFFLINE_SENT)
         if submission.outcome is Outcome.UNKNOWN or submission.may_be_duplicate:
-            found = self._broker.order_by_client_id(order_id)
+            found = self._broker.order_by_client_id(exit_.id)
             if found is not None:
-                submission = Submission(id=order_id, outcome=Outcome.ACCEPTED, order=found)
+                submission = Submission(id=exit_.id, outcome=Outcome.ACCEPTED, order=found)
         self._note(submission)
         log.warning(
             "sent without the authority",
-            order_id=order_id,
+            order_id=exit_.id,
             trade_id=trade.trade_id,
             symbol=trade.symbol,
-            purpose=request.purpose,
+            purpose=exit_.purpose,
             qty=str(exit_.qty),
-            why=request.reason,
+            why=exit_.reason,
             outcome=submission.outcome,
             code=submission.code,
         )
@@ -258,19 +275,7 @@ class OfflineDesk:
         qty = min(free, request.qty or free)
         if qty <= 0:
             return None
-        return OfflineExit(
-            id=order_id,
-            trade_id=trade.trade_id,
-            symbol=trade.symbol,
-            side=Side.SELL if trade.is_long else Side.BUY,
-            purpose=request.purpose,
-            qty=qty,
-            order_type=request.order_type,
-            stop_price=request.stop_price,
-            exit_reason=request.exit_reason,
-            reason=request.reason,
-            market_at=request.market_at,
-        )
+        return _exit(trade, request, order_id=order_id, qty=qty)
 
     def _has_freed_shares(self, trade: OpenTrade, order_id: str) -> bool:
         """Cancel what rests for a trade; False when something still rests, or has filled meanwhile."""
@@ -304,6 +309,23 @@ def _later_ids(trade: OpenTrade, request: ExitRequest, order_id: str) -> list[st
             later = range(attempt + 1, attempt + 1 + LOOK_AHEAD)
             return [exit_id(trade_id=trade.trade_id, purpose=request.purpose, attempt=n) for n in later]
     return []
+
+
+def _exit(trade: OpenTrade, request: ExitRequest, *, order_id: str, qty: Decimal) -> OfflineExit:
+    return OfflineExit(
+        id=order_id,
+        trade_id=trade.trade_id,
+        symbol=trade.symbol,
+        side=Side.SELL if trade.is_long else Side.BUY,
+        purpose=request.purpose,
+        qty=qty,
+        order_type=request.order_type,
+        stop_price=request.stop_price,
+        exit_reason=request.exit_reason,
+        reason=request.reason,
+        market_at=request.market_at,
+        replaces_broker_id=request.replaces_broker_id,
+    )
 
 
 def _waits(order: Order) -> bool:

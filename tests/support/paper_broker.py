@@ -71,10 +71,22 @@ class PaperBroker:
         if self.refuses:
             return Submission(id=order.id, outcome=Outcome.REJECTED, code="40310000", reason="refused")
         self.rest(order)
+        self._take_place(order)
         if self.loses_answers:
             self.is_away = True
             return Submission(id=order.id, outcome=Outcome.UNKNOWN, code="NO_ANSWER")
         return Submission(id=order.id, outcome=Outcome.ACCEPTED, order=self.orders[order.id])
+
+    def _take_place(self, order: Order) -> None:
+        """A replacement has the group and the status of what it replaces."""
+        old = next((o for o in self.orders.values() if o.broker_order_id == order.replaces_broker_id), None)
+        if old is not None:
+            self.orders[old.client_order_id] = replace(old, status="replaced", replaced_by=f"broker-{order.id}")
+            self.orders[order.id] = replace(
+                self.orders[order.id], status=old.status, qty=old.qty, replaces=old.broker_order_id
+            )
+            if old.client_order_id in self.parents:
+                self.parents[order.id] = self.parents[old.client_order_id]
 
     def cancel(self, broker_order_id: str) -> None:
         order = self.order(broker_order_id)

@@ -7,6 +7,7 @@ import pytest
 
 from engine.domain.book import OpenTrade, OrderState, Purpose
 from engine.domain.control import ControlMode
+from engine.domain.coverage import planned_qty, protected_qty, reserved_qty
 from engine.domain.errors import AuthorityUnavailable, BrokerUnavailable, Refused
 from engine.domain.journal import Cancelled, Intended, OfflineExit
 from engine.domain.requests import ExitRequest, exit_id
@@ -103,6 +104,55 @@ def hold(paper: PaperBroker, authority: FakeAuthority, book: Book) -> Callable[.
 
 def acts(desk: OfflineDesk) -> list[object]:
     return desk._journal.acts()
+
+
+def move(stop: str, *, of: str, attempt: int = 0) -> ExitRequest:
+    id = exit_id(trade_id="entry", purpose=Purpose.STOP_LOSS, attempt=attempt, replaces=of)
+    changes = {"purpose": Purpose.STOP_LOSS, "order_type": "stop", "stop_price": Decimal(stop)}
+    return close(id=id, reason="the stop trails", replaces_broker_id=of, **changes)
+
+
+class TestMovingStops:
+    def test_a_stop_trails_on_and_covers_the_trade_once(self, desk, hold, paper, clock):
+        trade = protected_trade()
+        hold(trade)
+        of = next(leg.broker_order_id for leg in trade.legs if leg.id == STOP)
+        first, second = move("95", of=of), move("97", of=f"broker-{move('95', of=of).id}")
+
+        for request in (first, second):
+            (answer,) = desk.request_exits([request])
+            clock.sleep(2)
+            assert answer.state is OrderState.WORKING
+
+        (seen,) = desk.view().trades
+        assert [paper.orders[id].status for id in (STOP, first.id)] == ["replaced", "replaced"]
+        assert paper.orders[second.id].stop_price == Decimal(97)
+        assert {leg.id for leg in seen.legs} == {TARGET, second.id}
+        assert protected_qty(seen) == planned_qty(seen) == reserved_qty(seen) == TEN
+
+    def test_it_is_moved_once_when_the_process_dies_after_moving_and_the_books_hear_it_from_the_broker(
+        self, start, hold, paper, ledger
+    ):
+        trade = protected_trade()
+        hold(trade)
+        request = move("95", of=trade.legs[0].broker_order_id)
+        start().request_exits([request])
+
+        again = start()
+        (answer,) = again.request_exits([request])
+
+        assert answer.state is OrderState.WORKING
+        assert paper.posts == [request.id]
+        assert again.replay() > 0
+        assert ledger.told == []
+
+    def test_a_stop_that_does_not_rest_any_more_is_not_moved(self, desk, hold, paper):
+        hold(protected_trade())
+
+        (answer,) = desk.request_exits([move("95", of="gone")])
+
+        assert (answer.state, answer.code) == (OrderState.DENIED, "NOT_RESTING")
+        assert paper.posts == []
 
 
 class TestClosing:
