@@ -4,6 +4,7 @@ import streamlit as st
 
 from db.queries.audit import audit_for_export, audit_page
 from db.queries.members import members
+from db.queries.profiles import profiles
 from pages.components.address import opened
 from pages.components.audit import OPENED, audit_filters, audit_table, chain_proof, entry_drawer, for_export
 from pages.components.export import csv_button
@@ -17,13 +18,17 @@ session = require_session("admin")
 st.title("Audit")
 zone = chosen_zone()
 chain_proof()
-filters = audit_filters(members(session.client), zone.key)
+people, known = members(session.client), profiles(session.client)
+filters = audit_filters(people, zone.key)
 pager = Pager("audit", filters)
 page = audit_page(session.client, filters, after=pager.cursor)
 if page.found.empty:
     show_empty("Nothing matches.")
 else:
-    audit_table(page.found, zone)
+    names = dict(zip(people["user_id"], people["email"], strict=True)) | dict(
+        zip(known["id"], known["name"], strict=True)
+    )
+    audit_table(page.found, names, zone)
     with st.container(horizontal=True, horizontal_alignment="distribute"):
         pager.buttons(page.next)
         csv_button("audit", lambda: for_export(audit_for_export(session.client, filters)))

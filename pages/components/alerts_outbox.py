@@ -12,7 +12,7 @@ from db.queries.alerts import notices
 from db.queries.paging import all_pages
 from pages.components.actions import act
 from pages.components.export import csv_button
-from pages.components.formats import words
+from pages.components.formats import NOTHING, words
 from pages.components.messages import show_empty
 from pages.components.pager import Pager
 from pages.components.tables import time_column
@@ -53,7 +53,8 @@ def _table(found: pd.DataFrame, zone: ZoneInfo) -> None:
         }
     )
     st.dataframe(
-        shown, hide_index=True, key="notices_table", alt="Notices in the outbox, the latest first",
+        shown, hide_index=True, placeholder=NOTHING, key="notices_table",
+        alt="Notices in the outbox, the latest first",
         column_config={
             "status": TextColumn("State", pinned=True), "event": TextColumn("Of"),
             "title": TextColumn("Title", width="large"), "attempts": NumberColumn("Attempts", format="%d"),

@@ -1,6 +1,7 @@
 """The audit log: filters, rows, one row in full, and the proof that none was changed."""
 
 import json
+from collections.abc import Mapping
 from datetime import date
 from functools import partial
 from typing import Any
@@ -41,22 +42,27 @@ def audit_filters(members: pd.DataFrame, zone: str) -> AuditFilters:
     return AuditFilters(ids.get(actor), tuple(actions), outcomes, since, until, zone)
 
 
-def audit_table(found: pd.DataFrame, zone: ZoneInfo) -> None:
-    """Show rows of the log; selecting one opens it in the address."""
+def audit_table(found: pd.DataFrame, names: Mapping[str, str], zone: ZoneInfo) -> None:
+    """Show rows of the log; selecting one opens it in the address.
+
+    Parameters
+    ----------
+    names : what profiles and members are called, by their ids
+    """
     shown = pd.DataFrame(
         {
             "at": found["at"],
             "who": found["actor_email"],
             "role": found["actor_role"].map(words),
             "what": found["action"].map(words),
-            "on": found["target"],
+            "on": found["target"].map(lambda target: target_words(target, names)),
             "outcome": found["outcome"].map({"done": "✓ Done", "refused": "✗ Refused"}),
             "reason": found["reason"].fillna(""),
             "row": found["id"],
         }
     )
     st.dataframe(
-        shown, hide_index=True, key="audit_table", selection_mode="single-row",
+        shown, hide_index=True, placeholder=NOTHING, key="audit_table", selection_mode="single-row",
         on_select=open_selected(OPENED, "audit_table", found["id"].tolist()),
         alt="The audit log, the newest first: who did what to what, with which outcome and why",
         column_config={
@@ -70,6 +76,14 @@ def audit_table(found: pd.DataFrame, zone: ZoneInfo) -> None:
 def for_export(found: pd.DataFrame) -> pd.DataFrame:
     """Return rows with their details as JSON, for CSV."""
     return found.assign(detail=found["detail"].map(json.dumps))
+
+
+def target_words(target: str, names: Mapping[str, str]) -> str:
+    """Return what an act was about as people call it: Profile Alice trend daily, Symbol IBM, Risk config."""
+    kind, _, which = target.partition(":")
+    is_id = len(which) == 36 and which.count("-") == 4
+    name = names.get(which) or (which[:8] if is_id else which)
+    return f"{words(kind)} {name}".strip()
 
 
 def entry_drawer(session: Session, entry_id: str, zone: ZoneInfo) -> None:

@@ -76,7 +76,8 @@ def jobs_table(jobs: pd.DataFrame, at: datetime, zone: ZoneInfo) -> None:
         }
     )
     st.dataframe(
-        shown.sort_values(["state", "job"], key=_late_first), hide_index=True, key="jobs_table", height="content",
+        shown.sort_values(["state", "job"], key=_late_first), hide_index=True, placeholder=NOTHING,
+        key="jobs_table", height="content",
         alt="The engines' jobs with the time since each last ended well, and its limit",
         column_config={
             "state": TextColumn("State", pinned=True), "job": TextColumn("Job"), "shard": TextColumn("Shard"),

@@ -11,7 +11,7 @@ from db.queries.alerts import RULES
 from db.queries.members import ROLES
 from pages.components.alerts import mute_words
 from pages.components.alerts_rules import RULE_WORDS
-from pages.components.audit import for_export, proof_words
+from pages.components.audit import for_export, proof_words, target_words
 from pages.components.engine_jobs import engine_facts, engine_state
 from pages.components.findings import finding_lines, finding_words
 from pages.components.members import MAY, matching
@@ -126,3 +126,17 @@ def test_proof_of_the_log_says_where_it_breaks(proof: AuditProof, says: str) -> 
 
 def test_details_are_exported_as_json() -> None:
     assert for_export(pd.DataFrame({"detail": [{"a": [1]}]}))["detail"].tolist() == ['{"a": [1]}']
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("symbol:IBM", "Symbol IBM"),
+        ("risk_config", "Risk config"),
+        ("profile:00000000-0000-0000-0000-000000000007", "Profile Alice trend daily"),
+        ("approval:123e4567-e89b-12d3-a456-426614174000", "Approval 123e4567"),
+        ("global:*", "Global *"),
+    ],
+)
+def test_what_an_act_was_about_is_named_as_people_call_it(target: str, words: str) -> None:
+    assert target_words(target, {"00000000-0000-0000-0000-000000000007": "Alice trend daily"}) == words
