@@ -84,12 +84,13 @@ _BY_CODE: dict[str, type[AuthorityError]] = {
 }
 
 
+NO_CODE = "ERROR"  # PostgREST always gives one: something before it has answered instead
 # PostgREST has no database; it is a standby that takes no writes; Postgres is full, restarting, or ends calls.
 _AWAY = ("PGRST00", "25006", "08", "53", "57", "58")
 
 
 def _by_class(code: str) -> type[AuthorityError]:
-    if code in {"502", "503", "504"} or code.startswith(_AWAY):
+    if code in {NO_CODE, "502", "503", "504"} or code.startswith(_AWAY):
         return Unreachable
     return Invalid if len(code) == 5 and code.startswith("22") else AuthorityError  # 22: data that makes no sense
 
@@ -100,9 +101,9 @@ def translated() -> Iterator[None]:
     try:
         yield
     except APIError as e:
-        code = str(e.code or "ERROR")
+        code = str(e.code or NO_CODE)
         kind = _BY_CODE.get(code) or _by_class(code)
-        message = e.message or "The database refused the call without saying why."
+        message = e.message or "Something before the database has answered, and not the database."
         details = e.details if isinstance(e.details, list) else None
         raise kind(message, code=code, hint=e.hint, details=details) from e
     except httpx.HTTPError as e:

@@ -285,7 +285,7 @@ FAULTS = (
     Fault(6, "the gateway is busy before it acts", on_line("authority", "refused", 0.2)),
     Fault(6, "the gateway is busy after it acted", on_line("authority", "told_off", 0.2)),
     Fault(7, "answers of the database are lost", on_line("authority", "lost", 0.2)),
-    Fault(8, "the gateway does not know the functions", on_line("authority", "refused", 0.15, answer=STALE)),
+    Fault(8, "the gateway does not know the functions", on_line("authority", "refused", 0.15, answer=STALE), True),
     Fault(9, "a table is locked", tables_locked, needs_engine=True),
     Fault(10, "a token runs out", token_runs_out, needs_engine=True),
     Fault(11, "no answer, not accepted", at_exchange("hang", route=POST, count=2)),

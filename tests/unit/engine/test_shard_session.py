@@ -35,6 +35,7 @@ def lose(session: ShardSession) -> None:
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
+        (None, AuthorityUnavailable),  # a gateway's answer: PostgREST would say why
         ("PGRST001", AuthorityUnavailable),  # PostgREST lost its connection
         ("PGRST003", AuthorityUnavailable),  # none was free in time
         ("25006", AuthorityUnavailable),  # a standby: it takes no writes
