@@ -26,15 +26,19 @@ def problems(db: psycopg.Connection, ledger: Mapping[str, Any], *, foreign: Coll
     foreign : the exchange's ids of orders that a test has made beside the engine
     """
     orders = [o for o in ledger["orders"] if o["id"] not in foreign and o["parent_id"] not in foreign]
-    return [
-        *ledger["problems"],
-        *doubled(db, orders),
-        *unsettled(db),
-        *apart(db, orders),
-        *(() if foreign else gaps(db, ledger["positions"])),
-        *differences(db),
-        *breaches(db),
-    ]
+    with db.transaction():
+        # All of it at one moment: an engine goes on writing meanwhile.
+        db.execute("set transaction isolation level repeatable read")
+        return [
+            *ledger["problems"],
+            *doubled(db, orders),
+            *unsettled(db),
+            *apart(db, orders),
+            *(() if foreign else gaps(db, ledger["positions"])),
+            *differences(db),
+            *breaches(db),
+            *naked(db),
+        ]
 
 
 def breaches(db: psycopg.Connection) -> list[str]:

@@ -17,7 +17,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from db import commands
-from tests.support.chaos_checks import naked, problems
+from tests.support.chaos_checks import problems
 from tests.support.chaos_line import Line
 from tests.support.chaos_process import Forked, fork_engine
 from tests.support.clients import SignIn
@@ -213,7 +213,7 @@ class Stage:
         return found
 
     def problems(self) -> list[str]:
-        return [*problems(self.db, self.ledger(), foreign=self.foreign), *naked(self.db)]
+        return problems(self.db, self.ledger(), foreign=self.foreign)
 
     def settle(self, *, within_s: float = SETTLED_WITHIN_S) -> None:
         """Wait until everything holds that must hold, with an engine that lives."""
