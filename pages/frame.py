@@ -1,5 +1,6 @@
 """What surrounds every page: the guard, navigation by role, the header, and the boundary for errors."""
 
+from itertools import chain
 from pathlib import Path
 
 import streamlit as st
@@ -20,8 +21,9 @@ def main() -> None:
     with page_boundary():
         session = require_session()
         read_status(session.client)
-        page = st.navigation(_pages_for(known_role()))
-        header(session)
+        offered = _pages_for(known_role())
+        page = st.navigation(offered)
+        header(session, list(chain.from_iterable(offered.values())))
         show_messages()
         with page_boundary():
             page.run()

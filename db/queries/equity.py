@@ -37,8 +37,10 @@ def equity_curve(client: Client, since: date | None = None) -> pd.DataFrame:
     return frame(all_rows(request), EQUITY_COLUMNS)
 
 
-def equity_by_profile(client: Client, since: date | None = None) -> pd.DataFrame:
-    """Return equity per session and profile.
+def equity_by_profile(
+    client: Client, since: date | None = None, sessions: Sequence[date] | None = None
+) -> pd.DataFrame:
+    """Return equity per session and profile, of all sessions or of those that are named.
 
     Returns
     -------
@@ -50,6 +52,8 @@ def equity_by_profile(client: Client, since: date | None = None) -> pd.DataFrame
     request = request.order("session_date").order("profile_id")
     if since:
         request = request.gte("session_date", since.isoformat())
+    if sessions is not None:
+        request = request.in_("session_date", [session.isoformat() for session in sessions])
     return frame(all_rows(request), PROFILE_EQUITY_COLUMNS)
 
 

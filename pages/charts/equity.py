@@ -2,12 +2,14 @@
 
 from datetime import datetime
 from html import escape
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from pages.charts.style import EQUITY, LOCKOUT, LOSS, PAUSE, SERIES, plain_layout
+
+LINES_MAX = len(SERIES)
 
 
 def drawdown(equity_usd: pd.Series) -> pd.Series:
@@ -33,63 +35,91 @@ def equity_figure(curve: pd.DataFrame, pauses: pd.DataFrame, lockouts: pd.DataFr
     pauses, lockouts : columns `start`, `end` (times on the curve's axis), `reason`; may be empty
     """
     locked = lockouts is not None and not lockouts.empty
-    heights = [0.64, 0.10, 0.26] if locked else [0.72, 0.28]
-    lowest = len(heights)
-    figure = make_subplots(rows=lowest, cols=1, shared_xaxes=True, row_heights=heights, vertical_spacing=0.05)
+    (low, lowest_high), (lane_low, lane_high), (high_low, high) = _LANES if locked else _NO_LANES
     dates = curve["session_date"]
-    figure.add_scatter(
-        x=dates, y=curve["equity_usd"], name="Equity", line={"color": EQUITY, "width": 2},
-        hovertemplate="$%{y:,.2f}", row=1, col=1,
-    )  # fmt: skip
-    figure.add_scatter(
-        x=dates, y=drawdown(curve["equity_usd"]) * 100, name="Drawdown", fill="tozeroy",
-        line={"color": LOSS, "width": 1}, hovertemplate="%{y:.2f} %", row=lowest, col=1,
-    )  # fmt: skip
-    for pause in pauses.itertuples():
-        figure.add_vrect(x0=pause.start, x1=pause.end, fillcolor=PAUSE, line_width=0, layer="below")
-        figure.add_annotation(
-            x=pause.start, y=1, yref="paper", text="‖ paused", showarrow=False, xanchor="left", yanchor="bottom",
-            hovertext=escape(str(pause.reason)), font={"size": 11},
-        )  # fmt: skip
-    if locked:
-        _lockouts(figure, lockouts)
-    figure.update_yaxes(title_text="Equity (USD)", tickformat="$,.0f", row=1, col=1)
-    figure.update_yaxes(title_text="Drawdown", ticksuffix=" %", tickformat=".1f", nticks=4, row=lowest, col=1)
-    return plain_layout(figure, height=430).update_layout(showlegend=False)
+    lines = [
+        {"type": "scatter", "x": dates, "y": curve["equity_usd"], "name": "Equity", "yaxis": "y",
+         "line": {"color": EQUITY, "width": 2}, "hovertemplate": "$%{y:,.2f}"},
+        {"type": "scatter", "x": dates, "y": drawdown(curve["equity_usd"]) * 100, "name": "Drawdown", "yaxis": "y3",
+         "fill": "tozeroy", "line": {"color": LOSS, "width": 1}, "hovertemplate": "%{y:.2f} %"},
+    ]  # fmt: skip
+    lanes = _lanes(lockouts) if locked else []
+    layout = {
+        "xaxis": {"anchor": "y3"},
+        "yaxis": {"domain": [high_low, high], "title": {"text": "Equity (USD)"}, "tickformat": "$,.0f"},
+        "yaxis2": {"domain": [lane_low, lane_high], "title": {"text": "Locked"}, "showticklabels": False,
+                   "range": [-0.7, max(lanes, default=0) + 0.7], "showgrid": False, "visible": locked},
+        "yaxis3": {"domain": [low, lowest_high], "title": {"text": "Drawdown"}, "ticksuffix": " %",
+                   "tickformat": ".1f", "nticks": 4},
+        "shapes": [_shade(pause) for pause in pauses.itertuples()],
+        "annotations": [_paused(pause) for pause in pauses.itertuples()],
+        "showlegend": False,
+    }  # fmt: skip
+    # In one go: plotly checks a figure that grows part by part again and again, a fifth of a second for ten pauses.
+    figure = go.Figure(data=lines + ([_lockouts(lockouts, lanes)] if locked else []), layout=layout)
+    return plain_layout(figure, height=430)
 
 
-def _lockouts(figure: go.Figure, lockouts: pd.DataFrame) -> None:
-    """Draw each lockout as a line in a lane of its own, overlapping ones above each other."""
+# Shares of the height, from below: drawdown, lockouts, equity.
+_LANES = ((0.0, 0.24), (0.29, 0.38), (0.43, 1.0))
+_NO_LANES = ((0.0, 0.26), (0.26, 0.26), (0.32, 1.0))
+
+
+def _shade(pause: Any) -> dict[str, Any]:
+    return {"type": "rect", "x0": pause.start, "x1": pause.end, "y0": 0, "y1": 1, "yref": "paper", "fillcolor": PAUSE,
+            "line": {"width": 0}, "layer": "below"}  # fmt: skip
+
+
+def _paused(pause: Any) -> dict[str, Any]:
+    return {"x": pause.start, "y": 1, "yref": "paper", "text": "‖ paused", "showarrow": False, "xanchor": "left",
+            "yanchor": "bottom", "hovertext": escape(str(pause.reason)), "font": {"size": 11}}  # fmt: skip
+
+
+def _lanes(lockouts: pd.DataFrame) -> list[int]:
+    """Return a lane for each lockout in the order of their starts: overlapping ones lie above each other."""
     ends: list[datetime] = []
+    lanes = []
     for lockout in lockouts.sort_values("start").itertuples():
         lane = next((n for n, end in enumerate(ends) if end < lockout.start), len(ends))
         ends[lane : lane + 1] = [lockout.end]
-        figure.add_scatter(
-            x=[lockout.start, lockout.end], y=[lane, lane], mode="lines+markers", name="Locked out",
-            line={"color": LOCKOUT, "width": 4}, marker={"symbol": "line-ns-open", "size": 8, "color": LOCKOUT},
-            hovertemplate=f"{escape(str(lockout.reason))}<extra></extra>", row=2, col=1,
-        )  # fmt: skip
-    figure.update_yaxes(
-        title_text="Locked", showticklabels=False, range=[-0.7, max(len(ends), 1) - 0.3], showgrid=False, row=2, col=1
-    )
+        lanes.append(lane)
+    return lanes
+
+
+def _lockouts(lockouts: pd.DataFrame, lanes: list[int]) -> dict[str, Any]:
+    """Return all lockouts as one line with a gap after each."""
+    ordered = lockouts.sort_values("start")
+    spans = zip(ordered["start"], ordered["end"], ordered["reason"].map(str).map(escape), lanes, strict=True)
+    points = [point for start, end, reason, lane in spans
+              for point in ((start, lane, reason), (end, lane, reason), (None, None, None))]  # fmt: skip
+    return {
+        "type": "scatter", "x": [x for x, _, _ in points], "y": [y for _, y, _ in points],
+        "customdata": [reason for _, _, reason in points], "mode": "lines+markers", "name": "Locked out", "yaxis": "y2",
+        "line": {"color": LOCKOUT, "width": 4}, "marker": {"symbol": "line-ns-open", "size": 8, "color": LOCKOUT},
+        "hovertemplate": "%{customdata}<extra></extra>",
+    }  # fmt: skip
 
 
 def profiles_figure(by_profile: pd.DataFrame) -> go.Figure:
-    """Return each profile's equity relative to its first session, one line each.
+    """Return each profile's profit relative to what it started with, one line each.
 
     Parameters
     ----------
-    by_profile : as `db.queries.equity.equity_by_profile`, at least one row
+    by_profile : as `db.queries.equity.equity_by_profile`, at least one row; of more profiles than LINES_MAX those
+        that have gained or lost the most are drawn
     """
-    figure = go.Figure()
-    for color, (name, own) in zip(SERIES * 10, by_profile.groupby("profile_name"), strict=False):
-        change = (own["equity_usd"] / own["equity_usd"].iloc[0] - 1) * 100
-        figure.add_scatter(
-            x=own["session_date"], y=change, name=str(name), line={"color": color, "width": 2},
-            hovertemplate="%{y:+.2f} %",
-        )  # fmt: skip
-    figure.update_yaxes(title_text="Change since start", ticksuffix=" %")
-    return plain_layout(figure, height=320)
+    profit = by_profile["realized_usd"] + by_profile["unrealized_usd"]
+    change = by_profile.assign(change=profit / (by_profile["equity_usd"] - profit) * 100)
+    last = change.groupby("profile_name")["change"].last()
+    drawn = last.abs().nlargest(LINES_MAX).index.sort_values()
+    own = {name: rows for name, rows in change.groupby("profile_name") if name in drawn}
+    lines = [
+        {"type": "scatter", "x": own[name]["session_date"], "y": own[name]["change"], "name": str(name),
+         "line": {"color": color, "width": 2}, "hovertemplate": "%{y:+.2f} %"}
+        for color, name in zip(SERIES, drawn, strict=False)
+    ]  # fmt: skip
+    layout = {"yaxis": {"title": {"text": "Profit since start"}, "ticksuffix": " %"}}
+    return plain_layout(go.Figure(data=lines, layout=layout), height=320)
 
 
 def equity_in_words(curve: pd.DataFrame) -> str:

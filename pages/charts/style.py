@@ -16,13 +16,14 @@ SERIES = ("#3B82F6", "#F59E0B", "#10A37F", "#9F7AEA", "#06A6C7", "#EC5A96", "#84
 
 def plain_layout(figure: go.Figure, height: int) -> go.Figure:
     """Give a figure the margins, hover and grid that all share."""
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 8, "t": 28, "b": 8},
-        hovermode="x unified",
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "title": None},
-        dragmode="pan",
-    )
+    layout = {
+        "height": height,
+        "margin": {"l": 8, "r": 8, "t": 28, "b": 8},
+        "hovermode": "x unified",
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "title": None},
+        "dragmode": "pan",
+    }
+    figure.update_layout(layout, overwrite=True)  # comparing with what was there takes four times as long
     figure.update_xaxes(showgrid=False, automargin=True)
     figure.update_yaxes(automargin=True, zeroline=False)
     return figure

@@ -15,7 +15,8 @@ from db.errors import AuthorityError
 from db.queries.alerts import RULES, SEVERITIES, AlertFilters
 from pages.components.actions import act
 from pages.components.alerts_rules import RULE_WORDS
-from pages.components.formats import age, moment, words
+from pages.components.few import a_few
+from pages.components.formats import NOTHING, age, moment, words
 from pages.components.messages import describe, note, plain, tell
 from pages.components.tables import time_column
 from pages.session.guard import Session
@@ -55,7 +56,7 @@ def rule_name(rule: str) -> str:
 
 def alert_list(alerts: pd.DataFrame, at: datetime, zone: ZoneInfo) -> None:
     """Show the open alerts with the ways to acknowledge and to mute each. `at`: now, by the database's clock."""
-    for alert in alerts.to_dict("records"):
+    for alert in a_few(alerts, "alerts").to_dict("records"):
         with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"alert_{alert['id']}"):
             with st.container(width="stretch"):
                 _facts(alert, at, zone)
@@ -97,7 +98,7 @@ def _mute_popover(alert: Mapping[Any, Any]) -> None:
 
 def mute_list(mutes: pd.DataFrame, at: datetime, zone: ZoneInfo) -> None:
     """Show the mutes in force, each with the way to end it."""
-    for mute in mutes.to_dict("records"):
+    for mute in a_few(mutes, "mutes").to_dict("records"):
         with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"muted_{mute['id']}"):
             with st.container(width="stretch"):
                 st.markdown(f":material/notifications_off: **{plain(mute_words(mute))}**")
@@ -129,7 +130,8 @@ def past_table(alerts: pd.DataFrame, zone: ZoneInfo) -> None:
         }
     )
     st.dataframe(
-        shown, hide_index=True, key="past_alerts", alt="Alerts whose cause is gone, the last opened first",
+        shown, hide_index=True, placeholder=NOTHING, key="past_alerts",
+        alt="Alerts whose cause is gone, the last opened first",
         column_config={
             "rule": TextColumn("Rule", pinned=True), "severity": TextColumn("Severity"),
             "message": TextColumn("What it said", width="large"), "opened": time_column("Opened", zone),

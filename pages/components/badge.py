@@ -1,7 +1,10 @@
 """The badge: what is known about trading, as HTML that fades to UNKNOWN when it is not renewed."""
 
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from html import escape
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from db.errors import AuthorityError
@@ -23,29 +26,39 @@ STYLE = f"""<style>
 .il-pill {{ display: inline-flex; align-items: center; gap: 6px; padding: 4px 12px; border-radius: 999px;
   font-weight: 650; font-size: 14px; line-height: 20px; color: #fff; white-space: nowrap }}
 .il-running {{ background: #047857 }} .il-paused {{ background: #B54708 }} .il-halted {{ background: #B42318 }}
-.il-unknown {{ background: #475569 }} .il-paper {{ background: #1D4ED8 }} .il-live-money {{ background: #B42318 }}
+.il-unknown {{ background: #475569 }}
+.il-waiting {{ background: #6D28D9 }} .il-paper {{ background: #1D4ED8 }} .il-live-money {{ background: #B42318 }}
 .il-note {{ font-size: 13px; opacity: .78; margin-top: 4px; line-height: 18px; overflow-wrap: anywhere }}
 .il-facts {{ display: grid; grid-template-columns: max-content 1fr; gap: 5px 16px; margin: 0; padding: 0;
   font-size: 14px }}
 .il-facts dt {{ opacity: .7 }} .il-facts dd {{ margin: 0; padding: 0; overflow-wrap: anywhere }}
+[data-testid=stButtonGroup] [data-selected]:not([data-disabled]) {{ color: inherit; font-weight: 600 }}
 .st-key-header_pause button {{ background: #B42318; border-color: #B42318; color: #fff }}
 .st-key-header_pause button:is(:hover, :focus) {{ background: #912018; border-color: #912018; color: #fff }}
 .st-key-header_pause button:disabled {{ background: transparent; border-color: currentColor; color: inherit;
   opacity: .45 }}
 </style>"""
 
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the badge knows beside the reading. `market`: PAPER, LIVE, or what is known; `profiles`: names by id."""
+
+    market: str = "UNKNOWN MARKET"
+    profiles: Mapping[str, str] = field(default_factory=dict)
+
+
 _LOOKS = {"RUNNING": ("il-running", "▶"), "PAUSED": ("il-paused", "‖"), "HALTED": ("il-halted", "■")}
 
 
-def badge_html(reading: Reading, marker: str, zone: ZoneInfo) -> str:
-    """Return the badge for one reading. `marker`: PAPER, LIVE, or what is known of it."""
-    market = _pill("il-live-money" if "LIVE" in marker else "il-paper" if marker == "PAPER" else "il-unknown", marker)
-    if reading.status is None:
+def badge_html(reading: Reading, around: Surroundings, zone: ZoneInfo) -> str:
+    """Return the badge for one reading."""
+    market = _market_pill(around.market)
+    status = reading.status
+    if status is None:
         return f'<div class="il-row">{market}{_unknown()}</div>{_note(_why_unknown(reading, zone))}'
-    live = (
-        f'<div class="il-row">{market}{_mode_pill(reading.status)}{_engine_pill(reading.status.engine)}</div>'
-        f"{_note(_who_when_why(reading.status, zone))}"
-    )
+    pills = f"{market}{_mode_pill(status)}{_engine_pill(status.engine)}{_waiting_pill(status.approvals_waiting)}"
+    live = f'<div class="il-row">{pills}</div>{_note(_who_when_why(status, around.profiles, zone))}'
     return f'<div class="il-live">{live}</div><div class="il-expired">{_expired(market, reading, zone)}</div>'
 
 
@@ -58,11 +71,34 @@ def mode_words(status: TradingStatus) -> str:
     return f"{status.mode} · quiesced"
 
 
+def next_change_words(change: Mapping[str, Any], profiles: Mapping[str, str], zone: ZoneInfo) -> str:
+    """Return the next planned change in a few words: next: IBM PAUSED at 23 Nov 09:30 EST."""
+    at = datetime.fromisoformat(change["at"]).astimezone(zone)
+    scope = _scope_words(change["scope"], change["scope_key"], profiles)
+    return f"next: {scope} {change['to_mode']} at {at:%d %b %H:%M %Z}"
+
+
+def _scope_words(scope: str, key: str, profiles: Mapping[str, str]) -> str:
+    if scope == "global":
+        return "all trading"
+    return f"profile {profiles.get(key, key)}"[:60] if scope == "profile" else f"symbol {key}"[:60]
+
+
+def _market_pill(market: str) -> str:
+    return _pill("il-live-money" if "LIVE" in market else "il-paper" if market == "PAPER" else "il-unknown", market)
+
+
+def _waiting_pill(waiting: int) -> str:
+    if not waiting:
+        return ""
+    return _pill("il-waiting", f"{count(waiting, 'approval')} waiting", testid="approvals")
+
+
 def _mode_pill(status: TradingStatus) -> str:
     look, icon = _LOOKS[status.mode]
     if status.mode == "RUNNING" and status.scopes:
         look = "il-paused"
-    return _pill(look, f"{icon} AUTO-TRADING: {mode_words(status)}", testid="mode")
+    return _pill(look, f"{icon} AUTO-TRADING: {mode_words(status)}", testid="mode", is_announced=True)
 
 
 def _engine_pill(engine: EngineStatus) -> str:
@@ -74,15 +110,15 @@ def _engine_pill(engine: EngineStatus) -> str:
     return _pill("il-running", f"Engine alive · {since} ago", testid="engine")
 
 
-def _who_when_why(status: TradingStatus, zone: ZoneInfo) -> str:
+def _who_when_why(status: TradingStatus, profiles: Mapping[str, str], zone: ZoneInfo) -> str:
     since = f"{status.mode.capitalize()} for {age(status.checked_at - status.changed_at)}"
     parts = [f"{since}, since {status.changed_at.astimezone(zone):%d %b %H:%M:%S %Z}, by {status.lastChangedBy}"]
     if status.reason:
         parts.append(f"“{status.reason[:120]}”")
     parts.append("scope: all profiles")
-    parts += [f"{scope.scope} {scope.scope_key[:36]} {scope.mode}" for scope in status.scopes[:3]]
-    if status.resume_at:
-        parts.append(f"resumes {status.resume_at.astimezone(zone):%d %b %H:%M %Z}")
+    parts += [f"{_scope_words(held.scope, held.scope_key, profiles)} {held.mode}" for held in status.scopes[:3]]
+    if status.next_change:
+        parts.append(next_change_words(status.next_change, profiles, zone))
     parts.append(f"checked {clock_time(status.checked_at, zone)}")
     return " · ".join(parts)
 
@@ -98,11 +134,13 @@ def _expired(market: str, reading: Reading, zone: ZoneInfo) -> str:
 
 
 def _unknown() -> str:
-    return _pill("il-unknown", "? AUTO-TRADING: UNKNOWN", testid="mode")
+    return _pill("il-unknown", "? AUTO-TRADING: UNKNOWN", testid="mode", is_announced=True)
 
 
-def _pill(look: str, text: str, testid: str = "marker") -> str:
-    return f'<span class="il-pill {look}" data-testid="badge-{testid}" role="status">{escape(text)}</span>'
+def _pill(look: str, text: str, testid: str = "marker", *, is_announced: bool = False) -> str:
+    """Return a pill. Screen readers announce the mode as it changes; ages that count up would never let them rest."""
+    role = ' role="status"' if is_announced else ""
+    return f'<span class="il-pill {look}" data-testid="badge-{testid}"{role}>{escape(text)}</span>'
 
 
 def _note(text: str) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.column_config import NumberColumn, TextColumn
 
+from pages.components.few import a_few
 from pages.components.formats import NOTHING, age, words
 from pages.components.messages import note, plain
 from pages.components.tables import time_column
@@ -19,7 +20,7 @@ _SIGNS = {"critical": ":red[:material/error:]", "warning": ":orange[:material/wa
 
 def open_finding_list(findings: pd.DataFrame, at: datetime) -> None:
     """Show what differs now, the critical first. `at`: now, by the database's clock."""
-    for finding in findings.to_dict("records"):
+    for finding in a_few(findings, "findings").to_dict("records"):
         with st.container(border=True, key=f"finding_{finding['id']}"):
             sign = _SIGNS.get(finding["severity"], ":material/info:")
             st.markdown(f"{sign} **{plain(finding_words(finding))}** :gray-badge[{words(finding['severity'])}]")
@@ -58,7 +59,8 @@ def findings_table(findings: pd.DataFrame, zone: ZoneInfo) -> None:
         }
     )
     st.dataframe(
-        shown, hide_index=True, key="findings_table", alt="Past differences, the last seen first, and what was done",
+        shown, hide_index=True, placeholder=NOTHING, key="findings_table",
+        alt="Past differences, the last seen first, and what was done",
         column_config={
             "kind": TextColumn("What differed", pinned=True), "symbol": TextColumn("Symbol"),
             "ended": TextColumn("How it ended"), "severity": TextColumn("Severity"),
@@ -76,7 +78,8 @@ def runs_table(runs: pd.DataFrame, zone: ZoneInfo) -> None:
     columns = ["finished_at", "kind", "shard", "orders_checked", "orders_changed", "positions_checked", "findings",
                "took"]  # fmt: skip
     st.dataframe(
-        shown[columns], hide_index=True, key="runs_table", alt="Comparisons with the broker, the last finished first",
+        shown[columns], hide_index=True, placeholder=NOTHING, key="runs_table",
+        alt="Comparisons with the broker, the last finished first",
         column_config={
             "finished_at": time_column("Finished", zone), "kind": TextColumn("Kind"), "shard": TextColumn("Shard"),
             "orders_checked": NumberColumn("Orders compared", format="localized"),

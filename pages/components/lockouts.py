@@ -11,6 +11,7 @@ import streamlit as st
 
 from db.commands import create_lockout, remove_lockout
 from pages.components.actions import act
+from pages.components.few import a_few
 from pages.components.formats import age, moment, words
 from pages.components.lockout_source import source_link, source_words
 from pages.components.messages import note, plain, tell
@@ -39,7 +40,7 @@ def lockout_form() -> None:
 
 def lockout_list(lockouts: pd.DataFrame, at: datetime, zone: ZoneInfo, *, may_remove: bool) -> None:
     """Show the lockouts in force, what ends first at the top. `at`: now, by the database's clock."""
-    for lockout in lockouts.to_dict("records"):
+    for lockout in a_few(lockouts, "lockouts").to_dict("records"):
         with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"lockout_{lockout['id']}"):
             with st.container(width="stretch"):
                 _facts(lockout, at, zone)

@@ -11,10 +11,10 @@ import streamlit as st
 from db.commands import set_member_role
 from db.queries.members import ROLES
 from pages.components.actions import act
-from pages.components.formats import count, moment, words
+from pages.components.few import a_few
+from pages.components.formats import moment, words
 from pages.components.messages import note, plain, show_empty, tell
 
-SHOWN_MAX = 100
 MAY = {
     "admin": "sees everything, stops and resumes trading, sets limits and roles",
     "operator": "sees everything, decides approvals, sets lockouts, looks after alerts; changes no limit and no role",
@@ -42,13 +42,11 @@ def member_list(members: pd.DataFrame, own_email: str, zone: ZoneInfo) -> None:
     """Show each member with the way to another role."""
     if members.empty:
         show_empty("No member matches.")
-    for member in members.head(SHOWN_MAX).to_dict("records"):
+    for member in a_few(members, "members").to_dict("records"):
         with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"member_{member['user_id']}"):
             with st.container(width="stretch"):
                 _facts(member, own_email, zone)
             _role_popover(member, own_email)
-    if len(members) > SHOWN_MAX:
-        note(f"{SHOWN_MAX} of {count(len(members), 'member')} are shown. Search for the others.")
 
 
 def _facts(member: Mapping[Any, Any], own_email: str, zone: ZoneInfo) -> None:

@@ -12,6 +12,7 @@ import streamlit as st
 from db.commands import grant_override, revoke_override
 from db.queries.overrides import CODES, overrides_in_force
 from pages.components.actions import act
+from pages.components.few import a_few
 from pages.components.formats import age, moment, words
 from pages.components.messages import note, plain, show_empty, tell
 from pages.session.guard import Session
@@ -25,7 +26,7 @@ def override_section(session: Session, profiles: pd.DataFrame, at: datetime, zon
     held = overrides_in_force(session.client, profiles["id"].tolist())
     if held.empty:
         show_empty("No limit is overridden.")
-    for override in held.to_dict("records"):
+    for override in a_few(held, "overrides").to_dict("records"):
         with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"override_{override['id']}"):
             with st.container(width="stretch"):
                 st.markdown(f"**{plain(override_words(override))}**")

@@ -2,16 +2,18 @@
 
 from datetime import timedelta
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 from streamlit.column_config import NumberColumn, TextColumn
 
 from db.queries.controls import control_history, global_pauses
-from db.queries.equity import equity_curve, in_market_time
+from db.queries.equity import equity_by_profile, equity_curve, in_market_time
 from db.queries.jobs import job_health
 from db.queries.lockouts import LockoutFilters, lockouts_in_force, past_lockouts
 from db.queries.positions import open_positions, sector_exposure
-from pages.charts.equity import equity_figure, equity_in_words
+from db.queries.profiles import profiles
+from pages.charts.equity import LINES_MAX, equity_figure, equity_in_words, profiles_figure
 from pages.components.figures import Figure, figures
 from pages.components.formats import NOTHING, age, count, money, signed_money, signed_percent, words
 from pages.components.messages import page_boundary, show_empty
@@ -21,6 +23,7 @@ from pages.session.status import Reading, database_time, read_status
 
 TICK_S = 5
 PAUSES_MAX, LOCKOUTS_MAX, RISKS_MAX = 8, 40, 8
+POINTS_MAX = 1000  # rows in one answer
 
 
 @st.fragment(run_every=TICK_S)
@@ -48,6 +51,21 @@ def equity_chart(session: Session, curve: pd.DataFrame) -> None:
     drawn += ["Lines beneath equity: symbols that were locked out, with the reason."] * (not lockouts.empty)
     if drawn:
         st.caption(" ".join(drawn))
+
+
+def profiles_chart(session: Session, curve: pd.DataFrame) -> None:
+    """Show the profiles beside each other, at as many sessions as one answer of the database can hold."""
+    sessions = spread(curve["session_date"], POINTS_MAX // max(len(profiles(session.client)), 1))
+    found = equity_by_profile(session.client, sessions=[at.date() for at in sessions])
+    st.plotly_chart(profiles_figure(found), key="by_profile", alt="Profit of each profile over what it started with")
+    if found["profile_id"].nunique() > LINES_MAX:
+        st.caption(f"The {LINES_MAX} profiles that gained or lost the most.")
+
+
+def spread(values: pd.Series, most: int) -> pd.Series:
+    """Return at most so many values (at least the first and the last), as evenly spread as they can be."""
+    places = np.linspace(0, len(values) - 1, min(len(values), max(most, 2))).round().astype(int)
+    return values.iloc[np.unique(places)]
 
 
 def _lockout_spans(session: Session) -> pd.DataFrame:

@@ -11,10 +11,10 @@ import streamlit as st
 from db.commands import set_profile_active
 from pages.components.actions import act
 from pages.components.external_policy import policy_of, policy_popover
-from pages.components.formats import count, moment, money, share, words
+from pages.components.few import a_few
+from pages.components.formats import moment, money, share, words
 from pages.components.messages import note, plain, show_empty, tell
 
-SHOWN_MAX = 100
 ON, OFF = "Switched on", "Switched off"
 _MODE_COLOURS = {"paper": "blue", "live": "red", "disabled": "gray"}
 
@@ -47,15 +47,13 @@ def profile_list(
     """
     if profiles.empty:
         show_empty("No profile matches.")
-    for profile in profiles.sort_values("active", kind="stable").head(SHOWN_MAX).to_dict("records"):
+    for profile in a_few(profiles.sort_values("active", kind="stable"), "profiles").to_dict("records"):
         with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"profile_{profile['id']}"):
             with st.container(width="stretch"):
                 _facts(profile, policies, owners.get(profile["owner_id"], ""), zone)
             if may_change:
                 policy_popover(profile["broker_account"], policies, profile_id=profile["id"], name=profile["name"])
                 _switch_popover(profile)
-    if len(profiles) > SHOWN_MAX:
-        note(f"{SHOWN_MAX} of {count(len(profiles), 'profile')} are shown. Search for the others.")
 
 
 def _facts(profile: Mapping[Any, Any], policies: pd.DataFrame, owner: str, zone: ZoneInfo) -> None:

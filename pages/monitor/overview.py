@@ -2,12 +2,18 @@
 
 import streamlit as st
 
-from db.queries.equity import equity_by_profile, equity_curve
+from db.queries.equity import equity_curve
 from db.queries.orders import latest_denials
-from pages.charts.equity import profiles_figure
 from pages.components.export import csv_button
 from pages.components.messages import show_empty
-from pages.components.overview import equity_chart, exposure_by_sector, jobs_table, key_figures, open_risk
+from pages.components.overview import (
+    equity_chart,
+    exposure_by_sector,
+    jobs_table,
+    key_figures,
+    open_risk,
+    profiles_chart,
+)
 from pages.components.tables import denials_table
 from pages.components.time_zone import chosen_zone
 from pages.session.guard import require_session
@@ -44,6 +50,4 @@ with right:
     jobs_table(session)
 
 st.subheader("By profile")
-by_profile = equity_by_profile(session.client)
-st.plotly_chart(profiles_figure(by_profile), key="by_profile",
-                alt="Change of each profile's equity since its first session")  # fmt: skip
+profiles_chart(session, curve)

@@ -13,7 +13,7 @@ _PAGE = """<!doctype html>
            --accent: #1d4ed8; --accent-ink: #fff; --bad: #b42318; --bad-page: #fef3f2; --bad-line: #fda29b; }}
   @media (prefers-color-scheme: dark) {{
     :root {{ --page: #0b1220; --card: #111c30; --ink: #f1f5f9; --soft: #a3b1c6; --line: #334155; --field: #0b1220;
-             --accent: #3b6ef0; --bad: #fda29b; --bad-page: #3a1512; --bad-line: #7a271a; }} }}
+             --accent: #376aec; --bad: #fda29b; --bad-page: #3a1512; --bad-line: #7a271a; }} }}
   * {{ box-sizing: border-box; }}
   body {{ margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 24px; background: var(--page);
          color: var(--ink); font: 16px/1.5 "Source Sans Pro", system-ui, -apple-system, "Segoe UI", sans-serif; }}

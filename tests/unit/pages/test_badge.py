@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from db.errors import Unreachable
 from db.models import TradingStatus
-from pages.components.badge import badge_html, mode_words
+from pages.components.badge import Surroundings, badge_html, mode_words
 from pages.session.status import Reading
 
 NOW = datetime(2026, 11, 21, 9, 0, 0, tzinfo=UTC)
@@ -27,7 +27,7 @@ def status(**changes: Any) -> TradingStatus:
 
 
 def shown(reading: Reading) -> str:
-    return badge_html(reading, "PAPER", ZONE)
+    return badge_html(reading, Surroundings("PAPER", {"p-1": "Alice trend daily"}), ZONE)
 
 
 def test_badge_says_who_when_why_and_how_old_when_it_can_be_read() -> None:
@@ -91,3 +91,24 @@ def test_reason_cannot_smuggle_markup_into_the_header() -> None:
 
     assert "<img" not in html
     assert "&lt;img" in html
+
+
+def test_next_planned_change_is_named_with_scope_and_time() -> None:
+    close = {"scope": "global", "scope_key": "*", "at": "2026-11-23T14:30:00+00:00", "to_mode": "PAUSED"}
+    own = {"scope": "profile", "scope_key": "p-1", "at": "2026-11-23T14:30:00+00:00", "to_mode": "RUNNING"}
+
+    assert "next: all trading PAUSED at 23 Nov 14:30 UTC" in shown(Reading(status(next_change=close), None, NOW))
+    assert "next: profile Alice trend daily RUNNING at 23 Nov" in shown(Reading(status(next_change=own), None, NOW))
+    assert "next:" not in shown(Reading(status(), None, NOW))
+
+
+def test_waiting_approvals_are_counted_when_there_are_any() -> None:
+    assert "2 approvals waiting" in shown(Reading(status(approvals_waiting=2), None, NOW))
+    assert "waiting" not in shown(Reading(status(), None, NOW))
+
+
+def test_only_the_mode_is_announced_to_screen_readers() -> None:
+    live = shown(Reading(status(approvals_waiting=1), None, NOW)).split('<div class="il-expired">')[0]
+
+    assert live.count('role="status"') == 1
+    assert 'data-testid="badge-mode" role="status"' in live

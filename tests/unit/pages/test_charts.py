@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 import pytest
 
 from pages.charts.candles import TradeMarks, candles_figure
-from pages.charts.equity import drawdown, equity_figure, equity_in_words, profiles_figure
+from pages.charts.equity import LINES_MAX, drawdown, equity_figure, equity_in_words, profiles_figure
 
 NO_PAUSES = pd.DataFrame({"start": [], "end": [], "reason": []})
 
@@ -51,14 +51,25 @@ def test_words_for_the_figure_hold_its_ends_and_its_lowest_point() -> None:
     assert "-10.0 percent" in text
 
 
-def test_profiles_start_together_at_zero() -> None:
-    frame = pd.concat(
-        [curve(100, 110).assign(profile_name="Alice trend"), curve(50, 45).assign(profile_name="Bob dips")]
-    )
+def profile(name: str, capital: float, *profits: float) -> pd.DataFrame:
+    own = curve(*(capital + profit for profit in profits))
+    return own.assign(profile_name=name, realized_usd=0.0, unrealized_usd=list(profits))
+
+
+def test_profiles_are_compared_by_profit_over_what_they_started_with() -> None:
+    frame = pd.concat([profile("Alice trend", 100, 0, 10), profile("Bob dips", 50, 0, -5)])
 
     lines = {line.name: list(line.y) for line in profiles_figure(frame).data}
 
     assert lines == {"Alice trend": pytest.approx([0.0, 10.0]), "Bob dips": pytest.approx([0.0, -10.0])}
+
+
+def test_of_many_profiles_those_that_moved_most_are_drawn() -> None:
+    frame = pd.concat([profile(f"Profile {n}", 100, 0, n if n % 2 else -n) for n in range(20)])
+
+    drawn = {line.name for line in profiles_figure(frame).data}
+
+    assert drawn == {f"Profile {n}" for n in range(20 - LINES_MAX, 20)}
 
 
 def bars(times: list[str]) -> pd.DataFrame:

@@ -277,10 +277,11 @@ class TestFigures:
         lockouts = pd.DataFrame({"start": days[:3], "end": days[[2, 1, 3]], "reason": ["a", "b", "c"]})
         nothing = pd.DataFrame({"start": [], "end": [], "reason": []})
 
-        drawn = [line for line in equity_figure(curve, nothing, lockouts).data if line.name == "Locked out"]
+        (drawn,) = [line for line in equity_figure(curve, nothing, lockouts).data if line.name == "Locked out"]
 
-        assert [line.y[0] for line in drawn] == [0, 1, 1]
-        assert [line.hovertemplate for line in drawn] == [f"{reason}<extra></extra>" for reason in "abc"]
+        gap = None
+        assert list(drawn.y) == [0, 0, gap, 1, 1, gap, 1, 1, gap]
+        assert list(drawn.customdata) == ["a", "a", gap, "b", "b", gap, "c", "c", gap]
 
 
 class TestOneTrade:
