@@ -144,7 +144,16 @@ begin
                sum(w.trades), sum(w.wins), sum(w.losses), sum(w.gains_usd), sum(w.losses_usd), sum(w.pnl_squared),
                sum(w.volume_usd), sum(w.holding_s),
                case when grouping(w.month, w.profile_id, w.strategy, w.symbol, w.position_side, w.exit_reason) = 63
-                    then array(select sum(a.return_bins[n])::int from wanted a, generate_series(1, 42) n group by n order by n) end
+                    -- Written out: adding element by element in a loop takes five times as long.
+                    then (select array[sum(a.return_bins[1]), sum(a.return_bins[2]), sum(a.return_bins[3]), sum(a.return_bins[4]), sum(a.return_bins[5]),
+                         sum(a.return_bins[6]), sum(a.return_bins[7]), sum(a.return_bins[8]), sum(a.return_bins[9]), sum(a.return_bins[10]),
+                         sum(a.return_bins[11]), sum(a.return_bins[12]), sum(a.return_bins[13]), sum(a.return_bins[14]), sum(a.return_bins[15]),
+                         sum(a.return_bins[16]), sum(a.return_bins[17]), sum(a.return_bins[18]), sum(a.return_bins[19]), sum(a.return_bins[20]),
+                         sum(a.return_bins[21]), sum(a.return_bins[22]), sum(a.return_bins[23]), sum(a.return_bins[24]), sum(a.return_bins[25]),
+                         sum(a.return_bins[26]), sum(a.return_bins[27]), sum(a.return_bins[28]), sum(a.return_bins[29]), sum(a.return_bins[30]),
+                         sum(a.return_bins[31]), sum(a.return_bins[32]), sum(a.return_bins[33]), sum(a.return_bins[34]), sum(a.return_bins[35]),
+                         sum(a.return_bins[36]), sum(a.return_bins[37]), sum(a.return_bins[38]), sum(a.return_bins[39]), sum(a.return_bins[40]),
+                         sum(a.return_bins[41]), sum(a.return_bins[42])]::int[] from wanted a) end
         from wanted w
         group by grouping sets ((), (w.month), (w.profile_id), (w.strategy), (w.symbol), (w.position_side), (w.exit_reason))
         having sum(w.trades) > 0;
