@@ -50,7 +50,7 @@ begin
            case when p ->> 'outcome' = 'unknown' then least(private.positive(p ->> 'qty'), coalesce(n.qty, private.positive(p ->> 'qty')))
                 else private.positive(p ->> 'qty') end,
            p ->> 'order_type',
-           case p ->> 'order_type' when 'market' then 'day' else 'gtc' end,
+           case when p ->> 'order_type' = 'market' or private.positive(p ->> 'qty') % 1 <> 0 then 'day' else 'gtc' end,
            private.price(p ->> 'limit_price'), private.price(p ->> 'stop_price'),
            case when d.code is null then 'submitting' else 'canceled' end::public.order_state, d.code,
            left(p ->> 'reason', 500), coalesce(p ->> 'exit_reason', v_purpose::text), t.id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ from engine.domain.news import Headline
 PAGES_MAX: Final = 200  # a server that never ends its pages must not hold us for ever
 NEWS_PAGE: Final = 50
 NEWS_SYMBOLS_MAX: Final = 50  # of one request
+SYMBOLS_MAX: Final = 400  # of one request: its address has to stay short enough for every server on the way
+PAIR: Final = "/"  # in the name of a crypto pair; asked for one, the stock data refuse the whole request
 
 
 class AlpacaMarketData:
@@ -57,35 +59,33 @@ class AlpacaMarketData:
     def bars(self, symbols: Iterable[str], timeframe: str, start: datetime) -> list[Bar]:
         """Return the bars that begin at or after `start`, oldest first per symbol."""
         query = {
-            "symbols": ",".join(symbols),
             "timeframe": timeframe,
             "start": start.isoformat(),
             "limit": 10_000,
             "adjustment": "split",
             **self._feed,
         }
-        pages = self._pages(self._data, "/stocks/bars", query)
-        return [bar for page in pages for bar in _bars(page["bars"], timeframe)]
+        return [
+            bar
+            for some in _lists(_stocks(symbols), SYMBOLS_MAX)
+            for page in self._pages(self._data, "/stocks/bars", {"symbols": some, **query})
+            for bar in _bars(page["bars"], timeframe)
+        ]
 
     def quotes(self, symbols: Iterable[str]) -> dict[str, Quote]:
         """Return the latest quotes; symbols without one are missing."""
-        page = self._get(self._data, "/stocks/quotes/latest", {"symbols": ",".join(sorted(symbols)), **self._feed})
+        queries = ({"symbols": some, **self._feed} for some in _lists(_stocks(symbols), SYMBOLS_MAX))
+        pages = [self._get(self._data, "/stocks/quotes/latest", query) for query in queries]
         with read_errors():
-            quotes = [_quote(symbol, row) for symbol, row in page["quotes"].items()]
+            quotes = [_quote(symbol, row) for page in pages for symbol, row in page["quotes"].items()]
         # One side missing is reported as 0: that is no price to trade at.
         return {quote.symbol: quote for quote in quotes if quote.bid > 0 and quote.ask > 0}
 
     def headlines(self, symbols: Iterable[str], start: datetime) -> list[Headline]:
         """Return the articles about any of the symbols since `start`, each once, oldest first."""
-        wanted = sorted(symbols)
         found: dict[str, Headline] = {}
-        for first in range(0, len(wanted), NEWS_SYMBOLS_MAX):
-            query = {
-                "symbols": ",".join(wanted[first : first + NEWS_SYMBOLS_MAX]),
-                "start": start.isoformat(),
-                "sort": "asc",
-                "limit": NEWS_PAGE,
-            }
+        for some in _lists(sorted(symbols), NEWS_SYMBOLS_MAX):
+            query = {"symbols": some, "start": start.isoformat(), "sort": "asc", "limit": NEWS_PAGE}
             for page in self._pages(self._news, "/news", query):
                 found |= {headline.id: headline for headline in _headlines(page)}
         return sorted(found.values(), key=lambda headline: (headline.at, headline.id))
@@ -107,6 +107,16 @@ class AlpacaMarketData:
                 return page
         except APIError as error:
             raise BrokerUnavailable(f"Alpaca does not know {path}") from error
+
+
+def _stocks(symbols: Iterable[str]) -> list[str]:
+    """Return the symbols that are no crypto pairs, which are not traded here: one of them must not hide the others."""
+    return sorted(symbol for symbol in symbols if PAIR not in symbol)
+
+
+def _lists(symbols: Sequence[str], length: int) -> list[str]:
+    """Return the symbols separated by commas, in lists of at most this many."""
+    return [",".join(symbols[first : first + length]) for first in range(0, len(symbols), length)]
 
 
 def _bars(rows_by_symbol: Mapping[str, Any], timeframe: str) -> list[Bar]:

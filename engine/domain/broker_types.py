@@ -123,7 +123,8 @@ class MarketTime:
 
     def weekdays_since(self, then: datetime) -> int:
         """Count the weekdays after `then`'s day up to today, as New York counts days."""
-        return int(np.busday_count(then.astimezone(NEW_YORK).date(), self.session_date))
+        day = timedelta(days=1)
+        return int(np.busday_count(then.astimezone(NEW_YORK).date() + day, self.session_date + day))
 
     def is_complete(self, bar: Bar) -> bool:
         """Tell whether a bar can no longer change."""

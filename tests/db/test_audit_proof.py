@@ -9,8 +9,10 @@ from db import commands
 from db.errors import Invalid
 
 ALICE = "Alice trend daily"
-FORGE = "insert into audit_log overriding system value select %s, tenant, at, actor, actor_email, actor_role, action, target," \
-    " outcome, reason, detail, prev_hash, hash from audit_log where id = %s"  # fmt: skip
+FORGE = (
+    "insert into audit_log overriding system value select %s, tenant, at, actor, actor_email, actor_role, action,"
+    " target, outcome, reason, detail, prev_hash, hash from audit_log where id = %s"
+)
 
 
 @pytest.fixture
@@ -18,7 +20,8 @@ def log(engine, sign_in, db) -> Iterator[Any]:
     """A log of two chains, woven into each other; the owner may write into it while a test lasts."""
     admin = sign_in("admin")
     for turn in range(4):
-        commands.set_profile_active(admin, profile_id=engine.profiles[ALICE], active=bool(turn % 2), reason=f"Turn {turn}")
+        switched = {"profile_id": engine.profiles[ALICE], "active": bool(turn % 2)}
+        commands.set_profile_active(admin, **switched, reason=f"Turn {turn}")
         commands.pause_trading(admin, reason=f"Turn {turn}")
         commands.resume_trading(admin, reason=f"Turn {turn}", override_reason="Testing")
     db.execute("alter table audit_log disable trigger all")

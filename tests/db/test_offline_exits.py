@@ -1,6 +1,7 @@
 """Exits that were sent while the database could not be reached, told afterwards."""
 
 import itertools
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
@@ -62,6 +63,15 @@ class TestRecordOfflineExits:
 
         row = db.execute("select side::text, purpose::text, qty from orders where id = %s", [told["id"]]).fetchone()
         assert row == ("sell", "exit", 10)
+
+    @pytest.mark.parametrize(("qty", "time_in_force"), [("4", "gtc"), ("2.5", "day")])
+    def test_a_stop_for_a_part_of_a_share_was_for_the_day(self, engine, db, qty, time_in_force):
+        stop = an_exit(engine.held(), purpose="stop_loss", order_type="stop", stop_price="95", qty=qty)
+
+        tell(engine, stop)
+
+        row = db.execute("select qty, time_in_force from orders where id = %s", [stop["id"]]).fetchone()
+        assert row == (Decimal(qty), time_in_force)
 
     def test_the_position_is_closed_when_it_was_filled_meanwhile(self, engine, db):
         told = an_exit(engine.held())

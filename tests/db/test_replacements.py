@@ -29,8 +29,8 @@ def successor(db) -> dict[str, Any]:
 
 def external(engine, **changes: Any) -> dict[str, Any]:
     return {
-        "client_order_id": "by-hand-1", "broker_order_id": str(uuid4()), "status": "new", "symbol": "IBM", "side": "buy",
-        "qty": "10", "type": "limit", "order_class": "simple", "limit_price": "100", "filled_qty": "0",
+        "client_order_id": "by-hand-1", "broker_order_id": str(uuid4()), "status": "new", "symbol": "IBM",
+        "side": "buy", "qty": "10", "type": "limit", "order_class": "simple", "limit_price": "100", "filled_qty": "0",
         "filled_avg_price": None, "updated_at": "2007-01-03T15:00:00Z", "submitted_at": "2007-01-03T15:00:00Z",
         "legs": [],
     } | changes  # fmt: skip

@@ -48,9 +48,7 @@ class TestOtherArguments:
     def test_an_approval_that_was_approved_is_not_reported_as_rejected(self, engine, sign_in, db, pending):
         first = {"approval_id": pending[0], "decision": "approve", "reason": "Fine"}
 
-        assert refused_the_second_time(
-            db, commands.decide_approval, sign_in("operator"), first, {"decision": "reject"}
-        )
+        assert refused_the_second_time(db, commands.decide_approval, sign_in("operator"), first, {"decision": "reject"})
 
     @pytest.mark.parametrize("other", ["decision", "ids"])
     def test_other_approvals_are_not_answered_with_those_that_were_decided(self, engine, sign_in, db, pending, other):

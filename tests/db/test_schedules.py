@@ -379,10 +379,9 @@ class TestOddTimes:
     )
     @example(datetime(2028, 2, 28, 12, tzinfo=UTC), {2}, time(0), time(0))  # a leap day, from midnight to midnight
     def test_a_weekly_window_always_comes_again(self, db, now, weekdays, start, end):
-        (next_at,) = db.execute(
-            self.WEEKLY.replace("private.schedule_next_at(s, %s)", "nullif(private.schedule_next_at(s, %s), 'infinity')"),
-            (now, sorted(weekdays), start, end),
-        ).fetchone()
+        edge = "private.schedule_next_at(s, %s)"
+        finite = self.WEEKLY.replace(edge, f"nullif({edge}, 'infinity')")
+        (next_at,) = db.execute(finite, (now, sorted(weekdays), start, end)).fetchone()
 
         assert next_at is not None and now < next_at <= now + timedelta(days=14, hours=2)
 

@@ -63,3 +63,22 @@ def test_days_are_weekdays() -> None:
 )
 def test_prices_are_rounded_to_what_brokers_take(price: str, down: bool, rounded: str) -> None:
     assert tick(Decimal(price), down=down) == Decimal(rounded)
+
+
+class TestWeekdays:
+    @pytest.mark.parametrize(
+        ("then", "now", "weekdays"),
+        [
+            ("2026-01-09T20:00Z", "2026-01-09T21:00Z", 0),  # Friday, later that day
+            ("2026-01-09T20:00Z", "2026-01-10T15:00Z", 0),  # Friday to Saturday
+            ("2026-01-09T20:00Z", "2026-01-12T15:00Z", 1),  # Friday to Monday
+            ("2026-01-10T15:00Z", "2026-01-12T15:00Z", 1),  # Saturday to Monday
+            ("2026-01-11T15:00Z", "2026-01-12T15:00Z", 1),  # Sunday to Monday
+            ("2026-01-13T04:00Z", "2026-01-13T15:00Z", 1),  # still Monday evening in New York, then Tuesday
+            ("2028-02-28T15:00Z", "2028-03-01T15:00Z", 2),  # over a leap day
+        ],
+    )
+    def test_the_weekdays_after_a_day_are_counted_up_to_today(self, then, now, weekdays):
+        market = MarketTime(datetime.fromisoformat(now), is_open=True)
+
+        assert market.weekdays_since(datetime.fromisoformat(then)) == weekdays

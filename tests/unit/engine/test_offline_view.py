@@ -1,11 +1,14 @@
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
+
 from engine.domain.book import OrderState, Purpose
 from engine.domain.broker_types import BrokerPosition
 from engine.domain.coverage import protected_qty
-from engine.domain.offline import Seen, free_qty, gaps, offline_view
-from tests.unit.engine.builders import a_leg, a_snapshot, a_trade, an_order, at_broker, protected_trade
+from engine.domain.journal import OfflineExit
+from engine.domain.offline import Seen, free_qty, gaps, offline_order, offline_view
+from tests.unit.engine.builders import NOON, a_leg, a_snapshot, a_trade, an_order, at_broker, protected_trade
 
 TEN, FOUR = Decimal(10), Decimal(4)
 STOP, TARGET = a_leg(Purpose.STOP_LOSS), a_leg(Purpose.TAKE_PROFIT)
@@ -90,3 +93,16 @@ def test_gaps_are_counted_over_all_trades_of_a_symbol():
 
     assert gaps(books, [BrokerPosition("AAPL", TEN - FOUR)]) == {}
     assert gaps(books, HELD) == {"AAPL": -FOUR}
+
+
+@pytest.mark.parametrize(
+    ("qty", "order_type", "time_in_force"),
+    [("10", "stop", "gtc"), ("10", "market", "day"), ("2.5", "stop", "day"), ("0.000000001", "stop", "day")],
+)
+def test_a_stop_for_a_part_of_a_share_is_for_the_day_as_the_broker_takes_it(qty, order_type, time_in_force):
+    exit_ = OfflineExit(
+        id="e1", trade_id="t1", symbol="AAPL", side="sell", purpose=Purpose.STOP_LOSS, qty=Decimal(qty),
+        order_type=order_type, stop_price=Decimal(95), exit_reason="stop_loss", reason="No stop rests", market_at=NOON,
+    )  # fmt: skip
+
+    assert offline_order(exit_, profile_id="p1").time_in_force == time_in_force
