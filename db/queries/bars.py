@@ -74,7 +74,7 @@ def latest_prices(client: Client, symbols: Iterable[str]) -> pd.DataFrame:
 
 def _latest_price(client: Client, symbol: str) -> dict[str, Any] | None:
     marks = client.table("positions").select("price:mark_price,price_at:marked_at").eq("symbol", symbol)
-    marks = marks.gt("mark_price", 0).order("marked_at", desc=True).limit(1)
+    marks = marks.gt("mark_price", 0).not_.is_("marked_at", "null").order("marked_at", desc=True).limit(1)
     bars = client.table("price_bars").select("price:close,price_at:bar_at").eq("symbol", symbol)
     found = [{**row, "source": "mark"} for row in rows(marks)]
     found += [{**row, "source": "bar"} for row in rows(bars.order("bar_at", desc=True).limit(1))]
