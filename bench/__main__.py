@@ -5,7 +5,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from bench import exchange, gate, gateway, pause, reconcile, trade_tick
+from bench import exchange, gate, gateway, lifecycle, pause, reconcile, trade_tick
 from bench.harness import Row, authority
 
 
@@ -19,6 +19,7 @@ def main() -> int:
             ("gate, batches of 100", gate.batches),
             ("pause under load", pause.under_load),
             ("paper exchange", exchange.measured),
+            ("orders from signal to fill", lifecycle.measured),
             ("trade tick", trade_tick.measured),
             ("reconciliation", reconcile.measured),
         ):

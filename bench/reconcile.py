@@ -1,10 +1,6 @@
 """Reconciliation of a long history: the whole of it, and then only what is new, in a process of its own."""
 
-import json
-import os
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from datetime import date
@@ -13,10 +9,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from bench.exchange import KEYS, running
+from bench.engine_process import main, run_engine
+from bench.exchange import running
 from bench.harness import Bench, Row
-from engine.bootstrap import bootstrap
-from engine.config import Settings
+from engine.bootstrap import Engine
 from local.exchange.market.tape import load_tape
 from local.exchange.trading.exchange import Birth, open_exchange
 
@@ -37,7 +33,7 @@ def measured(bench: Bench) -> list[Row]:
         home = Path(folder)
         _write_books(bench, _write_ledger(home / "exchange" / "ledger.sqlite"))
         with running(home) as exchange:
-            found = _reconcile(bench, exchange.url, home)
+            found = run_engine("bench.reconcile", bench, exchange.url, home, SHARD)
     full_s, incremental_s, memory_mb = found["full_s"], found["incremental_s"], found["memory_mb"]
     is_whole = found["checked"] == ORDERS and found["changed"] == STALE and found["left"] == 0
     return [
@@ -94,33 +90,9 @@ def _write_books(bench: Bench, ids: list[tuple[str, str]]) -> None:
     bench.db.execute("analyze orders")
 
 
-def _reconcile(bench: Bench, url: str, home: Path) -> dict[str, Any]:
-    settings = {
-        "supabase_url": bench.env["SUPABASE_URL"],
-        "supabase_publishable_key": bench.env["SUPABASE_PUBLISHABLE_KEY"],
-        "supabase_secret_key": bench.env["SUPABASE_SECRET_KEY"],
-        "alpaca_base_url": url,
-        "alpaca_data_url": url,
-        "alpaca_api_key": KEYS["APCA-API-KEY-ID"],
-        "alpaca_secret_key": KEYS["APCA-API-SECRET-KEY"],
-        "local_home": str(home / "engine"),
-        "engine_shard": SHARD,
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.reconcile"], input=json.dumps(settings), capture_output=True, text=True,
-        env=os.environ | {"PYTHONWARNINGS": "ignore"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def _engine(settings: dict[str, str]) -> dict[str, Any]:
+def _engine(engine: Engine) -> dict[str, Any]:
     """Reconcile as an engine does, in full and then incrementally; return what that took."""
-    engine = bootstrap(Settings(**settings))  # type: ignore[arg-type]
     market = engine.market.read()
-    assert engine.lease.try_acquire()
-    engine.lease.beat(market)
     full_s = _seconds(lambda: engine.reconciler.run(market, "full", on_page=lambda: engine.lease.beat(market)))
     engine.lease.beat(market)
     swept = engine.reconciler.last
@@ -145,4 +117,4 @@ def _seconds(run: Any) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_engine(json.load(sys.stdin))))
+    main(_engine)

@@ -374,7 +374,7 @@ class Order(Row):
 
 
 class OpenTrade(Row):
-    """An open position with its protective legs."""
+    """An open position; its protective legs are among the snapshot's orders."""
 
     trade_id: UUID
     owner_id: UUID
@@ -391,7 +391,6 @@ class OpenTrade(Row):
     opened_at: datetime
     marked_at: datetime | None = None
     exit_working: bool
-    legs: list[Order]
 
 
 class ProtectionTrade(Row):
@@ -436,6 +435,7 @@ class EngineSnapshot(Row):
     profiles: list[Profile]
     trades: list[OpenTrade]
     orders: list[Order]
+    legs: list[Order]  # of trades of the shard, made by another one
     controls: list[ScopeControl]
     risk_config: RiskConfigVersion
 

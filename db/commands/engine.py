@@ -60,7 +60,8 @@ def heartbeat(
 
 def engine_snapshot(client: Client, *, shard: str, token: int) -> EngineSnapshot:
     """Return profiles, open trades, open orders, controls and the risk configuration of a shard."""
-    return EngineSnapshot.model_validate(call(client, "engine_snapshot", p_shard=shard, p_token=token))
+    data = call(client, "engine_snapshot", p_shard=shard, p_token=token, p_legs=False)
+    return EngineSnapshot.model_validate(data)
 
 
 def request_entries(client: Client, *, shard: str, token: int, requests: Payload) -> list[Answer]:

@@ -103,8 +103,10 @@ begin
 end;
 $$;
 
--- Everything an engine needs to act for its shard, in one consistent read. Called by: the engine. Errors: LEASE_LOST.
-create function public.engine_snapshot(p_shard text, p_token bigint)
+-- Everything an engine needs to act for its shard, in one consistent read. With p_legs each trade comes with its
+-- protective orders; without, they are among the orders, and those that another shard made are in `legs`.
+-- Called by: the engine. Errors: LEASE_LOST.
+create function public.engine_snapshot(p_shard text, p_token bigint, p_legs boolean default true)
     returns jsonb
     language plpgsql
     volatile
@@ -119,15 +121,20 @@ begin
             from public.profiles f join public.profile_capital c on c.profile_id = f.id where f.shard = p_shard),
         'trades', (select coalesce(jsonb_agg(to_jsonb(n) || jsonb_build_object(
                 'exit_working', exists (select 1 from public.orders o where o.trade_id = n.trade_id and o.purpose = 'exit'
-                                        and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')),
+                                        and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')))
+                || case when p_legs then jsonb_build_object(
                 'legs', (select coalesce(jsonb_agg(to_jsonb(o) order by o.created_at), '[]') from public.orders o
                          where o.trade_id = n.trade_id and o.purpose in ('stop_loss', 'take_profit')
-                           and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')))
+                           and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled'))) else '{}' end
                 order by n.opened_at, n.trade_id), '[]')
             from public.positions n join public.profiles f on f.id = n.profile_id where f.shard = p_shard),
         'orders', (select coalesce(jsonb_agg(to_jsonb(o) order by o.created_at, o.id), '[]') from public.orders o
             where o.shard = p_shard
               and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')),
+        'legs', (select coalesce(jsonb_agg(to_jsonb(o) order by o.created_at, o.id), '[]')
+            from public.positions n join public.profiles f on f.id = n.profile_id join public.orders o on o.trade_id = n.trade_id
+            where not p_legs and f.shard = p_shard and o.shard <> p_shard and o.purpose in ('stop_loss', 'take_profit')
+              and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')),
         'controls', (select jsonb_agg(to_jsonb(c)) from public.trading_controls c where c.scope = 'global' or c.mode <> 'RUNNING'),
         'risk_config', (select jsonb_build_object('version', r.version, 'config', r.config) from public.risk_configs r where r.active)));
 end;
@@ -135,8 +142,8 @@ $$;
 
 revoke execute on function public.save_bot_state(text, bigint, jsonb) from public, anon, authenticated;
 revoke execute on function public.load_bot_state(text, bigint) from public, anon, authenticated;
-revoke execute on function public.engine_snapshot(text, bigint) from public, anon, authenticated;
+revoke execute on function public.engine_snapshot(text, bigint, boolean) from public, anon, authenticated;
 grant execute on function public.save_bot_state(text, bigint, jsonb) to service_role;
 grant execute on function public.load_bot_state(text, bigint) to service_role;
-grant execute on function public.engine_snapshot(text, bigint) to service_role;
-comment on function public.engine_snapshot(text, bigint) is 'Everything an engine needs to act for its shard. Engine only.';
+grant execute on function public.engine_snapshot(text, bigint, boolean) to service_role;
+comment on function public.engine_snapshot(text, bigint, boolean) is 'Everything an engine needs to act for its shard. Engine only.';

@@ -93,10 +93,12 @@ class AlpacaBroker:
         """Return every open order of the account, legs as orders of their own."""
         return [order for page in self._pages({"status": "open"}) for order in page]
 
-    def order_pages(self, after: datetime | None, *, nested: bool = True) -> Iterator[Sequence[BrokerOrder]]:
-        """Return all orders submitted after a market time, oldest first; waits for the rate limit's leave."""
+    def order_pages(
+        self, after: datetime | None, *, nested: bool = True, patient: bool = True
+    ) -> Iterator[Sequence[BrokerOrder]]:
+        """Return all orders submitted after a market time, oldest first; waits for the rate limit's leave if patient."""
         query = {"status": "all", "nested": "true" if nested else "false"}
-        return self._pages(query if after is None else query | {"after": after.isoformat()}, patient=True)
+        return self._pages(query if after is None else query | {"after": after.isoformat()}, patient=patient)
 
     def positions(self) -> Sequence[BrokerPosition]:
         """Return what the account holds."""

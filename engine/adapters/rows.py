@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from db import models
@@ -16,12 +17,19 @@ from engine.domain.reconcile import Finding
 from engine.domain.requests import EntryRequest, ExitRequest
 from engine.domain.submission import Submission
 
+PROTECTIVE: Final = frozenset({Purpose.STOP_LOSS, Purpose.TAKE_PROFIT})
+
 
 def to_snapshot(row: models.EngineSnapshot) -> Snapshot:
+    orders = tuple(to_order(order) for order in row.orders)
+    legs: defaultdict[str | None, list[Order]] = defaultdict(list)
+    for order in (*orders, *(to_order(leg) for leg in row.legs)):
+        if order.purpose in PROTECTIVE:
+            legs[order.trade_id].append(order)
     return Snapshot(
         profiles=tuple(_profile(profile) for profile in row.profiles),
-        trades=tuple(_trade(trade) for trade in row.trades),
-        orders=tuple(to_order(order) for order in row.orders),
+        trades=tuple(_trade(trade, legs[str(trade.trade_id)]) for trade in row.trades),
+        orders=orders,
         risk_config=row.risk_config.config,
     )
 
@@ -189,7 +197,7 @@ def _profile(row: models.Profile) -> Profile:
     )
 
 
-def _trade(row: models.OpenTrade) -> OpenTrade:
+def _trade(row: models.OpenTrade, legs: Iterable[Order]) -> OpenTrade:
     return OpenTrade(
         trade_id=str(row.trade_id),
         profile_id=str(row.profile_id),
@@ -199,7 +207,7 @@ def _trade(row: models.OpenTrade) -> OpenTrade:
         stop_price=row.stop_price,
         take_profit_price=row.take_profit_price,
         exit_working=row.exit_working,
-        legs=tuple(to_order(leg) for leg in row.legs),
+        legs=tuple(legs),
         avg_entry_price=row.avg_entry_price,
         opened_at=row.opened_at,
         mark_price=row.mark_price,

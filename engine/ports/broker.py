@@ -37,10 +37,13 @@ class Broker(Protocol):
         """Return every open order of the account, legs as orders of their own."""
         ...
 
-    def order_pages(self, after: datetime | None, *, nested: bool = True) -> Iterator[Sequence[BrokerOrder]]:
+    def order_pages(
+        self, after: datetime | None, *, nested: bool = True, patient: bool = True
+    ) -> Iterator[Sequence[BrokerOrder]]:
         """Return all orders submitted after a market time (None: ever), oldest first, page by page.
 
-        Nested, legs come with their entry; else as orders of their own.
+        Nested, legs come with their entry; else as orders of their own. `patient` waits for the rate limit's
+        leave instead of raising BrokerUnavailable.
         """
         ...
 

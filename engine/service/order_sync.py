@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from itertools import islice
 from typing import Final
 
 import structlog
@@ -19,6 +20,8 @@ from engine.service.views import Book
 
 PARTIAL_MAX: Final = timedelta(minutes=15)  # market time
 LOOKUPS_MAX: Final = 100  # of a pass: many orders end together at a close
+LISTED_FROM: Final = 5  # orders that ended together, from which on a list is asked for them
+CLOCKS_DIFFER: Final = timedelta(minutes=1)  # between a decision's market time and the order's at the broker
 CHAIN_MAX: Final = 50  # replacements of one order between two looks
 log = structlog.get_logger(__name__)
 
@@ -48,7 +51,7 @@ class OrderSync:
             self._forget_ended_foreign(theirs)
             news = [order for order in plan.updates if order.broker_order_id not in self._foreign]
             noted, self._noted = self._noted, {}
-            found = self._look_up([broker_id for broker_id in plan.lookups if broker_id not in noted])
+            found = self._look_up([broker_id for broker_id in plan.lookups if broker_id not in noted], ours)
             changed = self.record([*news, *noted.values(), *self._with_successors(found)])
             self._cancel_due(ours, market)
             self.finds += bool(changed)
@@ -113,15 +116,31 @@ class OrderSync:
         listed = {order.broker_order_id for order in theirs}
         self._foreign = {key: order for key, order in self._foreign.items() if key in listed}
 
-    def _look_up(self, broker_order_ids: Sequence[str]) -> list[BrokerOrder]:
-        """Ask for orders one by one, those first that were not missed before; the rest waits its turn."""
-        wanted = sorted(broker_order_ids, key=lambda broker_id: broker_id in self._missing)
+    def _look_up(self, broker_order_ids: Sequence[str], ours: Sequence[Order]) -> list[BrokerOrder]:
+        """Find many in a list and the others one by one, those first that were not missed before; the rest waits."""
+        listed = self._listed(set(broker_order_ids), ours)
+        wanted = sorted(set(broker_order_ids) - listed.keys(), key=lambda broker_id: broker_id in self._missing)
         found = {broker_id: self._broker.order(broker_id) for broker_id in wanted[:LOOKUPS_MAX]}
         missing = {broker_id for broker_id, order in found.items() if order is None}
         for broker_id in missing - self._missing:
             log.error("working order is missing at the broker", broker_order_id=broker_id)
         self._missing = missing | (self._missing & set(wanted[LOOKUPS_MAX:]))
-        return [order for order in found.values() if order is not None]
+        return [*listed.values(), *(order for order in found.values() if order is not None)]
+
+    def _listed(self, wanted: set[str], ours: Sequence[Order]) -> dict[str, BrokerOrder]:
+        """Find orders in the list of all that were sent since the oldest of them, in far fewer calls than one each."""
+        if len(wanted) < LISTED_FROM:
+            return {}
+        decided = [o.market_at for o in ours if o.broker_order_id in wanted and o.market_at is not None]
+        found: dict[str, BrokerOrder] = {}
+        since = min(decided, default=None)
+        pages = self._broker.order_pages(since and since - CLOCKS_DIFFER, patient=False)
+        for page in islice(pages, 1 + len(wanted) // LOOKUPS_MAX):
+            orders = [order for whole in page for order in (whole, *whole.legs)]
+            found |= {order.broker_order_id: order for order in orders if order.broker_order_id in wanted}
+            if len(found) == len(wanted):
+                break
+        return found
 
     def _with_successors(self, found: Sequence[BrokerOrder]) -> list[BrokerOrder]:
         """Follow each order that was replaced to the one that works now."""

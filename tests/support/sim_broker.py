@@ -109,7 +109,9 @@ class SimBroker:
             and self.clock.passed_s >= self.hidden_until_s.get(order.client_order_id, 0)
         ]
 
-    def order_pages(self, after: datetime | None, *, nested: bool = True) -> Iterator[Sequence[BrokerOrder]]:
+    def order_pages(
+        self, after: datetime | None, *, nested: bool = True, patient: bool = True
+    ) -> Iterator[Sequence[BrokerOrder]]:
         self._read()
         yield [self._whole(id) for id in self.orders if id not in self.parents or not nested]
 

@@ -93,10 +93,14 @@ def check_wash_trade(order: Ticket | Order, ledger: Ledger, *, leaving_out: Orde
     account may be about to open a long and a short position at once, whatever the orders.
     """
     opens = not ledger.account.qty(order.symbol) * order.side.sign < 0
+    if not _is_judged(order):
+        if opens and ledger.book.first_opening(order.symbol, order.side.opposite):
+            raise errors.opens_both_ways(order.side)
+        return
     for other in ledger.book.of_symbol(order.symbol):
         if other.side is order.side or other is leaving_out:
             continue
-        if _is_judged(order) and _is_judged(other) and _could_meet(order, other):
+        if _is_judged(other) and _could_meet(order, other):
             raise _wash_trade(order, other)
         if opens and not other.intent.closes:
             raise errors.opens_both_ways(order.side)

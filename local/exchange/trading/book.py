@@ -22,7 +22,10 @@ class Book:
         self._orders: dict[str, Order] = {}
         self._by_symbol: defaultdict[str, dict[str, Order]] = defaultdict(dict)
         self._by_group: defaultdict[str, dict[str, Order]] = defaultdict(dict)
-        self._opening: defaultdict[str, dict[str, Order]] = defaultdict(dict)
+        self._opening: defaultdict[tuple[str, Side], dict[str, Order]] = defaultdict(dict)
+        self._own_costs: dict[str, Decimal] = {}
+        self.own_cost = ZERO  # of the orders that would increase exposure, each at its own price
+        self.opening_at_quotes: dict[str, Order] = {}  # those that have none
         self._held_by_group: dict[str, Decimal] = {}
         self._reserved: defaultdict[str, Decimal] = defaultdict(Decimal)
         self._waiting: dict[str, Waiting] = {}
@@ -42,6 +45,7 @@ class Book:
             index[order.id] = order
         self._refresh(order)
         self._note(order)
+        self._count(order, order.own_cost)
 
     def remove(self, order: Order) -> None:
         for index in self._indexes(order):
@@ -49,12 +53,15 @@ class Book:
         self._refresh(order)
         self.due.pop(order.id, None)
         self.queued.pop(order.id, None)
+        self.opening_at_quotes.pop(order.id, None)
+        self.own_cost -= self._own_costs.pop(order.id, ZERO)
 
     def refresh(self, order: Order) -> None:
         """Take note that an order's quantity, prices or activity changed."""
         if order.id in self._orders:
             self._refresh(order)
             self._note(order)
+            self._count(order, order.own_cost)
 
     def get(self, order_id: str) -> Order | None:
         return self._orders.get(order_id)
@@ -74,14 +81,8 @@ class Book:
         """Return the open orders of a group, in the order they were submitted."""
         return sorted(self._by_group.get(group_id, {}).values(), key=_seq)
 
-    def opening(self) -> Iterator[Order]:
-        """Yield the orders that would increase exposure."""
-        for orders in self._opening.values():
-            yield from orders.values()
-
     def first_opening(self, symbol: str, side: Side) -> Order | None:
-        orders = self._opening[symbol].values()
-        return next((order for order in orders if order.side is side), None)
+        return next(iter(self._opening[symbol, side].values()), None)
 
     def closing(self, symbol: str) -> list[Order]:
         """Return the orders that hold shares back: active ones that reduce the position."""
@@ -103,7 +104,7 @@ class Book:
         yield self._by_symbol[order.symbol]
         yield self._by_group[order.group_id]
         if not order.intent.closes:
-            yield self._opening[order.symbol]
+            yield self._opening[order.symbol, order.side]
 
     def _note(self, order: Order) -> None:
         for index, belongs in ((self.due, order.due is not None), (self.queued, order.status is Status.ACCEPTED)):
@@ -111,6 +112,16 @@ class Book:
                 index[order.id] = order
             else:
                 index.pop(order.id, None)
+
+    def _count(self, order: Order, cost: Decimal | None) -> None:
+        if order.intent.closes:
+            return
+        self.own_cost += (cost or ZERO) - self._own_costs.pop(order.id, ZERO)
+        if cost is None:
+            self.opening_at_quotes[order.id] = order
+        else:
+            self._own_costs[order.id] = cost
+            self.opening_at_quotes.pop(order.id, None)
 
     def _refresh(self, order: Order) -> None:
         key, group = order.group_id, self._by_group[order.group_id].values()

@@ -56,7 +56,7 @@ def value(account: Account, book: Book, ticks: Mapping[str, Tick]) -> Valuation:
         cash=account.cash,
         long_value=long_value,
         short_value=short_value,
-        held=sum((_held_by(order, book, ticks) for order in book.opening()), ZERO),
+        held=book.own_cost + sum((_held_by(order, book, ticks) for order in book.opening_at_quotes.values()), ZERO),
         multiplier=min(_multiplier(equity), int(account.settings.max_margin_multiplier)),
     )
 

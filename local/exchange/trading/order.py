@@ -234,6 +234,13 @@ class Order:
         return self.qty - self.filled_qty
 
     @property
+    def own_cost(self) -> Decimal | None:
+        """Return what the rest costs at the order's own price; None where quotes or another order have a say."""
+        own = self.limit_price if self.type.has_limit else self.stop_price
+        stands_alone = self.notional is None and self.awaits is None and self.replaced_by is None
+        return self.remaining * own if own is not None and stands_alone and self.side is Side.BUY else None
+
+    @property
     def is_open(self) -> bool:
         return not self.status.is_terminal
 

@@ -67,7 +67,9 @@ class FakeBroker:
     def open_orders(self) -> list[BrokerOrder]:
         return self.open
 
-    def order_pages(self, after: datetime | None, *, nested: bool = True) -> Iterator[list[BrokerOrder]]:
+    def order_pages(
+        self, after: datetime | None, *, nested: bool = True, patient: bool = True
+    ) -> Iterator[list[BrokerOrder]]:
         yield [order for order in self.known.values() if after is None or order.submitted_at > after]
 
     def positions(self) -> list[BrokerPosition]:

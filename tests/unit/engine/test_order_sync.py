@@ -1,9 +1,9 @@
 import pytest
 
-from engine.domain.book import OrderState
+from engine.domain.book import OrderState, Purpose
 from engine.domain.reconcile import LateOrder
 from engine.ports.authority import UpdateAnswer
-from engine.service.order_sync import CHAIN_MAX, LOOKUPS_MAX, OrderSync
+from engine.service.order_sync import CHAIN_MAX, LISTED_FROM, LOOKUPS_MAX, OrderSync
 from engine.service.views import Book
 from tests.unit.engine.builders import MARKET, a_snapshot, an_order, at_broker
 from tests.unit.engine.fakes import FakeAuthority, FakeBroker, ManualClock
@@ -127,9 +127,44 @@ def test_a_late_order_that_has_filled_is_reported_and_not_cancelled(
     assert sync.take_late() == [LateOrder(filled, after_pause=True)]
 
 
-def test_orders_that_end_together_are_looked_up_over_several_passes_and_none_is_forgotten(
-    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority, clock: ManualClock
+def test_orders_that_end_together_are_found_in_a_list_and_not_one_by_one(
+    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ours = [an_order(id=f"o{n}", market_at=MARKET.now) for n in range(LOOKUPS_MAX + 7)]
+    authority.book = a_snapshot(orders=tuple(ours))
+    broker.known = {f"broker-{order.id}": at_broker(order, status="filled") for order in ours[1:]}
+    asked: list[str] = []
+    monkeypatch.setattr(broker, "order", lambda broker_order_id: asked.append(broker_order_id))
+
+    sync.run(MARKET)
+
+    assert {order.client_order_id for order in authority.updates} == {order.id for order in ours[1:]}
+    assert asked == [ours[0].broker_order_id]
+    assert sync.missing == {ours[0].broker_order_id}
+
+
+def test_a_leg_that_filled_is_found_in_a_list_beneath_its_entry(
+    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    legs = [an_order(id=f"leg{n}", purpose=Purpose.STOP_LOSS, market_at=MARKET.now) for n in range(LISTED_FROM)]
+    authority.book = a_snapshot(orders=tuple(legs))
+    entry = at_broker(an_order(), status="filled", legs=tuple(at_broker(leg, status="filled") for leg in legs))
+    broker.known = {entry.broker_order_id: entry}
+    monkeypatch.setattr(broker, "order", lambda _: pytest.fail("it was asked for one by one"))
+
+    sync.run(MARKET)
+
+    assert {order.broker_order_id for order in authority.updates} == {leg.broker_order_id for leg in legs}
+
+
+def test_what_no_list_has_is_looked_up_over_several_passes_and_none_is_forgotten(
+    sync: OrderSync,
+    broker: FakeBroker,
+    authority: FakeAuthority,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(broker, "order_pages", lambda *_, **__: iter([[]]))
     ours = [an_order(id=f"o{n}") for n in range(LOOKUPS_MAX + 7)]
     lost, ended = ours[:2], ours[2:]
     broker.known = {f"broker-{order.id}": at_broker(order, status="expired") for order in ended}

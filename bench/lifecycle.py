@@ -1,0 +1,191 @@
+"""Orders from signal to fill: a real engine, Postgres that syncs, the paper exchange over HTTP."""
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from bench.engine_process import main, run_engine
+from bench.exchange import ADMIN, running
+from bench.harness import Bench, Row, percentile
+from bench.peers import nautilus
+from bench.processor import used_s
+from engine.adapters.alpaca_market_data import AlpacaMarketData
+from engine.bootstrap import Engine
+from engine.config import Settings
+from engine.domain.broker_types import MarketTime, Quote
+from engine.domain.requests import EntryRequest, Signal, entry_id
+
+SHARD = "bench-lifecycle"
+SYMBOLS = ("AAPL", "MSFT")  # of the tape's cheapest, so that the account's cash is enough
+PROFILES = 800
+SINGLES, WARM_UP = 200, 40  # orders of which each goes its way alone
+BATCH = 200  # profiles that want something of one bar
+ACCEPTED_P50_MS, ACCEPTED_P99_MS = 8, 40
+PEER_SHARE_MIN = 0.2
+
+
+def measured(bench: Bench) -> list[Row]:
+    """Send orders one by one, then many at a time, and compare with what a peer reaches in memory."""
+    profiles = _make_profiles(bench)
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as exchange:
+        exchange.sim("step", to="open")
+        found = run_engine("bench.lifecycle", bench, exchange.url, Path(folder), SHARD, profiles=profiles)
+        filled = sum(order["status"] == "filled" for order in exchange.ledger()["orders"])
+    (recorded,) = bench.db.execute(
+        "select count(*) from fills f join orders o on o.id = f.order_id where o.shard = %s", [SHARD]
+    ).fetchone() or (0,)
+    return [_accepted(found["accepted_ms"]), _whole(found, is_whole=recorded == filled == found["sent"])]
+
+
+def _accepted(taken_ms: list[float]) -> Row:
+    p50, p99 = percentile(taken_ms, 0.5), percentile(taken_ms, 0.99)
+    return Row(
+        what="signal to the broker's acceptance recorded: p50, p99",
+        measured=f"{p50:.1f} ms, {p99:.1f} ms",
+        target=f"<= {ACCEPTED_P50_MS} ms, <= {ACCEPTED_P99_MS} ms",
+        detail=f"{len(taken_ms)} orders, one after the other",
+        reached=p50 <= ACCEPTED_P50_MS and p99 <= ACCEPTED_P99_MS,
+    )
+
+
+def _whole(found: dict[str, Any], *, is_whole: bool) -> Row:
+    ours = statistics.median(found["rates"])
+    peer = nautilus()
+    against = "PEERS=1 measures the peer"
+    if peer is not None:
+        against = f"it reaches {peer.rate:,.0f} a second, {peer.worked_ms:.2f} ms of the processor each"
+    return Row(
+        what=f"whole lifecycle, signal to recorded fill, {PROFILES} profiles, durable",
+        measured=f"{ours:,.0f} orders a second" + (f", {ours / peer.rate:.0%} of NautilusTrader" if peer else ""),
+        target=f">= {PEER_SHARE_MIN:.0%} of NautilusTrader's backtest in memory",
+        detail=f"{_parts(found)}; {against}",
+        reached=is_whole and (peer is None or ours >= PEER_SHARE_MIN * peer.rate),
+    )
+
+
+def _parts(found: dict[str, Any]) -> str:
+    """Tell what an order takes, by the clock and of the processor."""
+    passed, worked = (
+        ", ".join(f"{part} {ms:.2f}" for part, ms in found[what].items()) for what in ("parts_ms", "worked_ms")
+    )
+    return f"ms of an order: {passed}; of the processor: {worked}, together {sum(found['worked_ms'].values()):.2f}"
+
+
+def _make_profiles(bench: Bench) -> list[str]:
+    bench.db.execute(
+        "insert into profiles (owner_id, name, strategy, symbols, shard, capital_usd)"
+        " select m.user_id, 'bench lifecycle ' || n, 'bench', %s, %s, 1000000"
+        " from generate_series(1, %s) n, (select user_id from members order by email limit 1) m",
+        [list(SYMBOLS), SHARD, PROFILES],
+    )
+    rows = bench.db.execute("select id::text from profiles where shard = %s order by name", [SHARD]).fetchall()
+    return [id for (id,) in rows]
+
+
+def _engine(engine: Engine, *, profiles: list[str]) -> dict[str, Any]:
+    """Let every profile enter each symbol once; return how long that took."""
+    wishes = ((profile, symbol) for symbol in SYMBOLS for profile in profiles)
+    singles = [_one(engine, wish) for wish in islice(wishes, WARM_UP + SINGLES)]
+    _fill(engine, len(singles))
+    rates, parts = [], dict.fromkeys(("gate", "send", "fills"), 0.0)
+    sent, before_s = len(singles), used_s(os.getppid())
+    while batch := list(islice(wishes, BATCH)):
+        rates.append(_many(engine, batch, parts))
+        sent += len(batch)
+    many = sent - len(singles)
+    worked_ms = {part: (now_s - before_s[part]) * 1000 / many for part, now_s in used_s(os.getppid()).items()}
+    return {
+        "accepted_ms": singles[WARM_UP:],
+        "rates": rates[1:],  # the first one learns the functions' plans
+        "parts_ms": {part: took_s * 1000 / many for part, took_s in parts.items()},
+        "sent": sent,
+        "worked_ms": worked_ms,
+    }
+
+
+def _one(engine: Engine, wish: tuple[str, str]) -> float:
+    """Take one signal to its recorded acceptance, as a trade tick does; return milliseconds."""
+    request = _request(engine, [wish])
+    began_s = time.perf_counter()
+    engine.trader.handle_signals(request)
+    assert engine.executor.submit_ready() == 1
+    return (time.perf_counter() - began_s) * 1000
+
+
+def _many(engine: Engine, wishes: list[tuple[str, str]], parts: dict[str, float]) -> float:
+    """Take many signals to their recorded fills; return orders a second."""
+    asked, moments = _request(engine, wishes), [time.perf_counter()]
+    answers = engine.trader.handle_signals(asked)
+    assert all(answer and answer.state == "ready" for answer in answers), answers[:3]
+    moments.append(time.perf_counter())
+    while engine.executor.submit_ready():
+        pass
+    moments.append(time.perf_counter())
+    _fill(engine, len(wishes))
+    moments.append(time.perf_counter())
+    for part, began_s, ended_s in zip(parts, moments, moments[1:], strict=False):
+        parts[part] += ended_s - began_s
+    return len(wishes) / (moments[-1] - moments[0])
+
+
+def _fill(engine: Engine, entries: int) -> None:
+    """Let the market move by a tick, and sync: every entry has filled."""
+    _step(engine)
+    recorded = engine.sync.run(engine.market.read())
+    if recorded < entries:
+        raise AssertionError(f"{recorded} orders are news after a tick that fills {entries}")
+
+
+def _request(engine: Engine, wishes: list[tuple[str, str]]) -> list[EntryRequest]:
+    """Return entries that the gate lets pass and the next tick fills."""
+    engine.market.outdate()
+    market = engine.market.read()
+    quotes = _quotes(engine.settings, {symbol for _, symbol in wishes})
+    return [_entry(profile, quotes[symbol], market) for profile, symbol in wishes]
+
+
+def _entry(profile: str, quote: Quote, market: MarketTime) -> EntryRequest:
+    return EntryRequest(
+        id=entry_id(profile_id=profile, symbol=quote.symbol, side="buy", bar_at=market.now),
+        profile_id=profile,
+        symbol=quote.symbol,
+        side="buy",
+        qty=Decimal(1),
+        limit_price=round(quote.ask * Decimal("1.01"), 2),
+        reference_price=quote.ask,
+        take_profit_price=round(quote.ask * 2, 2),
+        stop_loss_price=round(quote.ask / 2, 2),
+        market_at=market.now,
+        signal=Signal(
+            strategy="bench", action="enter", strength=Decimal(1), bar_at=market.now, reason="It is measured."
+        ),
+        quote_at=quote.at,
+        market_open=market.is_open,
+    )
+
+
+def _step(engine: Engine) -> None:
+    url, body = f"{engine.settings.alpaca_base_url}/_sim/step", {"ticks": 1}
+    requests.post(url, json=body, headers=ADMIN, timeout=60).raise_for_status()
+    engine.market.outdate()
+
+
+def _quotes(settings: Settings, symbols: Iterable[str]) -> dict[str, Quote]:
+    keys = {
+        "api_key": settings.alpaca_api_key.get_secret_value(),
+        "secret_key": settings.alpaca_secret_key.get_secret_value(),
+    }
+    data = AlpacaMarketData(base_url=settings.alpaca_base_url, data_url=settings.alpaca_data_url, feed=None, **keys)
+    return data.quotes(symbols)
+
+
+if __name__ == "__main__":
+    main(_engine)
