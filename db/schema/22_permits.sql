@@ -330,6 +330,37 @@ as $$
                      and coalesce(h.ended_at, 'infinity') > coalesce(o.ended_at, o.updated_at));
 $$;
 
+-- Put an order on record that lives, or has filled, at the broker although it was over here: in the transaction that
+-- finds it, since the engine may die before it can say so. What became of it, its next reconciliation adds.
+create function private.note_late(o public.orders, b jsonb, p_after_pause boolean)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_kind text := case when p_after_pause then 'ENTRY_AFTER_PAUSE' else 'LATE_ORDER' end;
+    v_now timestamptz := clock_timestamp();
+    v_run uuid := (select r.id from public.reconciliation_runs r where r.shard = o.shard order by r.finished_at desc limit 1);
+begin
+    if v_run is null then  -- the first one has not come to its end
+        insert into public.reconciliation_runs (shard, kind, started_at, finished_at, orders_checked, positions_checked, findings)
+        values (o.shard, 'incremental', v_now, v_now, 1, 0, 1)
+        returning id into v_run;
+    end if;
+    insert into public.reconciliation_findings (run_id, shard, key, kind, symbol, detail, status, first_seen_at, last_seen_at,
+                                                severity, action, advice)
+    values (v_run, o.shard, v_kind || ':' || coalesce(b ->> 'client_order_id', o.id::text), v_kind, o.symbol,
+            jsonb_build_object('broker_order_id', b ->> 'broker_order_id', 'status', b ->> 'status', 'filled_qty', o.filled_qty::text),
+            'open', v_now, v_now, 'critical',
+            case when private.is_terminal(private.state_of(b ->> 'status', 0)) then 'It had ended; what it filled was booked and is looked after.'
+                 else 'It is being cancelled at the broker.' end,
+            'Look at the account: is it cancelled, and what has filled protected?')
+    on conflict (shard, key) where status = 'open' do nothing;
+end;
+$$;
+
 create function private.apply_update(b jsonb, p_shard text)
     returns jsonb
     language plpgsql
@@ -344,6 +375,7 @@ declare
     v_after public.orders;
     v_changed boolean;
     v_late boolean;
+    v_after_pause boolean := false;
 begin
     select o.* into v_before from public.orders o
      where o.id = private.as_uuid(b ->> 'client_order_id') or o.broker_order_id = b ->> 'broker_order_id'
@@ -373,8 +405,11 @@ begin
     v_old := case when v_old.id is null then v_before else v_old end;
     v_late := private.is_terminal(v_old.state) and v_old.state not in ('filled', 'replaced')
               and (not private.is_terminal(private.state_of(b ->> 'status', 0)) or v_after.filled_qty > v_before.filled_qty);
-    return jsonb_build_object('id', v_after.id, 'state', v_after.state, 'changed', v_changed, 'late', v_late,
-        'after_pause', v_late and v_after.purpose = 'entry' and private.was_paused_since_end(v_old));
+    if v_late then
+        v_after_pause := v_after.purpose = 'entry' and private.was_paused_since_end(v_old);
+        perform private.note_late(v_after, b, v_after_pause);
+    end if;
+    return jsonb_build_object('id', v_after.id, 'state', v_after.state, 'changed', v_changed, 'late', v_late, 'after_pause', v_after_pause);
 end;
 $$;
 

@@ -2,6 +2,12 @@
 
 drop index public.orders_open_by_profile;
 
+drop policy "members read the controls" on public.trading_controls;
+
+drop policy "members read the history of the controls" on public.trading_control_events;
+
+drop policy "members read the schedules" on public.control_schedules;
+
 drop function private.sector_exposures(p_owners uuid[], p_config jsonb);
 
 drop function private.gross_exposures(p_owners uuid[]);
@@ -1081,6 +1087,28 @@ grant execute on function public.engine_snapshot(text, bigint, boolean) to servi
 
 comment on function public.engine_snapshot(text, bigint, boolean) is 'Everything an engine needs to act for its shard. Engine only.';
 
+create policy "members read the controls, but of profiles their own alone, staff read all"
+    on public.trading_controls for select to authenticated
+    using ((select private.is_staff()) or scope <> 'profile' and (select private.caller_role()) is not null
+           or scope_key in (select f.id::text from public.profiles f where f.owner_id = (select private.caller_id())));
+
+create policy "members read the history of the controls, but of profiles their own alone, staff read all"
+    on public.trading_control_events for select to authenticated
+    using ((select private.is_staff()) or scope <> 'profile' and (select private.caller_role()) is not null
+           or scope_key in (select f.id::text from public.profiles f where f.owner_id = (select private.caller_id())));
+
+-- Whether the caller may know of a scope's control: of profiles, analysts know their own.
+create function private.sees_scope(p_scope public.control_scope, p_scope_key text)
+    returns boolean
+    language sql
+    stable
+    security definer
+    set search_path = ''
+as $$
+    select p_scope <> 'profile' or private.is_engine() or private.is_staff()
+           or exists (select 1 from public.profiles f where f.id = private.as_uuid(p_scope_key) and f.owner_id = auth.uid());
+$$;
+
 -- The control functions: pause, resume, halt, and what everyone sees of them.
 
 -- What the caller may see of the controls. Called by: any member, the engine.
@@ -1124,6 +1152,42 @@ begin
         'role', v_role,
         'email', (select m.email from public.members m where m.user_id = auth.uid()),
         'checked_at', clock_timestamp());
+end;
+$$;
+
+create or replace function private.restricted_scopes()
+    returns jsonb
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'scope', c.scope, 'scope_key', c.scope_key, 'mode', c.mode,
+        'reason', c.reason, 'reason_code', c.reason_code, 'resume_at', c.resume_at,
+        'changed_by_email', c.changed_by_email, 'changed_at', c.changed_at, 'quiesced_at', c.quiesced_at,
+        'version', c.version, 'schedule_id', c.schedule_id, 'stage', private.stage_of(c))
+        order by c.scope, c.scope_key), '[]')
+    from public.trading_controls c
+    where c.scope <> 'global' and (c.mode <> 'RUNNING' or c.stage_entries > 0) and private.sees_scope(c.scope, c.scope_key);
+$$;
+
+-- The next change that is planned: the end of a pause, or the edge of a scheduled window.
+create or replace function private.next_change()
+    returns jsonb
+    language plpgsql
+    stable
+    set search_path = ''
+as $$
+begin
+    return (select to_jsonb(n) from (
+        select c.scope, c.scope_key, c.resume_at as at, 'RUNNING' as to_mode, null::uuid as schedule_id
+        from public.trading_controls c
+        where c.mode <> 'RUNNING' and c.resume_at is not null and private.sees_scope(c.scope, c.scope_key)
+        union all
+        select s.scope, s.scope_key, s.next_at, case when s.in_force then 'RUNNING' else s.mode::text end, s.id
+        from public.control_schedules s
+        where s.active and s.next_at < 'infinity' and private.sees_scope(s.scope, s.scope_key)
+        order by at limit 1) n);
 end;
 $$;
 
@@ -1257,6 +1321,11 @@ begin
         'status', public.trading_status()), v_asked);
 end;
 $$;
+
+create policy "members read the schedules, but of profiles their own alone, staff read all"
+    on public.control_schedules for select to authenticated
+    using ((select private.is_staff()) or scope <> 'profile' and (select private.caller_role()) is not null
+           or scope_key in (select f.id::text from public.profiles f where f.owner_id = (select private.caller_id())));
 
 -- The next moment at which a window starts or ends; infinity when none comes.
 create or replace function private.schedule_next_at(s public.control_schedules, p_now timestamptz)
@@ -2575,6 +2644,37 @@ as $$
                      and coalesce(h.ended_at, 'infinity') > coalesce(o.ended_at, o.updated_at));
 $$;
 
+-- Put an order on record that lives, or has filled, at the broker although it was over here: in the transaction that
+-- finds it, since the engine may die before it can say so. What became of it, its next reconciliation adds.
+create function private.note_late(o public.orders, b jsonb, p_after_pause boolean)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_kind text := case when p_after_pause then 'ENTRY_AFTER_PAUSE' else 'LATE_ORDER' end;
+    v_now timestamptz := clock_timestamp();
+    v_run uuid := (select r.id from public.reconciliation_runs r where r.shard = o.shard order by r.finished_at desc limit 1);
+begin
+    if v_run is null then  -- the first one has not come to its end
+        insert into public.reconciliation_runs (shard, kind, started_at, finished_at, orders_checked, positions_checked, findings)
+        values (o.shard, 'incremental', v_now, v_now, 1, 0, 1)
+        returning id into v_run;
+    end if;
+    insert into public.reconciliation_findings (run_id, shard, key, kind, symbol, detail, status, first_seen_at, last_seen_at,
+                                                severity, action, advice)
+    values (v_run, o.shard, v_kind || ':' || coalesce(b ->> 'client_order_id', o.id::text), v_kind, o.symbol,
+            jsonb_build_object('broker_order_id', b ->> 'broker_order_id', 'status', b ->> 'status', 'filled_qty', o.filled_qty::text),
+            'open', v_now, v_now, 'critical',
+            case when private.is_terminal(private.state_of(b ->> 'status', 0)) then 'It had ended; what it filled was booked and is looked after.'
+                 else 'It is being cancelled at the broker.' end,
+            'Look at the account: is it cancelled, and what has filled protected?')
+    on conflict (shard, key) where status = 'open' do nothing;
+end;
+$$;
+
 create or replace function private.apply_update(b jsonb, p_shard text)
     returns jsonb
     language plpgsql
@@ -2589,6 +2689,7 @@ declare
     v_after public.orders;
     v_changed boolean;
     v_late boolean;
+    v_after_pause boolean := false;
 begin
     select o.* into v_before from public.orders o
      where o.id = private.as_uuid(b ->> 'client_order_id') or o.broker_order_id = b ->> 'broker_order_id'
@@ -2618,8 +2719,11 @@ begin
     v_old := case when v_old.id is null then v_before else v_old end;
     v_late := private.is_terminal(v_old.state) and v_old.state not in ('filled', 'replaced')
               and (not private.is_terminal(private.state_of(b ->> 'status', 0)) or v_after.filled_qty > v_before.filled_qty);
-    return jsonb_build_object('id', v_after.id, 'state', v_after.state, 'changed', v_changed, 'late', v_late,
-        'after_pause', v_late and v_after.purpose = 'entry' and private.was_paused_since_end(v_old));
+    if v_late then
+        v_after_pause := v_after.purpose = 'entry' and private.was_paused_since_end(v_old);
+        perform private.note_late(v_after, b, v_after_pause);
+    end if;
+    return jsonb_build_object('id', v_after.id, 'state', v_after.state, 'changed', v_changed, 'late', v_late, 'after_pause', v_after_pause);
 end;
 $$;
 

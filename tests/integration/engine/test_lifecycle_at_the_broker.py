@@ -126,6 +126,20 @@ class TestLateOrders:
         row = clean_db.execute("select severity, action, advice <> '', status from reconciliation_findings").fetchall()
         assert row == [("critical", "Cancelled at the broker.", True, "open")]
 
+    def test_it_is_on_record_when_the_engine_that_found_it_dies_before_it_can_say_so(
+        self, stepped: SteppedEngine, clean_db: psycopg.Connection, sign_in: SignIn
+    ) -> None:
+        self.give_up(stepped, paused_by=sign_in("admin"))
+        stepped.engine.executor._desk.record_updates(stepped.engine.executor._broker.open_orders())
+        query = "select kind, status from reconciliation_findings"
+        assert clean_db.execute(query).fetchall() == [("ENTRY_AFTER_PAUSE", "open")]
+
+        stepped.engine.lease.release()
+        stepped.start()
+
+        assert ("ENTRY_AFTER_PAUSE",) in clean_db.execute("select kind from reconciliation_findings").fetchall()
+        assert {o["status"] for o in stepped.orders_at_exchange()} == {"canceled"}
+
     def test_an_entry_that_came_after_a_pause_and_filled_is_raised_and_looked_after(
         self, stepped: SteppedEngine, clean_db: psycopg.Connection, sign_in: SignIn
     ) -> None:
