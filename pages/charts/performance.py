@@ -2,7 +2,6 @@
 
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from pages.charts.style import EQUITY, GAIN, LOSS, QUIET, plain_layout
 
@@ -20,23 +19,22 @@ def growth_figure(returns: pd.Series, drawdown: pd.Series, benchmark: pd.Series,
     returns, drawdown : fractions by session date, of one length; at least one
     benchmark : daily returns over the same time; may be empty
     """
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.72, 0.28], vertical_spacing=0.06)
-    figure.add_scatter(
-        x=returns.index, y=growth(returns), name="These profiles", line={"color": EQUITY, "width": 2},
-        hovertemplate="%{y:+.2f} %", row=1, col=1,
-    )  # fmt: skip
-    if len(benchmark):
-        figure.add_scatter(
-            x=benchmark.index, y=growth(benchmark), name=benchmark_name,
-            line={"color": QUIET, "width": 1.5, "dash": "dash"}, hovertemplate="%{y:+.2f} %", row=1, col=1,
-        )  # fmt: skip
-    figure.add_scatter(
-        x=drawdown.index, y=drawdown * 100, name="Drawdown", fill="tozeroy", line={"color": LOSS, "width": 1},
-        hovertemplate="%{y:.2f} %", showlegend=False, row=2, col=1,
-    )  # fmt: skip
-    figure.update_yaxes(title_text="Growth", ticksuffix=" %", row=1, col=1)
-    figure.update_yaxes(title_text="Drawdown", ticksuffix=" %", tickformat=".1f", nticks=4, row=2, col=1)
-    return plain_layout(figure, height=400)
+    lines = [
+        {"type": "scatter", "x": returns.index, "y": growth(returns), "name": "These profiles",
+         "line": {"color": EQUITY, "width": 2}, "hovertemplate": "%{y:+.2f} %"},
+        {"type": "scatter", "x": benchmark.index, "y": growth(benchmark), "name": benchmark_name,
+         "line": {"color": QUIET, "width": 1.5, "dash": "dash"}, "hovertemplate": "%{y:+.2f} %"},
+        {"type": "scatter", "x": drawdown.index, "y": drawdown * 100, "name": "Drawdown", "fill": "tozeroy",
+         "yaxis": "y2", "line": {"color": LOSS, "width": 1}, "hovertemplate": "%{y:.2f} %", "showlegend": False},
+    ]  # fmt: skip
+    layout = {
+        "xaxis": {"anchor": "y2"},
+        "yaxis": {"domain": [0.32, 1.0], "title": {"text": "Growth"}, "ticksuffix": " %"},
+        "yaxis2": {"domain": [0.0, 0.26], "title": {"text": "Drawdown"}, "ticksuffix": " %", "tickformat": ".1f",
+                   "nticks": 4},
+    }  # fmt: skip
+    drawn = [line for line in lines if len(line["x"])]
+    return plain_layout(go.Figure(data=drawn, layout=layout), height=400)
 
 
 def growth_in_words(returns: pd.Series, benchmark: pd.Series, benchmark_name: str) -> str:
