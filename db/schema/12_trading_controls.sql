@@ -59,12 +59,26 @@ alter table public.trading_control_events enable row level security;
 revoke all on public.trading_controls, public.trading_control_events, public.trading_control_history
     from anon, authenticated, service_role;
 grant select on public.trading_controls, public.trading_control_events, public.trading_control_history to authenticated, service_role;
-create policy "members read the controls"
+create policy "members read the controls, but of profiles their own alone, staff read all"
     on public.trading_controls for select to authenticated
-    using ((select private.caller_role()) is not null);
-create policy "members read the history of the controls"
+    using ((select private.is_staff()) or scope <> 'profile' and (select private.caller_role()) is not null
+           or scope_key in (select f.id::text from public.profiles f where f.owner_id = (select private.caller_id())));
+create policy "members read the history of the controls, but of profiles their own alone, staff read all"
     on public.trading_control_events for select to authenticated
-    using ((select private.caller_role()) is not null);
+    using ((select private.is_staff()) or scope <> 'profile' and (select private.caller_role()) is not null
+           or scope_key in (select f.id::text from public.profiles f where f.owner_id = (select private.caller_id())));
+
+-- Whether the caller may know of a scope's control: of profiles, analysts know their own.
+create function private.sees_scope(p_scope public.control_scope, p_scope_key text)
+    returns boolean
+    language sql
+    stable
+    security definer
+    set search_path = ''
+as $$
+    select p_scope <> 'profile' or private.is_engine() or private.is_staff()
+           or exists (select 1 from public.profiles f where f.id = private.as_uuid(p_scope_key) and f.owner_id = auth.uid());
+$$;
 
 -- Everything that lets an entry through holds this lock shared until it commits; a change of mode
 -- takes it alone. Advisory locks queue fairly, so a pause waits for at most the calls under way.

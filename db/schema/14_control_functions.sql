@@ -86,7 +86,7 @@ as $$
         'version', c.version, 'schedule_id', c.schedule_id, 'stage', private.stage_of(c))
         order by c.scope, c.scope_key), '[]')
     from public.trading_controls c
-    where c.scope <> 'global' and (c.mode <> 'RUNNING' or c.stage_entries > 0);
+    where c.scope <> 'global' and (c.mode <> 'RUNNING' or c.stage_entries > 0) and private.sees_scope(c.scope, c.scope_key);
 $$;
 
 -- The next change that is planned: the end of a pause, or the edge of a scheduled window.
@@ -99,10 +99,12 @@ as $$
 begin
     return (select to_jsonb(n) from (
         select c.scope, c.scope_key, c.resume_at as at, 'RUNNING' as to_mode, null::uuid as schedule_id
-        from public.trading_controls c where c.mode <> 'RUNNING' and c.resume_at is not null
+        from public.trading_controls c
+        where c.mode <> 'RUNNING' and c.resume_at is not null and private.sees_scope(c.scope, c.scope_key)
         union all
         select s.scope, s.scope_key, s.next_at, case when s.in_force then 'RUNNING' else s.mode::text end, s.id
-        from public.control_schedules s where s.active and s.next_at < 'infinity'
+        from public.control_schedules s
+        where s.active and s.next_at < 'infinity' and private.sees_scope(s.scope, s.scope_key)
         order by at limit 1) n);
 end;
 $$;

@@ -28,11 +28,13 @@ class Reading:
     everything : the actors who see every row
     own : columns that hold a user's id; whoever is named in one of them sees the row
     shared : a column that is NULL in rows which every member sees
+    scoped : rows have a scope: those of a profile are its owner's to see, all others every member's
     """
 
     everything: frozenset[str]
     own: tuple[str, ...] = ()
     shared: str | None = None
+    scoped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,16 @@ class Counted:
 _TENANT = Reading(STAFF | {ENGINE}, own=("owner_id",))
 _STAFF = Reading(STAFF | {ENGINE})
 _MEMBERS = Reading(MEMBERS | {ENGINE})
+_SCOPED = Reading(STAFF | {ENGINE}, scoped=True)
 
 TABLES: dict[str, Reading] = {
     "alert_mutes": _STAFF,
     "alerts": _TENANT,
     "audit_log": Reading(STAFF | {ENGINE}, own=("actor", "tenant")),
     "bot_state_snapshots": _STAFF,
-    "control_schedules": _MEMBERS,
+    "control_schedules": _SCOPED,
     "decision_log": _TENANT,
+    "decisions": _TENANT,
     "engine_heartbeats": _MEMBERS,
     "engine_leases": _STAFF,
     "equity_daily": _TENANT,
@@ -79,14 +83,14 @@ TABLES: dict[str, Reading] = {
     "symbol_lockouts": Reading(STAFF | {ENGINE}, own=("owner_id",), shared="owner_id"),
     "trade_months": _TENANT,
     "trades": _TENANT,
-    "trading_control_events": _MEMBERS,
-    "trading_controls": _MEMBERS,
+    "trading_control_events": _SCOPED,
+    "trading_controls": _SCOPED,
 }
 
 VIEWS: dict[str, Reading | Counted] = {
     "equity_curve": Counted("profiles", "equity_daily_totals"),
     "trade_history": _TENANT,
-    "trading_control_history": _MEMBERS,
+    "trading_control_history": _SCOPED,
 }
 
 _ADMIN = frozenset({ADMIN})

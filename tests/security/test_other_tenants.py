@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.security.expectations import ALICE, BOB, ENGINE, OPERATOR
+from tests.security.examples import SOON
+from tests.security.expectations import ADMIN, ALICE, BOB, ENGINE, OPERATOR
 
 
 def test_why_is_not_answered_for_another_tenants_profile(seeded, callers):
@@ -68,3 +69,17 @@ def test_an_engine_writes_nothing_about_the_orders_and_trades_of_another_shard(c
     callers[ENGINE].call(function, calls[function] | {"p_shard": "elsewhere", "p_token": lease["token"]})
 
     assert checksum() == before
+
+
+def test_status_keeps_what_was_decided_about_another_tenants_profile_to_itself(seeded, callers):
+    key = str(seeded.profiles["Bob trend hourly"])
+    paused = {"p_reason": "Lost too much", "p_scope": "profile", "p_scope_key": key}
+    assert callers[ADMIN].call("pause_trading", paused | {"p_resume_at": SOON}).status_code == 200
+
+    shown = {name: callers[name].call("trading_status", {}).text for name in (ALICE, BOB, OPERATOR, ENGINE)}
+
+    assert {name for name, text in shown.items() if key in text} == {BOB, OPERATOR, ENGINE}
+    assert "Lost too much" not in shown[ALICE]
+    for table in ("trading_controls", "trading_control_events", "trading_control_history"):
+        assert callers[ALICE].http.get(f"/{table}?scope_key=eq.{key}").json() == []
+        assert callers[BOB].http.get(f"/{table}?scope_key=eq.{key}").json() != []

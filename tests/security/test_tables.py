@@ -15,10 +15,13 @@ from tests.security.expectations import ACTORS, ALICE, ANONYMOUS, BOB, ENGINE, M
 Row = dict[str, Any]
 
 
-def may_see(actor: Actor, row: Row, rule: Reading) -> bool:
+def may_see(actor: Actor, row: Row, rule: Reading, profiles: list[Row]) -> bool:
     """Return whether the rule shows a row to a caller."""
     if actor.name in rule.everything:
         return True
+    if rule.scoped and actor.name in MEMBERS:
+        own = {str(profile["id"]) for profile in profiles if profile["owner_id"] == actor.user_id}
+        return row["scope"] != "profile" or row["scope_key"] in own
     if rule.shared and row[rule.shared] is None and actor.name in MEMBERS:
         return True
     return actor.user_id is not None and any(row[name] == actor.user_id for name in rule.own)
@@ -59,7 +62,7 @@ class TestReading:
     def test_a_caller_sees_the_rows_of_its_rule_and_no_count_of_others(self, callers, tables, held, table, actor):
         caller, rule = callers[actor], TABLES[table]
         identity = tables[table].identity
-        expected = {identity(row) for row in held[table] if may_see(caller, row, rule)}
+        expected = {identity(row) for row in held[table] if may_see(caller, row, rule, held["profiles"])}
 
         shown, count = read(caller, table)
 
@@ -93,10 +96,10 @@ class TestReading:
         shown, _ = read(caller, view)
 
         if isinstance(rule, Counted):
-            rows = [row for row in held[rule.table] if may_see(caller, row, TABLES[rule.table])]
+            rows = [row for row in held[rule.table] if may_see(caller, row, TABLES[rule.table], held["profiles"])]
             assert sum(line[rule.column] for line in shown) == sum(row[rule.column] for row in rows)
         else:
-            rows = [row for row in catalogue.rows(db, view) if may_see(caller, row, rule)]
+            rows = [row for row in catalogue.rows(db, view) if may_see(caller, row, rule, held["profiles"])]
             assert {row["id"] for row in shown} == {row["id"] for row in rows}
 
     def test_an_embedded_table_shows_no_more_than_it_does_alone(self, callers):

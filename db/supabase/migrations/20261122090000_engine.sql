@@ -1,5 +1,8 @@
 -- What the engine needs to be killed anywhere and lose nothing. Made from db/schema; the two build the same database.
 
+-- The decisions are kept typed from now on, and read as before through a view of the old name.
+alter table public.decision_log rename to decisions_before;
+
 drop index public.orders_open_by_profile;
 
 drop policy "members read the controls" on public.trading_controls;
@@ -209,6 +212,8 @@ create trigger profiles_change_their_owners_capital
 create trigger profiles_leave_their_owners_capital
     after delete on public.profiles referencing old table as old_profiles
     for each statement execute function private.sync_owner_capital();
+
+alter table public.risk_configs set (toast_tuple_target = 8160);
 
 -- The shipped default sets every limit that the gate checks.
 create or replace function private.default_risk_config()
@@ -541,6 +546,23 @@ begin
 end;
 $$;
 
+-- The same for every engine function that writes: the key-share lock keeps a takeover out until the
+-- caller commits, and lets heartbeats through.
+create or replace function private.check_lease(p_shard text, p_token bigint)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+begin
+    perform from public.engine_leases l where l.shard = p_shard and l.token = p_token and l.expires_at > clock_timestamp() for key share;
+    if not found then
+        perform private.require_lease(p_shard, p_token);
+    end if;
+end;
+$$;
+
 -- Take the shard's lease when it is free, run out, or already this holder's.
 -- Called by: an engine at its start. A holder's name is unique to the process.
 create or replace function public.acquire_lease(p_shard text, p_holder text, p_ttl_s int default 10)
@@ -649,9 +671,48 @@ grant execute on function public.record_signals(text, bigint, jsonb) to service_
 
 comment on function public.record_signals(text, bigint, jsonb) is 'Keep signals that a layer has blocked. Engine only.';
 
+-- Orders: one row per intent, from the gate's answer to its end. The row's id is the client order
+-- id at the broker, so one intent is at most one broker order. Legs that the broker makes itself
+-- carry the broker's id.
+
+-- What holds for the figures of every order. One function, because each statement that writes reads the text of
+-- every condition anew, and that cost a twentieth of the gate.
+create function private.is_sound_order(p_type text, p_class text, p_qty numeric, p_reserved_usd numeric, p_limit_price numeric,
+                                       p_stop_price numeric, p_take_profit_price numeric, p_stop_loss_price numeric)
+    returns boolean
+    language plpgsql
+    immutable
+    set search_path = ''
+as $$
+begin
+    return p_type in ('market', 'limit', 'stop', 'stop_limit', 'trailing_stop') and p_class in ('simple', 'bracket', 'oco', 'oto')
+       and p_qty > 0 and p_qty <> 'NaN' and p_reserved_usd >= 0
+       and (p_limit_price > 0) is not false and (p_stop_price > 0) is not false
+       and (p_take_profit_price > 0) is not false and (p_stop_loss_price > 0) is not false;
+end;
+$$;
+
+alter table public.orders drop constraint orders_qty_check;
+
+alter table public.orders drop constraint orders_order_type_check;
+
+alter table public.orders drop constraint orders_order_class_check;
+
+alter table public.orders drop constraint orders_limit_price_check;
+
+alter table public.orders drop constraint orders_stop_price_check;
+
+alter table public.orders drop constraint orders_take_profit_price_check;
+
+alter table public.orders drop constraint orders_stop_loss_price_check;
+
+alter table public.orders drop constraint orders_reserved_usd_check;
+
 alter table public.orders add column replaces_id uuid references public.orders (id);
 
 alter table public.orders add column replaces_broker_id text;
+
+alter table public.orders add constraint orders_are_sound check (private.is_sound_order(order_type, order_class, qty, reserved_usd, limit_price, stop_price, take_profit_price, stop_loss_price));
 
 -- What an owner's profiles are entering, for the limits on exposure.
 create index orders_open_entries_of_owner on public.orders (owner_id, symbol)
@@ -1728,9 +1789,43 @@ begin
 end;
 $$;
 
--- Written once and read as a whole: json, not jsonb, which costs as much again to build; nor compressed, which
--- costs a tenth of the gate.
-alter table public.decision_log set (toast_tuple_target = 4080);
+-- What the gate decided. The list of checks and the inputs are read from public.decision_log, which makes them of the
+-- snapshot: to write both as JSON costs more than to judge.
+create table public.decisions (
+    id             bigint generated always as identity primary key,
+    order_id       uuid not null,
+    owner_id       uuid not null,
+    profile_id     uuid not null,
+    symbol         text not null,
+    side           public.order_side not null,
+    outcome        public.order_state not null,
+    code           text,
+    snapshot       private.gate_snapshot,        -- what was judged, limits and observed values: enough to judge it again
+    passed         boolean[],                    -- what was found, by check
+    config_version int not null,
+    market_at      timestamptz,
+    created_at     timestamptz not null default now(),
+    checks         json,                         -- of decisions that were noted as JSON; NULL: made of the snapshot
+    inputs         json
+);
+
+create index decisions_order on public.decisions (order_id);
+
+create index decisions_owner on public.decisions (owner_id, created_at desc);
+
+create index decisions_created on public.decisions using brin (created_at);
+
+comment on table public.decisions is 'One row per decision of the gate: the snapshot it judged and what each check found. Append-only.';
+
+create trigger decisions_are_append_only
+    before update or delete on public.decisions
+    for each statement execute function private.refuse_change();
+
+alter table public.decisions enable row level security;
+
+create policy "owners and staff read decisions"
+    on public.decisions for select to authenticated
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 
 -- A configuration's limits, typed. NULL: not set, which blocks.
 create type private.gate_limits as (
@@ -1753,8 +1848,13 @@ create type private.gate_limits as (
     loss_streak_max           int,
     loss_streak_window        interval,
     streak_looked_at          int,                   -- how many closed trades any rule needs
+    entries_when_closed       boolean,
+    asks_live                 boolean,               -- when a person has to approve what passed
+    asks_paper                boolean,
+    asks_above_usd            numeric,
     asks_first_trade          boolean,
-    entries_when_closed       boolean
+    asks_off_hours            boolean,
+    asks_after_streak         int
 );
 
 create function private.gate_limits_of(p_config jsonb)
@@ -1775,138 +1875,437 @@ as $$
         (p_config #>> '{loss_limits,loss_streak_max}')::int,
         make_interval(secs => 86400 * coalesce((p_config #>> '{loss_limits,loss_streak_days}')::float8, 5)),
         greatest((p_config #>> '{loss_limits,loss_streak_max}')::int, (p_config #>> '{operator_approval,after_loss_streak}')::int, 1),
-        (p_config #>> '{operator_approval,first_trade_in_symbol}')::boolean,
-        (p_config #>> '{market_hours,entries_when_closed}')::boolean)::private.gate_limits;
+        (p_config #>> '{market_hours,entries_when_closed}')::boolean,
+        private.requires_approval(p_config, 'live'), private.requires_approval(p_config, 'paper'),
+        (p_config #>> '{operator_approval,notional_above_usd}')::numeric,
+        (p_config #>> '{operator_approval,first_trade_in_symbol}')::boolean, (p_config #>> '{operator_approval,off_hours}')::boolean,
+        (p_config #>> '{operator_approval,after_loss_streak}')::int)::private.gate_limits;
 $$;
 
--- What the requests' owners hold or are entering, in USD at cost, and their capital. Keys: the owner's id for all of it,
--- the id and a sector for that sector, the id and " capital" for the capital of all their profiles.
-create function private.owners_usd(p_requests private.entry_request[], p_config jsonb)
+-- Judge a snapshot. Pure. Every rule is evaluated, in the order in which the first failure counts; a comparison
+-- with a limit that is not set, or with what is not known, has not passed.
+create or replace function private.gate_passes(s private.gate_snapshot)
+    returns boolean[]
+    language sql
+    immutable
+as $$
+    select array[
+        (s.mode <> 'HALTED') is true,
+        (s.mode <> 'PAUSED') is true,
+        (s.trading_mode <> 'disabled') is true,
+        s.profile_active is true,
+        s.locked_until is null,
+        (coalesce(s.signal_age_bars, 0) <= s.signal_bars_max) is true,
+        (s.quote_age_s <= s.quote_age_max_s) is true,
+        (s.unknown_orders = 0) is true,
+        (s.breaks = 0) is true,
+        (s.open_entries = 0) is true,
+        (s.qty > 0) is true,
+        (s.qty <= s.order_qty_max) is true,
+        (s.notional_usd <= s.order_notional_max_usd) is true,
+        (abs(s.limit_price - s.reference_price) <= s.price_collar_pct * s.reference_price) is true,
+        (s.open_orders + 1 <= s.open_orders_max) is true,
+        (s.positions + 1 <= s.positions_max) is true,
+        (s.position_notional_usd + s.notional_usd <= s.position_notional_max_usd) is true,
+        (s.sector_exposure_usd + s.notional_usd <= s.sector_max_pct * s.owner_capital_usd) is true,
+        (s.gross_exposure_usd + s.notional_usd <= s.gross_max_pct * s.owner_capital_usd) is true,
+        (s.reserved_usd + s.used_usd + s.notional_usd <= s.capital_usd) is true,
+        (s.orders_last_minute + 1 <= s.orders_per_minute_max) is true,
+        (s.orders_last_day + 1 <= s.orders_per_day_max) is true,
+        (s.repeats + 1 <= s.repeats_max) is true,
+        (s.daily_loss_usd < s.daily_loss_max_pct * s.capital_usd) is true,
+        (s.drawdown_pct < s.drawdown_max_pct) is true,
+        (s.loss_streak < s.loss_streak_max) is true,
+        (not s.crosses_own_order) is true,
+        (s.entries_when_closed or s.entries_when_closed is not null and s.market_open) is true];
+$$;
+
+drop function private.gate_checks(s private.gate_snapshot);
+-- The list of checks: each rule's name, limit, observed value and whether it passed. Pure. One formatted text,
+-- because building the list value by value takes five times as long; what is NULL leaves a gap that is filled.
+-- `p` is what the gate found when it judged; without it the snapshot is judged now.
+create function private.gate_checks(s private.gate_snapshot, p boolean[] default null)
+    returns json
+    language plpgsql
+    immutable
+    set search_path = ''
+as $$
+declare
+    v_checks text;
+begin
+    p := coalesce(p, private.gate_passes(s));
+    v_checks := replace(format(
+        '[{"name":"TRADING_HALTED","limit":"RUNNING","observed":"%s","passed":%s},'
+        '{"name":"TRADING_PAUSED","limit":"RUNNING","observed":"%s","passed":%s},'
+        '{"name":"MODE_DISABLED","limit":"paper or live","observed":"%s","passed":%s},'
+        '{"name":"PROFILE_INACTIVE","limit":true,"observed":%s,"passed":%s},'
+        '{"name":"SYMBOL_LOCKED","limit":"not locked out","observed":%s,"passed":%s},'
+        '{"name":"SIGNAL_STALE","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"QUOTE_STALE","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"ORDER_UNKNOWN","limit":0,"observed":%s,"passed":%s},'
+        '{"name":"RECONCILIATION_BREAK","limit":0,"observed":%s,"passed":%s},'
+        '{"name":"DUPLICATE_ORDER","limit":0,"observed":%s,"passed":%s},'
+        '{"name":"STAGED_SIZE","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"ORDER_QTY_MAX","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"ORDER_NOTIONAL_MAX","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"PRICE_COLLAR","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"OPEN_ORDERS_MAX","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"POSITIONS_MAX","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"POSITION_LIMIT","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"SECTOR_EXPOSURE","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"GROSS_EXPOSURE","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"CAPITAL_INSUFFICIENT","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"ORDER_RATE","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"ORDER_RATE","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"REPEATED_EXECUTION","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"DAILY_LOSS","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"DRAWDOWN","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"LOSS_STREAK","limit":%s,"observed":%s,"passed":%s},'
+        '{"name":"WASH_TRADE","limit":false,"observed":%s,"passed":%s},'
+        '{"name":"MARKET_CLOSED","limit":%s,"observed":%s,"passed":%s}]',
+        s.mode, p[1]::text,
+        s.mode, p[2]::text,
+        s.trading_mode, p[3]::text,
+        s.profile_active::text, p[4]::text,
+        to_char(s.locked_until at time zone 'UTC', '"\""YYYY-MM-DD"T"HH24:MI:SS"Z\""'), p[5]::text,
+        s.signal_bars_max, s.signal_age_bars, p[6]::text,
+        s.quote_age_max_s, s.quote_age_s, p[7]::text,
+        s.unknown_orders, p[8]::text,
+        s.breaks, p[9]::text,
+        s.open_entries, p[10]::text,
+        coalesce(s.stage_fraction, 1), s.qty, p[11]::text,
+        s.order_qty_max, s.qty, p[12]::text,
+        s.order_notional_max_usd, s.notional_usd, p[13]::text,
+        s.price_collar_pct, round(abs(s.limit_price - s.reference_price) / s.reference_price, 6), p[14]::text,
+        s.open_orders_max, s.open_orders + 1, p[15]::text,
+        s.positions_max, s.positions + 1, p[16]::text,
+        s.position_notional_max_usd, s.position_notional_usd + s.notional_usd, p[17]::text,
+        s.sector_max_pct * s.owner_capital_usd, s.sector_exposure_usd + s.notional_usd, p[18]::text,
+        s.gross_max_pct * s.owner_capital_usd, s.gross_exposure_usd + s.notional_usd, p[19]::text,
+        s.capital_usd, s.reserved_usd + s.used_usd + s.notional_usd, p[20]::text,
+        s.orders_per_minute_max, s.orders_last_minute + 1, p[21]::text,
+        s.orders_per_day_max, s.orders_last_day + 1, p[22]::text,
+        s.repeats_max, s.repeats + 1, p[23]::text,
+        s.daily_loss_max_pct * s.capital_usd, s.daily_loss_usd, p[24]::text,
+        s.drawdown_max_pct, s.drawdown_pct, p[25]::text,
+        s.loss_streak_max, s.loss_streak, p[26]::text,
+        s.crosses_own_order::text, p[27]::text,
+        s.entries_when_closed::text, s.market_open::text, p[28]::text), '":,', '":null,');
+    if s.overrides is not null then
+        return private.with_overrides(v_checks::jsonb, s.overrides);
+    end if;
+    return v_checks;
+end;
+$$;
+-- rights anew
+grant execute on function private.gate_checks(private.gate_snapshot, boolean[]) to authenticated, service_role;
+
+-- Every decision as people and replays read it.
+create view public.decision_log with (security_invoker = true) as
+select d.id, d.order_id, d.owner_id, d.profile_id, d.symbol, d.side, d.outcome, d.code,
+       coalesce(d.checks, private.gate_checks(d.snapshot, d.passed)) as checks,  -- [{name, limit, observed, passed}] in the order of judgement
+       coalesce(d.inputs, row_to_json(d.snapshot)) as inputs,                    -- the snapshot that was judged
+       d.config_version, d.market_at, d.created_at
+from public.decisions d;
+
+comment on view public.decision_log is 'One row per decision of the gate: every check with its limit and observed value, and the inputs.';
+
+revoke all on public.decisions, public.decision_log from anon, authenticated, service_role;
+
+grant select on public.decisions, public.decision_log to authenticated, service_role;
+
+grant execute on function private.gate_checks(private.gate_snapshot, boolean[]) to authenticated, service_role;
+
+grant execute on function private.gate_passes(private.gate_snapshot) to authenticated, service_role;
+
+grant execute on function private.with_overrides(jsonb, text[]) to authenticated, service_role;
+
+-- What the gate finds about a snapshot.
+create type private.gate_verdict as (
+    passed  boolean[],                               -- by check, in the order of judgement
+    code    text,                                    -- of a denial
+    reason  text,
+    outcome public.order_state
+);
+
+-- The gate's finding about a snapshot. Pure. The list of checks is made of it when somebody reads it.
+create function private.judge(s private.gate_snapshot, m private.gate_limits)
+    returns private.gate_verdict
+    language plpgsql
+    immutable
+    set search_path = ''
+as $$
+declare
+    v private.gate_verdict;
+    v_checks json;
+begin
+    v.passed := private.gate_passes(s);
+    if false = any (v.passed) then
+        v_checks := private.gate_checks(s, v.passed);
+        v.code := private.gate_code(v_checks);
+        v.reason := private.gate_reason(v_checks);
+    end if;
+    v.outcome := case when v.code is not null then 'denied' when private.asks_approval(s, m) then 'awaiting_approval' else 'ready' end;
+    return v;
+end;
+$$;
+
+-- Whether a person has to approve an entry that passed every check: whether private.approval_reasons has any. Pure.
+create function private.asks_approval(s private.gate_snapshot, m private.gate_limits)
+    returns boolean
+    language sql
+    immutable
+as $$
+    select coalesce(case s.trading_mode when 'live' then m.asks_live when 'paper' then m.asks_paper end
+                    or s.notional_usd >= m.asks_above_usd, false)
+        or coalesce(m.asks_first_trade and s.first_trade, false)
+        or coalesce(m.asks_off_hours and not coalesce(s.market_open, false), false)
+        or coalesce(s.loss_streak >= m.asks_after_streak, false) or coalesce(s.staged, false);
+$$;
+
+-- Entries: how a request becomes a snapshot, is judged, and becomes an order.
+
+-- The entries of one owner, and those of one broker account, are judged one call at a time, whichever engines ask:
+-- exposures add up, and orders may not meet. Taken before the controls' lock, so that no pause waits for the queue.
+create or replace function private.lock_gate(p_profiles uuid[])
+    returns void
+    language plpgsql
+    volatile
+    set search_path = ''
+as $$
+begin
+    perform pg_advisory_xact_lock(7203, o.key)
+    from (select distinct unnest(array[hashtext(f.owner_id::text), hashtext('account ' || f.broker_account)]) as key
+          from public.profiles f where f.id = any (p_profiles) order by 1) o;
+end;
+$$;
+
+-- What some owners hold or are entering, in USD at cost. Keys: the owner's id for all of it,
+-- the id and a sector for that sector.
+create function private.owners_usd(p_owners uuid[], p_config jsonb)
     returns jsonb
     language plpgsql
     stable
     set search_path = ''
-    set plan_cache_mode = force_generic_plan
 as $$
 begin
     return (
-        with owners as materialized (
-            select distinct f.owner_id from unnest(p_requests) r join public.profiles f on f.id = r.profile_id
-        )
         select jsonb_object_agg(x.key, x.usd)
         from (select e.owner_id || coalesce(e.sector, '') as key, sum(e.usd) as usd
               from (select n.owner_id, private.sector_of(p_config, n.symbol) as sector, n.cost_usd as usd
-                    from public.positions n join owners w on w.owner_id = n.owner_id
+                    from public.positions n where n.owner_id = any (p_owners)
                     union all
                     select o.owner_id, private.sector_of(p_config, o.symbol), o.reserved_usd
-                    from public.orders o join owners w on w.owner_id = o.owner_id
-                    where o.purpose = 'entry'
+                    from public.orders o
+                    where o.owner_id = any (p_owners) and o.purpose = 'entry'
                       and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')) e
-              group by grouping sets ((e.owner_id), (e.owner_id, e.sector))
-              union all
-              select c.owner_id || ' capital', c.capital_usd
-              from private.owner_capital c join owners w on w.owner_id = c.owner_id) x);
+              group by grouping sets ((e.owner_id), (e.owner_id, e.sector))) x);
 end;
 $$;
 
-drop function private.gate_snapshots(p_requests private.entry_request[], p_config jsonb, p_now timestamptz);
--- Gather what the gate has to know about each request, all at once. A request's own order, when it is judged
--- again, does not count against it. What starting a query costs, not its rows, is the price of one entry:
--- hence few tables in it, few columns between them, and the limits as a variable.
-create function private.gate_snapshots(p_requests private.entry_request[], p_config jsonb, p_now timestamptz)
-    returns table (request private.entry_request, owner_id uuid, shard text, strategy text, snapshot private.gate_snapshot)
+-- How many orders in a symbol have a fate that is not known, but for one of them.
+create function private.unknown_orders(p_symbol text, p_but uuid)
+    returns bigint
     language plpgsql
     stable
     set search_path = ''
-    set plan_cache_mode = force_generic_plan  -- to plan it afresh costs more than to run it
-    set enable_seqscan = off                  -- nor may a plan that was made while tables were small read them whole later
+as $$
+begin
+    return (select count(*) from public.orders o where o.symbol = p_symbol and o.state = 'unknown' and o.id <> p_but);
+end;
+$$;
+
+-- How many findings of reconciliation are open in a symbol, or in a shard as a whole.
+create function private.open_breaks(p_shard text, p_symbol text)
+    returns bigint
+    language plpgsql
+    stable
+    set search_path = ''
+as $$
+begin
+    return (select count(*) from public.reconciliation_findings d
+            where d.shard = p_shard and d.status = 'open' and coalesce(d.symbol, p_symbol) = p_symbol);
+end;
+$$;
+
+create function private.is_first_trade(p_profile_id uuid, p_symbol text)
+    returns boolean
+    language plpgsql
+    stable
+    set search_path = ''
+as $$
+begin
+    return not exists (select from public.trades b where b.profile_id = p_profile_id and b.symbol = p_symbol);
+end;
+$$;
+
+-- The lockout that keeps a profile out of a symbol; NULL: none.
+create function private.lockout_at(p_symbol text, p_side public.order_side, p_profile_id uuid, p_at timestamptz)
+    returns public.symbol_lockouts
+    language plpgsql
+    stable
+    set search_path = ''
+as $$
+begin
+    return (select l from private.lockout_of(p_symbol, case p_side when 'buy' then 'long' else 'short' end::public.position_side,
+                                             p_profile_id, p_at) l);
+end;
+$$;
+
+-- The limits that an admin lets a profile pass in a symbol; NULL: none.
+create function private.overrides_of(p_profile_id uuid, p_symbol text, p_at timestamptz)
+    returns text[]
+    language plpgsql
+    stable
+    set search_path = ''
+as $$
+begin
+    return (select array_agg(distinct v.code order by v.code) from public.gate_overrides v
+            where v.profile_id = p_profile_id and v.revoked_at is null and v.starts_at <= p_at and p_at < v.expires_at
+              and coalesce(v.symbol, p_symbol) = p_symbol);
+end;
+$$;
+
+-- Whether an entry could trade with an order of ours on the other side in the same broker account.
+create function private.crosses(p_id uuid, p_symbol text, p_side public.order_side, p_price numeric, p_account text)
+    returns boolean
+    language plpgsql
+    stable
+    set search_path = ''
+as $$
+begin
+    return exists (select from public.orders o join public.profiles p on p.id = o.profile_id
+                   where o.symbol = p_symbol and o.side <> p_side and o.id <> p_id and p.broker_account = p_account
+                     and o.order_type in ('limit', 'market')
+                     and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')
+                     and (o.limit_price is null or case p_side when 'buy' then o.limit_price <= p_price else o.limit_price >= p_price end));
+end;
+$$;
+
+-- What an order of this id reserves already.
+create function private.reserved_by(p_id uuid)
+    returns numeric
+    language plpgsql
+    stable
+    set search_path = ''
+as $$
+begin
+    return coalesce((select o.reserved_usd from public.orders o where o.id = p_id), 0);
+end;
+$$;
+
+-- Gather what the gate has to know about each request, all at once. The planner puts this text in place of the
+-- call. What starting a query costs, not its rows, is the price of one entry: hence few tables in it, and what few
+-- entries need behind functions, which cost nothing until they are called. `p_again`: an order that is there already
+-- does not count against itself; `p_locked`, `p_overridden`: whether there is any lockout or override at all.
+create function private.snapshots_of(p_requests private.entry_request[], m private.gate_limits, p_config jsonb, p_usd jsonb,
+                                     p_again boolean, p_locked boolean, p_overridden boolean, p_now timestamptz)
+    returns table (place int, id uuid, profile_id uuid, symbol text, side public.order_side, asked_qty numeric, limit_price numeric,
+                   reference_price numeric, stop_loss_price numeric, take_profit_price numeric, time_in_force text,
+                   market_at timestamptz, signal jsonb, owner_id uuid, shard text, strategy text, snapshot private.gate_snapshot)
+    language sql
+    stable
+as $$
+    select r.position, r.id, r.profile_id, r.symbol, r.side, r.qty, r.limit_price, r.reference_price, r.stop_loss_price,
+           r.take_profit_price, r.time_in_force, r.market_at, r.signal, f.owner_id, f.shard, f.strategy, row(
+        k.mode, f.trading_mode, f.active, (q.lockout).expires_at, (q.lockout).reason,
+        case when r.signal is not null then
+            round((extract(epoch from r.market_at - (r.signal ->> 'bar_at')::timestamptz) / private.timeframe_s(f.timeframe) - 1)::numeric, 4) end,
+        round(extract(epoch from r.market_at - r.quote_at)::numeric, 3),
+        case when exists (select from public.orders o where o.symbol = r.symbol and o.state = 'unknown')
+             then private.unknown_orders(r.symbol, r.id) else 0 end,
+        case when exists (select from public.reconciliation_findings d where d.shard = f.shard and d.status = 'open')
+             then private.open_breaks(f.shard, r.symbol) else 0 end,
+        h.same_entries, k.stage_fraction, q.qty, r.limit_price, r.reference_price,
+        -- A sale may bring more than its limit: what it opens is counted at the quote.
+        round(q.qty * case r.side when 'sell' then greatest(r.limit_price, r.reference_price) else r.limit_price end, 6),
+        h.entries, h.other_symbols, h.symbol_usd, q.sector,
+        coalesce((p_usd ->> (f.owner_id || q.sector))::numeric, 0) - q.own_usd,
+        coalesce((p_usd ->> f.owner_id::text)::numeric, 0) - q.own_usd,
+        (select w.capital_usd from private.owner_capital w where w.owner_id = f.owner_id),
+        c.capital_usd, c.reserved_usd - q.own_usd, c.used_usd, t.last_minute, t.last_day, t.repeats,
+        greatest(0, coalesce((select d.equity_usd from public.equity_daily d
+                              where d.profile_id = r.profile_id and d.session_date < (r.market_at at time zone 'America/New_York')::date
+                              order by d.session_date desc limit 1), c.capital_usd) - h.equity_usd),
+        greatest(0, round(1 - h.equity_usd / nullif(greatest(c.peak_equity_usd, c.capital_usd, h.equity_usd), 0), 6)),
+        (select count(*) from (
+            select from public.trades b
+            where b.profile_id = r.profile_id and b.closed_at > greatest(r.market_at - m.loss_streak_window, (
+                select w.closed_at from public.trades w
+                where w.profile_id = r.profile_id and w.realized_pnl_usd >= 0 order by w.closed_at desc limit 1))
+            limit m.streak_looked_at) z),
+        exists (select from public.orders o
+                where o.symbol = r.symbol and o.side <> r.side and o.order_type in ('limit', 'market')
+                  and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled'))
+            and private.crosses(r.id, r.symbol, r.side, r.limit_price, f.broker_account),
+        r.market_open,
+        case when m.asks_first_trade then private.is_first_trade(r.profile_id, r.symbol) end,
+        k.staged,
+        case when p_overridden then private.overrides_of(r.profile_id, r.symbol, p_now) end,
+        m.order_qty_max, m.order_notional_max_usd, m.price_collar_pct, m.signal_bars_max,
+        -- While the market is closed, its last quote is the newest there is, over a long weekend too.
+        case when r.market_open is false and m.quote_age_max_s < 345600 then 345600 else m.quote_age_max_s end, m.open_orders_max,
+        m.positions_max, m.position_notional_max_usd, m.sector_max_pct, m.gross_max_pct, m.orders_per_minute_max,
+        m.orders_per_day_max, m.repeats_max, m.daily_loss_max_pct, m.drawdown_max_pct, m.loss_streak_max,
+        m.entries_when_closed)::private.gate_snapshot
+    from unnest(p_requests) r
+    join public.profiles f on f.id = r.profile_id
+    join public.profile_capital c on c.profile_id = r.profile_id
+    cross join lateral (
+        select max(t.mode) as mode, min(t.stage_fraction) filter (where t.stage_entries > 0) as stage_fraction,
+               coalesce(bool_or(t.stage_fraction is null) filter (where t.stage_entries > 0), false) as staged
+        from public.trading_controls t
+        where t.scope = any ('{global,profile,symbol}') and t.scope_key = any (array['*', r.profile_id::text, r.symbol])
+          and private.in_scope(t.scope, t.scope_key, r.profile_id, r.symbol)) k
+    cross join lateral (
+        select case when k.stage_fraction is null then r.qty
+                    else trunc(r.qty * k.stage_fraction, case when r.qty = trunc(r.qty) then 0 else 9 end) end as qty,
+               private.sector_of(p_config, r.symbol) as sector,
+               case when p_again then private.reserved_by(r.id) else 0 end as own_usd,
+               case when p_locked then private.lockout_at(r.symbol, r.side, r.profile_id, p_now) end as lockout offset 0) q
+    cross join lateral (
+        select count(*) filter (where y.is_entry) as entries,
+               count(*) filter (where y.is_entry and y.symbol = r.symbol and y.is_long = (r.side = 'buy')) as same_entries,
+               count(distinct y.symbol) filter (where y.symbol <> r.symbol) as other_symbols,
+               coalesce(sum(y.usd) filter (where y.symbol = r.symbol), 0) as symbol_usd,
+               c.capital_usd + c.realized_usd + coalesce(sum(y.unrealized_usd), 0) as equity_usd
+        from (select true as is_entry, o.symbol, o.position_side = 'long' as is_long, o.reserved_usd as usd, null::numeric as unrealized_usd
+              from public.orders o
+              where o.profile_id = r.profile_id and o.purpose = 'entry' and o.id <> r.id
+                and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')
+              union all
+              select false, n.symbol, null, n.cost_usd, n.unrealized_pnl_usd
+              from public.positions n where n.profile_id = r.profile_id) y) h
+    cross join lateral (
+        select count(*) as last_day,
+               count(*) filter (where o.market_at > r.market_at - interval '1 minute') as last_minute,
+               count(*) filter (where o.symbol = r.symbol and o.side = r.side and o.market_at > r.market_at - m.repeats_window) as repeats
+        from (select b.market_at, b.symbol, b.side from public.orders b
+              where b.profile_id = r.profile_id and b.purpose = 'entry' and b.state <> 'denied'
+                and b.market_at > r.market_at - interval '1 day' and b.id <> r.id
+              order by b.market_at desc limit coalesce(m.orders_per_day_max, 0) + 1) o) t
+    offset 0;
+$$;
+
+drop function private.gate_snapshots(p_requests private.entry_request[], p_config jsonb, p_now timestamptz);
+-- The snapshots of some requests as the gate would judge them now, for those that only ask.
+create function private.gate_snapshots(p_requests private.entry_request[], p_config jsonb, p_now timestamptz)
+    returns table (place int, profile_id uuid, snapshot private.gate_snapshot)
+    language plpgsql
+    stable
+    set search_path = ''
+    set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
     m private.gate_limits := private.gate_limits_of(p_config);
-    v_usd jsonb := private.owners_usd(p_requests, p_config);
+    v_usd jsonb := private.owners_usd(array(select c.owner_id from public.profile_capital c
+                                            where c.profile_id = any (array(select r.profile_id from unnest(p_requests) r))), p_config);
 begin
     return query
-        select r, f.owner_id, f.shard, f.strategy, row(
-            k.mode, f.trading_mode, f.active, l.expires_at, l.reason,
-            case when r.signal is not null then
-                round((extract(epoch from r.market_at - (r.signal ->> 'bar_at')::timestamptz) / private.timeframe_s(f.timeframe) - 1)::numeric, 4) end,
-            round(extract(epoch from r.market_at - r.quote_at)::numeric, 3),
-            (select count(*) from public.orders o where o.symbol = r.symbol and o.state = 'unknown' and o.id <> r.id),
-            (select count(*) from public.reconciliation_findings d
-             where d.shard = f.shard and d.status = 'open' and coalesce(d.symbol, r.symbol) = r.symbol),
-            h.same_entries, k.stage_fraction, q.qty, r.limit_price, r.reference_price,
-            -- A sale may bring more than its limit: what it opens is counted at the quote.
-            round(q.qty * case r.side when 'sell' then greatest(r.limit_price, r.reference_price) else r.limit_price end, 6),
-            h.entries, h.other_symbols, h.symbol_usd, q.sector,
-            coalesce((v_usd ->> (f.owner_id || q.sector))::numeric, 0) - q.own_usd,
-            coalesce((v_usd ->> f.owner_id::text)::numeric, 0) - q.own_usd, (v_usd ->> (f.owner_id || ' capital'))::numeric,
-            c.capital_usd, c.reserved_usd - q.own_usd, c.used_usd, t.last_minute, t.last_day, t.repeats,
-            greatest(0, coalesce((select d.equity_usd from public.equity_daily d
-                                  where d.profile_id = r.profile_id and d.session_date < (r.market_at at time zone 'America/New_York')::date
-                                  order by d.session_date desc limit 1), c.capital_usd) - (c.capital_usd + c.realized_usd + h.unrealized_usd)),
-            greatest(0, round(1 - (c.capital_usd + c.realized_usd + h.unrealized_usd)
-                                  / nullif(greatest(c.peak_equity_usd, c.capital_usd, c.capital_usd + c.realized_usd + h.unrealized_usd), 0), 6)),
-            (select count(*) from (
-                select from public.trades b
-                where b.profile_id = r.profile_id and b.closed_at > greatest(r.market_at - m.loss_streak_window, (
-                    select w.closed_at from public.trades w
-                    where w.profile_id = r.profile_id and w.realized_pnl_usd >= 0 order by w.closed_at desc limit 1))
-                limit m.streak_looked_at) z),
-            exists (select from public.orders o join public.profiles p on p.id = o.profile_id
-                    where o.symbol = r.symbol and o.side <> r.side and o.id <> r.id and p.broker_account = f.broker_account
-                      and o.order_type in ('limit', 'market')
-                      and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')
-                      and (o.limit_price is null or case r.side when 'buy' then o.limit_price <= r.limit_price else o.limit_price >= r.limit_price end)),
-            r.market_open,
-            case when m.asks_first_trade then not exists (
-                select from public.trades b where b.profile_id = r.profile_id and b.symbol = r.symbol) end,
-            k.staged,
-            (select array_agg(distinct v.code order by v.code) from public.gate_overrides v
-             where v.profile_id = r.profile_id and v.revoked_at is null and v.starts_at <= p_now and p_now < v.expires_at
-               and coalesce(v.symbol, r.symbol) = r.symbol),
-            m.order_qty_max, m.order_notional_max_usd, m.price_collar_pct, m.signal_bars_max,
-            -- While the market is closed, its last quote is the newest there is, over a long weekend too.
-            case when r.market_open is false and m.quote_age_max_s < 345600 then 345600 else m.quote_age_max_s end, m.open_orders_max,
-            m.positions_max, m.position_notional_max_usd, m.sector_max_pct, m.gross_max_pct, m.orders_per_minute_max,
-            m.orders_per_day_max, m.repeats_max, m.daily_loss_max_pct, m.drawdown_max_pct, m.loss_streak_max,
-            m.entries_when_closed)::private.gate_snapshot
-        from unnest(p_requests) r
-        join public.profiles f on f.id = r.profile_id
-        join public.profile_capital c on c.profile_id = r.profile_id
-        cross join lateral (
-            select max(t.mode) as mode, min(t.stage_fraction) filter (where t.stage_entries > 0) as stage_fraction,
-                   coalesce(bool_or(t.stage_fraction is null) filter (where t.stage_entries > 0), false) as staged
-            from public.trading_controls t
-            where (t.scope, t.scope_key) in (('global', '*'), ('profile', r.profile_id::text), ('symbol', r.symbol))) k
-        cross join lateral (
-            select case when k.stage_fraction is null then r.qty
-                        else trunc(r.qty * k.stage_fraction, case when r.qty = trunc(r.qty) then 0 else 9 end) end as qty,
-                   private.sector_of(p_config, r.symbol) as sector,
-                   coalesce((select w.reserved_usd from public.orders w where w.id = r.id), 0) as own_usd offset 0) q
-        left join lateral private.lockout_of(r.symbol, case r.side when 'buy' then 'long' else 'short' end::public.position_side,
-                                             r.profile_id, p_now) l on true
-        cross join lateral (
-            select count(*) filter (where y.is_entry) as entries,
-                   count(*) filter (where y.is_entry and y.symbol = r.symbol and y.is_long = (r.side = 'buy')) as same_entries,
-                   count(distinct y.symbol) filter (where y.symbol <> r.symbol) as other_symbols,
-                   coalesce(sum(y.usd) filter (where y.symbol = r.symbol), 0) as symbol_usd,
-                   coalesce(sum(y.unrealized_usd), 0) as unrealized_usd
-            from (select true as is_entry, o.symbol, o.position_side = 'long' as is_long, o.reserved_usd as usd, null::numeric as unrealized_usd
-                  from public.orders o
-                  where o.profile_id = r.profile_id and o.purpose = 'entry' and o.id <> r.id
-                    and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')
-                  union all
-                  select false, n.symbol, null, n.cost_usd, n.unrealized_pnl_usd
-                  from public.positions n where n.profile_id = r.profile_id) y) h
-        cross join lateral (
-            select count(*) as last_day,
-                   count(*) filter (where o.market_at > r.market_at - interval '1 minute') as last_minute,
-                   count(*) filter (where o.symbol = r.symbol and o.side = r.side and o.market_at > r.market_at - m.repeats_window) as repeats
-            from (select b.market_at, b.symbol, b.side from public.orders b
-                  where b.profile_id = r.profile_id and b.purpose = 'entry' and b.state <> 'denied'
-                    and b.market_at > r.market_at - interval '1 day' and b.id <> r.id
-                  order by b.market_at desc limit coalesce(m.orders_per_day_max, 0) + 1) o) t;
+        select s.place, s.profile_id, s.snapshot
+        from private.snapshots_of(p_requests, m, p_config, v_usd, true, true, true, p_now) s;
 end;
 $$;
 -- rights anew
@@ -1994,11 +2393,12 @@ begin
 end;
 $$;
 
+drop function private.waves_of(p_requests private.entry_request[], p_config jsonb);
 -- The wave in which each request is judged. The n-th requests of all profiles go together, so that a batch is a
 -- few statements and requests of one profile still see each other's orders. One owner's requests go one by one
 -- when together they could pass a limit on its exposure; all of them while a staged resume counts entries, and
 -- when some buy what others sell.
-create or replace function private.waves_of(p_requests private.entry_request[], p_config jsonb)
+create function private.waves_of(p_requests private.entry_request[], p_owners uuid[], p_config jsonb)
     returns table (n int, wave bigint)
     language plpgsql
     stable
@@ -2008,7 +2408,7 @@ as $$
 declare
     v_one_by_one boolean := exists (select from public.trading_controls t where t.stage_entries > 0)
                          or exists (select from unnest(p_requests) r group by r.symbol having min(r.side) <> max(r.side));
-    v_usd jsonb := private.owners_usd(p_requests, p_config);
+    v_usd jsonb := private.owners_usd(p_owners, p_config);
 begin
     return query
         with asked as (
@@ -2020,79 +2420,79 @@ begin
             from asked a group by a.owner_id, a.sector
         ), tight as (
             select s.owner_id, bool_or((
-                       s.sector_usd <= (p_config #>> '{sector_exposure,max_pct}')::numeric * (v_usd ->> (s.owner_id || ' capital'))::numeric
+                       s.sector_usd <= (p_config #>> '{sector_exposure,max_pct}')::numeric * c.capital_usd
                        and s.gross_usd + coalesce((v_usd ->> s.owner_id::text)::numeric, 0)
-                           <= (p_config #>> '{gross_exposure,max_pct}')::numeric * (v_usd ->> (s.owner_id || ' capital'))::numeric) is not true) as is_tight
-            from sectors s group by s.owner_id
+                           <= (p_config #>> '{gross_exposure,max_pct}')::numeric * c.capital_usd) is not true) as is_tight
+            from sectors s left join private.owner_capital c on c.owner_id = s.owner_id group by s.owner_id
         )
         select a.position, row_number() over (
             partition by case when v_one_by_one then null when t.is_tight then a.owner_id else a.profile_id end order by a.position)
         from asked a join tight t on t.owner_id = a.owner_id;
 end;
 $$;
+-- rights anew
 
--- Judge and record some requests, all at once. The caller holds the controls' shared lock, the owners'
--- locks and the profiles' capital rows. What few entries need has statements of its own, for those that do.
-create or replace function private.decide_wave(p_requests private.entry_request[], p_risk public.risk_configs)
-    returns void
+drop function private.decide_wave(p_requests private.entry_request[], p_risk public.risk_configs);
+-- Judge and record some requests, all at once; answers what became of each. The caller holds the controls' shared lock,
+-- the owners' locks and the profiles' capital rows, and has set how plans are made. What few entries need has statements of its own, for those that do.
+create function private.decide_wave(p_requests private.entry_request[], p_owners uuid[], p_risk public.risk_configs,
+                                    p_locked boolean, p_overridden boolean)
+    returns jsonb
     language plpgsql
     volatile
     security definer
     set search_path = ''
-    set plan_cache_mode = force_generic_plan
-    set enable_seqscan = off
 as $$
 declare
     v_now timestamptz := clock_timestamp();
+    m private.gate_limits := private.gate_limits_of(p_risk.config);
+    v_usd jsonb := private.owners_usd(p_owners, p_risk.config);
+    v_answers jsonb;
     v_asking boolean;
     v_repeated boolean;
     v_staged boolean;
 begin
     with judged as materialized (
-        select s.request as r, s.owner_id, s.shard, s.strategy, s.snapshot as s, (s.snapshot).qty as final_qty,
-               (s.snapshot).notional_usd as notional_usd, private.gate_checks(s.snapshot) as checks,
-               cardinality(private.approval_reasons(p_risk.config, s.snapshot)) > 0 as asks,
-               case when (s.request).signal is not null then gen_random_uuid() end as signal_id
-        from private.gate_snapshots(p_requests, p_risk.config, v_now) s
-    ), decided as materialized (
-        select j.*, c.code, case when c.code is not null then 'denied' when j.asks then 'awaiting_approval' else 'ready' end::public.order_state as state
-        from judged j cross join lateral (select private.gate_code(j.checks) as code offset 0) c
+        select s.*, private.judge(s.snapshot, m) as v, (s.snapshot).notional_usd as notional_usd,
+               case when s.signal is not null then gen_random_uuid() end as signal_id
+        from private.snapshots_of(p_requests, m, p_risk.config, v_usd, false, p_locked, p_overridden, v_now) s
     ), noted_signals as (
         insert into public.signals (id, owner_id, profile_id, symbol, side, strategy, strength, bar_at, detail, market_at, created_at)
-        select d.signal_id, d.owner_id, (d.r).profile_id, (d.r).symbol, (d.r).side, coalesce((d.r).signal ->> 'strategy', d.strategy),
-               ((d.r).signal ->> 'strength')::numeric, ((d.r).signal ->> 'bar_at')::timestamptz,
-               coalesce((d.r).signal -> 'detail', '{}'), (d.r).market_at, v_now
-        from decided d where d.signal_id is not null
+        select d.signal_id, d.owner_id, d.profile_id, d.symbol, d.side, coalesce(d.signal ->> 'strategy', d.strategy),
+               (d.signal ->> 'strength')::numeric, (d.signal ->> 'bar_at')::timestamptz,
+               coalesce(d.signal -> 'detail', '{}'), d.market_at, v_now
+        from judged d where d.signal_id is not null
     ), noted_decisions as (
-        insert into public.decision_log (order_id, owner_id, profile_id, symbol, side, outcome, code, checks, inputs,
-                                         config_version, market_at, created_at)
-        select (d.r).id, d.owner_id, (d.r).profile_id, (d.r).symbol, (d.r).side, d.state, d.code, d.checks, row_to_json(d.s),
-               p_risk.version, (d.r).market_at, v_now
-        from decided d
+        insert into public.decisions (order_id, owner_id, profile_id, symbol, side, outcome, code, snapshot, passed, config_version,
+                                      market_at, created_at)
+        select d.id, d.owner_id, d.profile_id, d.symbol, d.side, (d.v).outcome, (d.v).code, d.snapshot, (d.v).passed, p_risk.version,
+               d.market_at, v_now
+        from judged d
     ), reserved as (
         update public.profile_capital c
            set reserved_usd = c.reserved_usd + d.notional_usd, updated_at = v_now
-          from decided d
-         where c.profile_id = (d.r).profile_id and d.state <> 'denied'
+          from judged d
+         where c.profile_id = d.profile_id and (d.v).outcome <> 'denied'
            and c.reserved_usd + c.used_usd + d.notional_usd <= c.capital_usd
     ), noted_orders as (
         insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
             order_class, time_in_force, limit_price, take_profit_price, stop_loss_price, reference_price, notional_usd,
             reserved_usd, state, code, reason, signal_id, trade_id, market_at, created_at, updated_at, ended_at, ready_at)
-        select (d.r).id, d.owner_id, (d.r).profile_id, d.shard, (d.r).symbol, (d.r).side,
-               case (d.r).side when 'buy' then 'long' else 'short' end::public.position_side, 'entry',
-               case when d.final_qty > 0 then d.final_qty else (d.r).qty end, 'limit',
-               case num_nonnulls((d.r).take_profit_price, (d.r).stop_loss_price) when 2 then 'bracket' when 1 then 'oto' else 'simple' end,
-               coalesce((d.r).time_in_force, 'gtc'), (d.r).limit_price, (d.r).take_profit_price, (d.r).stop_loss_price,
-               (d.r).reference_price, d.notional_usd, case d.state when 'denied' then 0 else d.notional_usd end, d.state, d.code,
-               case when d.code is not null then private.gate_reason(d.checks) end, d.signal_id, (d.r).id, (d.r).market_at, v_now, v_now,
-               case d.state when 'denied' then v_now end, case d.state when 'ready' then v_now end
-        from decided d
+        select d.id, d.owner_id, d.profile_id, d.shard, d.symbol, d.side,
+               case d.side when 'buy' then 'long' else 'short' end::public.position_side, 'entry',
+               case when (d.snapshot).qty > 0 then (d.snapshot).qty else d.asked_qty end, 'limit',
+               case num_nonnulls(d.take_profit_price, d.stop_loss_price) when 2 then 'bracket' when 1 then 'oto' else 'simple' end,
+               coalesce(d.time_in_force, 'gtc'), d.limit_price, d.take_profit_price, d.stop_loss_price,
+               d.reference_price, d.notional_usd, case (d.v).outcome when 'denied' then 0 else d.notional_usd end, (d.v).outcome,
+               (d.v).code, (d.v).reason, d.signal_id, d.id, d.market_at, v_now, v_now,
+               case (d.v).outcome when 'denied' then v_now end, case (d.v).outcome when 'ready' then v_now end
+        from judged d
     )
-    select bool_or(d.state = 'awaiting_approval'), bool_or(d.code = 'REPEATED_EXECUTION'),
-           bool_or(d.state <> 'denied' and ((d.s).staged or (d.s).stage_fraction is not null))
-      into v_asking, v_repeated, v_staged
-    from decided d;
+    select jsonb_agg(jsonb_build_object('id', d.id, 'state', (d.v).outcome, 'code', (d.v).code, 'reason', (d.v).reason) order by d.place),
+           bool_or((d.v).outcome = 'awaiting_approval'), bool_or((d.v).code = 'REPEATED_EXECUTION'),
+           bool_or((d.v).outcome <> 'denied' and ((d.snapshot).staged or (d.snapshot).stage_fraction is not null))
+      into v_answers, v_asking, v_repeated, v_staged
+    from judged d;
 
     if v_asking then
         perform private.ask_approvals(array(select r.id from unnest(p_requests) r), p_risk, v_now);
@@ -2109,8 +2509,10 @@ begin
           from unnest(p_requests) r join public.orders o on o.id = r.id
          where t.stage_entries > 0 and o.state <> 'denied' and private.in_scope(t.scope, t.scope_key, o.profile_id, o.symbol);
     end if;
+    return v_answers;
 end;
 $$;
+-- rights anew
 
 -- Ask for the approvals that entries of this call wait for, with the reasons that follow from what was judged.
 create function private.ask_approvals(p_orders uuid[], p_risk public.risk_configs, p_now timestamptz)
@@ -2124,13 +2526,13 @@ begin
     insert into public.operator_approvals (order_id, owner_id, profile_id, symbol, side, qty, limit_price, reference_price,
         notional_usd, trading_mode, reasons, shown_hash, config_version, requested_at, expires_at)
     select o.id, o.owner_id, o.profile_id, o.symbol, o.side, o.qty, o.limit_price, o.reference_price, o.notional_usd,
-           s.trading_mode, private.approval_reasons(p_risk.config, s), private.approval_hash(o.id, o.profile_id, o.symbol, o.side, o.qty,
+           s.trading_mode, private.approval_reasons(p_risk.config, l.snapshot), private.approval_hash(o.id, o.profile_id, o.symbol, o.side, o.qty,
            o.limit_price, s.trading_mode, f.broker_account), p_risk.version, p_now,
            p_now + make_interval(mins => coalesce((p_risk.config #>> '{operator_approval,approval_timeout_minutes}')::int, 15))
     from public.orders o
     join public.profiles f on f.id = o.profile_id
-    join public.decision_log l on l.order_id = o.id
-    cross join lateral json_populate_record(null::private.gate_snapshot, l.inputs) s
+    join public.decisions l on l.order_id = o.id
+    cross join lateral (select (l.snapshot).*) s
     where o.id = any (p_orders) and o.state = 'awaiting_approval';
 end;
 $$;
@@ -2143,7 +2545,7 @@ create or replace function public.request_entries(p_shard text, p_token bigint, 
     volatile
     security definer
     set search_path = ''
-    set plan_cache_mode = force_generic_plan
+    set plan_cache_mode = force_generic_plan  -- to plan afresh costs more than to run
     set enable_seqscan = off  -- from the requests to their rows, one by one, however many rows there are
     set enable_hashjoin = off
     set enable_mergejoin = off
@@ -2153,6 +2555,11 @@ declare
     v_new private.entry_request[];
     v_wave private.entry_request[];
     v_risk public.risk_configs;
+    v_owners uuid[];
+    v_locked boolean;
+    v_overridden boolean;
+    v_waves int := 0;
+    v_answers jsonb;
 begin
     perform private.check_lease(p_shard, p_token);
     v_read := private.read_entries(p_requests, p_shard);
@@ -2162,24 +2569,69 @@ begin
 
     perform private.lock_gate(array(select r.profile_id from unnest(v_read) r));
     perform private.apply_due();
-    perform private.lock_controls(p_exclusive => false);
-    perform 1 from public.profile_capital c
-      where c.profile_id in (select r.profile_id from unnest(v_read) r) order by c.profile_id for update;
+    perform pg_advisory_xact_lock_shared(7201, 1);  -- private.lock_controls(false), without a call
+    select coalesce(array_agg(x.r) filter (where x.known is null), '{}'), array_agg(x.owner_id),
+           exists (select from public.symbol_lockouts l where l.removed_at is null and l.expires_at > now()),
+           exists (select from public.gate_overrides o where o.revoked_at is null and o.expires_at > now())
+      into v_new, v_owners, v_locked, v_overridden
+    from (select r, o.id as known, c.owner_id
+          from unnest(v_read) r
+          join public.profile_capital c on c.profile_id = r.profile_id
+          left join public.orders o on o.id = r.id
+          order by c.profile_id for update of c) x;
     select c.* into v_risk from public.risk_configs c where c.active;
-    v_new := array(select distinct on (r.id) r from unnest(v_read) r
-                   where not exists (select 1 from public.orders o where o.id = r.id) order by r.id, r.position);
-    if cardinality(v_new) = 1 then
-        perform private.decide_wave(v_new, v_risk);
-    else
-        for v_wave in select array_agg(r order by r.position) from unnest(v_new) r
-                      join private.waves_of(v_new, v_risk.config) w on w.n = r.position group by w.wave order by w.wave loop
-            perform private.decide_wave(v_wave, v_risk);
-        end loop;
+    v_risk.config := v_risk.config || '{}';  -- unpacked once: each look into a packed one unpacks it whole
+    if cardinality(v_new) = 1 and cardinality(v_read) = 1 then
+        return private.decide_wave(v_new, v_owners, v_risk, v_locked, v_overridden);
     end if;
-
+    v_new := array(select distinct on (r.id) r from unnest(v_new) r order by r.id, r.position);
+    for v_wave in select array_agg(r order by r.position) from unnest(v_new) r
+                  join private.waves_of(v_new, v_owners, v_risk.config) w on w.n = r.position group by w.wave order by w.wave loop
+        v_waves := v_waves + 1;
+        v_answers := private.decide_wave(v_wave, v_owners, v_risk, v_locked, v_overridden);
+    end loop;
+    if v_waves = 1 and cardinality(v_new) = cardinality(v_read) then
+        return v_answers;
+    end if;
     return (select coalesce(jsonb_agg(jsonb_build_object('id', o.id, 'state', o.state, 'code', o.code, 'reason', o.reason)
                                       order by r.position), '[]')
             from unnest(v_read) r join public.orders o on o.id = r.id);
+end;
+$$;
+
+-- Judge an approved entry again at its release and note the decision; answers the checks. The ages of its
+-- signal and quote and the market's state are those of the request: the approval's own expiry bounds them,
+-- and its limit price binds. The caller holds the locks of its owner and capital.
+create or replace function private.gate_again(o public.orders)
+    returns json
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_risk public.risk_configs := private.active_risk_config();
+    v_then jsonb := (select to_jsonb(d.inputs) from public.decision_log d where d.order_id = o.id order by d.id limit 1);
+    s private.gate_snapshot;
+    v_checks json;
+begin
+    select (g.snapshot).* into s from private.gate_snapshots(array[row(1, o.id, o.profile_id, o.symbol, o.side, o.qty, o.limit_price,
+        o.reference_price, o.stop_loss_price, o.take_profit_price, o.time_in_force, o.market_at, null, null, null)::private.entry_request],
+        v_risk.config, clock_timestamp()) g;
+    s.signal_age_bars := (v_then ->> 'signal_age_bars')::numeric;
+    s.quote_age_s := (v_then ->> 'quote_age_s')::numeric;
+    s.market_open := (v_then ->> 'market_open')::boolean;
+    s.stage_fraction := null;  -- its size was set when it was asked
+    s.staged := false;
+    s.qty := o.qty;
+    s.notional_usd := o.notional_usd;
+    v_checks := private.gate_checks(s);
+    insert into public.decisions (order_id, owner_id, profile_id, symbol, side, outcome, code, snapshot, passed, config_version,
+                                  market_at, created_at)
+    values (o.id, o.owner_id, o.profile_id, o.symbol, o.side,
+            case when private.gate_code(v_checks) is null then 'ready' else 'denied' end::public.order_state,
+            private.gate_code(v_checks), s, private.gate_passes(s), v_risk.version, o.market_at, clock_timestamp());
+    return v_checks;
 end;
 $$;
 
@@ -2843,9 +3295,9 @@ begin
                 'code', private.gate_code(c.checks), 'reason', private.gate_reason(c.checks), 'checks', c.checks,
                 'approval', case when private.gate_code(c.checks) is null then to_jsonb(private.approval_reasons(v_risk.config, s.snapshot)) end,
                 'lock_reason', (s.snapshot).lock_reason, 'config_version', v_risk.version, 'judged_at', clock_timestamp())
-                order by (s.request).position)
+                order by s.place)
             from private.gate_snapshots(v_asked, v_risk.config, clock_timestamp()) s
-            join public.profiles f on f.id = (s.request).profile_id
+            join public.profiles f on f.id = s.profile_id
             cross join lateral (select private.gate_checks(s.snapshot) as checks) c);
 end;
 $$;
@@ -2920,9 +3372,9 @@ begin
     perform private.check_lease(p_shard, p_token);
     v_config := (private.active_risk_config()).config;
 
-    perform set_config('interlock.pruning', 'decision_log', true);
-    delete from public.decision_log d where d.id in (
-        select n.id from public.decision_log n
+    perform set_config('interlock.pruning', 'decisions', true);
+    delete from public.decisions d where d.id in (
+        select n.id from public.decisions n
         where n.created_at < clock_timestamp() - make_interval(days => (v_config #>> '{retention,decisions_days}')::int)
         order by n.id limit v_limit);
     get diagnostics v_decisions = row_count;
@@ -4690,3 +5142,11 @@ select d.session_date, d.owner_id, f.shard, max(d.market_at), sum(d.equity_usd),
        sum(d.realized_usd), sum(d.unrealized_usd), count(*)
 from public.equity_daily d join public.profiles f on f.id = d.profile_id
 group by d.session_date, d.owner_id, f.shard;
+
+insert into public.decisions (id, order_id, owner_id, profile_id, symbol, side, outcome, code, config_version, market_at, created_at,
+                              checks, inputs) overriding system value
+select b.id, b.order_id, b.owner_id, b.profile_id, b.symbol, b.side, b.outcome, b.code, b.config_version, b.market_at, b.created_at,
+       b.checks, b.inputs
+from public.decisions_before b order by b.id;
+select setval(pg_get_serial_sequence('public.decisions', 'id'), max(d.id)) from public.decisions d having max(d.id) is not null;
+drop table public.decisions_before;
