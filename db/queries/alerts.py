@@ -114,8 +114,13 @@ def mutes_in_force(client: Client) -> pd.DataFrame:
     -------
     DataFrame; columns MUTE_COLUMNS, times are the database's; "*" in `rule` or `subject` stands for every one.
     """
+    return frame(mute_rows(client), MUTE_COLUMNS)
+
+
+def mute_rows(client: Client) -> list[dict[str, Any]]:
+    """Return the mutes that hold now as they are stored, for programs, what ends first at the top."""
     request = client.table("alert_mutes").select(",".join(MUTE_COLUMNS)).is_("removed_at", "null")
-    return frame(all_rows(request.gt("expires_at", "now").order("expires_at").order("id")), MUTE_COLUMNS)
+    return all_rows(request.gt("expires_at", "now").order("expires_at").order("id"))
 
 
 def notices(client: Client, after: Cursor | None = None, size: int = 100) -> Page:

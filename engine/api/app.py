@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from engine import __version__
 from engine.adapters.system_clock import SystemClock
 from engine.api.admin import admin_routes
+from engine.api.alerts import alert_routes
 from engine.api.body_limit import BodyLimit
 from engine.api.caller import Caller, Callers
 from engine.api.control import control_routes
@@ -53,7 +54,8 @@ def build_api(
         require_storable_address(request)
         return found
 
-    for routes in (control_routes(health, caller), runtime_routes(health, caller), admin_routes(caller)):
+    of_engine = (control_routes(health, caller), runtime_routes(health, caller))
+    for routes in (*of_engine, alert_routes(caller), admin_routes(caller)):
         api.include_router(routes)
     add_live_route(api, Live(health, callers, now))
     add_error_handlers(api)

@@ -127,6 +127,25 @@ class Alerts(Listed):
     alerts: list[Alert]
 
 
+class MuteRow(Listed):
+    """Notices that are held back; "*" stands for every rule or every subject."""
+
+    id: UUID
+    rule: str
+    subject: str
+    reason: str
+    starts_at: datetime
+    expires_at: datetime
+    created_by_email: str
+
+
+class Mutes(Listed):
+    """What is muted now."""
+
+    success: bool = True
+    mutes: list[MuteRow]
+
+
 class Health(Listed):
     """The engine's health beside what the authority says about trading."""
 
