@@ -74,6 +74,20 @@ class TradeExecutor:
         with self._lock:
             return 0 if self._health.brake_is_on else self._submit_ready()
 
+    def process_order_job(self, permit: Permit) -> Submission:
+        """Send one claimed order, by what it is for; return what came of it.
+
+        Whether a person has to approve it was asked when it was put to the gate: what waits is never claimed.
+        """
+        try:
+            if permit.order.purpose is Purpose.ENTRY:
+                return self.open_position(permit)
+            if permit.order.purpose is Purpose.EXIT:
+                return self.close_position(permit)
+            return self._submit(permit)  # a protective stop takes nothing away first
+        except Retryable as error:  # raised while preparing: sending itself never raises
+            return _not_sent(permit.order, "NOT_PREPARED", str(error))
+
     def open_position(self, permit: Permit) -> Submission:
         """Send an entry. While paused nothing reaches the broker and the permit is handed back."""
         if self._health.is_paused(permit.order.profile_id, permit.order.symbol):
@@ -112,7 +126,7 @@ class TradeExecutor:
         if not permits:
             return 0
         crash_point(AFTER_CLAIM)
-        submissions = list(self._pool.map(self._send, permits))
+        submissions = list(self._pool.map(self.process_order_job, permits))
         crash_point(AFTER_SUBMIT)
         self._desk.record_submissions(submissions)
         self._sync.note_sent([_sent(*pair) for pair in zip(permits, submissions, strict=True) if pair[1].order])
@@ -123,16 +137,6 @@ class TradeExecutor:
         """Claim no more than the broker's limit lets through; exits have calls of their own."""
         left = CLAIM_MAX if self._rate is None else self._rate.calls_left()
         return self._desk.claim(limit=max(1, min(left, CLAIM_MAX)), exits_only=left < 1)
-
-    def _send(self, permit: Permit) -> Submission:
-        try:
-            if permit.order.purpose is Purpose.ENTRY:
-                return self.open_position(permit)
-            if permit.order.purpose is Purpose.EXIT:
-                return self.close_position(permit)
-            return self._submit(permit)  # a protective stop takes nothing away first
-        except Retryable as error:  # raised while preparing: sending itself never raises
-            return _not_sent(permit.order, "NOT_PREPARED", str(error))
 
     def _submit(self, permit: Permit) -> Submission:
         order = permit.order
