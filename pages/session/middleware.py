@@ -5,7 +5,7 @@ from urllib.parse import quote
 from anyio import to_thread
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import RedirectResponse
+from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from db.errors import AuthorityError
@@ -13,6 +13,8 @@ from pages.session.clock import now
 from pages.session.logins import COOKIE, current_login
 
 _OPEN_TO_ALL = ("/auth/", "/_stcore/", "/static/", "/media/", "/component/")
+# What Streamlit would tell anybody: its own metrics, and the interface that drives the pages for programs.
+_CLOSED = ("/_stcore/metrics", "/_stcore/agent", "/_stcore/script-health-check")
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -21,12 +23,15 @@ _HEADERS = {
 
 
 class RequireSignIn:
-    """Send whoever loads a page without a session to sign in, and back to that page afterwards."""
+    """Send whoever loads a page without a session to sign in, and back to that page; some paths are for nobody."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(_CLOSED):
+            await PlainTextResponse("Not found", status_code=404)(scope, receive, send)
+            return
         if scope["type"] == "http" and _is_page(request := Request(scope)) and not await _has_session(request):
             target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             redirect = RedirectResponse(f"/auth/login?next={quote(target, safe='')}", status_code=303)
