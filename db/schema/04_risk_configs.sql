@@ -10,6 +10,7 @@ create table public.risk_configs (
     created_at       timestamptz not null default now(),
     diff             jsonb not null default '[]' -- [{path, from, to}] against the version before
 );
+alter table public.risk_configs set (toast_tuple_target = 8160);  -- read by every entry: not packed
 create unique index risk_configs_one_active on public.risk_configs (active) where active;
 create index risk_configs_created_by on public.risk_configs (created_by);
 comment on table public.risk_configs is 'Versions of the portfolio''s risk configuration; exactly one is active.';

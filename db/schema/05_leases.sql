@@ -112,8 +112,10 @@ create function private.check_lease(p_shard text, p_token bigint)
     set search_path = ''
 as $$
 begin
-    perform 1 from public.engine_leases l where l.shard = p_shard for key share;
-    perform private.require_lease(p_shard, p_token);
+    perform from public.engine_leases l where l.shard = p_shard and l.token = p_token and l.expires_at > clock_timestamp() for key share;
+    if not found then
+        perform private.require_lease(p_shard, p_token);
+    end if;
 end;
 $$;
 

@@ -2,6 +2,23 @@
 -- id at the broker, so one intent is at most one broker order. Legs that the broker makes itself
 -- carry the broker's id.
 
+-- What holds for the figures of every order. One function, because each statement that writes reads the text of
+-- every condition anew, and that cost a twentieth of the gate.
+create function private.is_sound_order(p_type text, p_class text, p_qty numeric, p_reserved_usd numeric, p_limit_price numeric,
+                                       p_stop_price numeric, p_take_profit_price numeric, p_stop_loss_price numeric)
+    returns boolean
+    language plpgsql
+    immutable
+    set search_path = ''
+as $$
+begin
+    return p_type in ('market', 'limit', 'stop', 'stop_limit', 'trailing_stop') and p_class in ('simple', 'bracket', 'oco', 'oto')
+       and p_qty > 0 and p_qty <> 'NaN' and p_reserved_usd >= 0
+       and (p_limit_price > 0) is not false and (p_stop_price > 0) is not false
+       and (p_take_profit_price > 0) is not false and (p_stop_loss_price > 0) is not false;
+end;
+$$;
+
 create table public.orders (
     id                  uuid primary key,
     owner_id            uuid not null,           -- the profile's owner, copied for row-level security
@@ -11,17 +28,17 @@ create table public.orders (
     side                public.order_side not null,
     position_side       public.position_side not null,
     purpose             public.order_purpose not null,
-    qty                 numeric(24, 9) not null check (qty > 0 and qty <> 'NaN'),
-    order_type          text not null check (order_type in ('market', 'limit', 'stop', 'stop_limit', 'trailing_stop')),
-    order_class         text not null default 'simple' check (order_class in ('simple', 'bracket', 'oco', 'oto')),
+    qty                 numeric(24, 9) not null,
+    order_type          text not null,
+    order_class         text not null default 'simple',
     time_in_force       text not null default 'gtc',
-    limit_price         numeric(18, 6) check (limit_price > 0),
-    stop_price          numeric(18, 6) check (stop_price > 0),
-    take_profit_price   numeric(18, 6) check (take_profit_price > 0),
-    stop_loss_price     numeric(18, 6) check (stop_loss_price > 0),
+    limit_price         numeric(18, 6),
+    stop_price          numeric(18, 6),
+    take_profit_price   numeric(18, 6),
+    stop_loss_price     numeric(18, 6),
     reference_price     numeric(18, 6),
     notional_usd        numeric(24, 6),
-    reserved_usd        numeric(24, 9) not null default 0 check (reserved_usd >= 0),
+    reserved_usd        numeric(24, 9) not null default 0,
     state               public.order_state not null,
     code                text,                    -- the gate's denial code or the broker's reject code
     reason              text,
@@ -47,7 +64,9 @@ create table public.orders (
     ended_at            timestamptz,
     ready_at            timestamptz,             -- when it might be sent: let through by the gate, or released by a person
     replaces_id         uuid references public.orders (id), -- the order whose place it took at the broker
-    replaces_broker_id  text                     -- the resting order whose place it is to take when it is sent
+    replaces_broker_id  text,                    -- the resting order whose place it is to take when it is sent
+    constraint orders_are_sound check (private.is_sound_order(order_type, order_class, qty, reserved_usd, limit_price, stop_price,
+                                                              take_profit_price, stop_loss_price))
 );
 comment on table public.orders is 'One row per order intent, from the gate''s answer to its end.';
 

@@ -1,38 +1,5 @@
 -- The gate: every check of an entry in one transaction, every answer recorded with its inputs.
 
-create table public.decision_log (
-    id             bigint generated always as identity primary key,
-    order_id       uuid not null,
-    owner_id       uuid not null,
-    profile_id     uuid not null,
-    symbol         text not null,
-    side           public.order_side not null,
-    outcome        public.order_state not null,
-    code           text,
-    checks         json not null,                -- [{name, limit, observed, passed}] in the order of judgement
-    inputs         json not null,                -- the snapshot that was judged: enough to judge it again
-    config_version int not null,
-    market_at      timestamptz,
-    created_at     timestamptz not null default now()
-);
-create index decision_log_order on public.decision_log (order_id);
-create index decision_log_owner on public.decision_log (owner_id, created_at desc);
-create index decision_log_created on public.decision_log using brin (created_at);
--- Written once and read as a whole: json, not jsonb, which costs as much again to build; nor compressed, which
--- costs a tenth of the gate.
-alter table public.decision_log set (toast_tuple_target = 4080);
-comment on table public.decision_log is 'One row per decision of the gate: every check with its limit and observed value. Append-only.';
-create trigger decision_log_is_append_only
-    before update or delete on public.decision_log
-    for each statement execute function private.refuse_change();
-
-alter table public.decision_log enable row level security;
-revoke all on public.decision_log from anon, authenticated, service_role;
-grant select on public.decision_log to authenticated, service_role;
-create policy "owners and staff read decisions"
-    on public.decision_log for select to authenticated
-    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
-
 -- One entry as it is put to the gate. Times are market times.
 create type private.entry_request as (
     position          int,                           -- in the call
@@ -109,6 +76,38 @@ create type private.gate_snapshot as (
     entries_when_closed       boolean
 );
 
+-- What the gate decided. The list of checks and the inputs are read from public.decision_log, which makes them of the
+-- snapshot: to write both as JSON costs more than to judge.
+create table public.decisions (
+    id             bigint generated always as identity primary key,
+    order_id       uuid not null,
+    owner_id       uuid not null,
+    profile_id     uuid not null,
+    symbol         text not null,
+    side           public.order_side not null,
+    outcome        public.order_state not null,
+    code           text,
+    snapshot       private.gate_snapshot,        -- what was judged, limits and observed values: enough to judge it again
+    passed         boolean[],                    -- what was found, by check
+    config_version int not null,
+    market_at      timestamptz,
+    created_at     timestamptz not null default now(),
+    checks         json,                         -- of decisions that were noted as JSON; NULL: made of the snapshot
+    inputs         json
+);
+create index decisions_order on public.decisions (order_id);
+create index decisions_owner on public.decisions (owner_id, created_at desc);
+create index decisions_created on public.decisions using brin (created_at);
+comment on table public.decisions is 'One row per decision of the gate: the snapshot it judged and what each check found. Append-only.';
+create trigger decisions_are_append_only
+    before update or delete on public.decisions
+    for each statement execute function private.refuse_change();
+
+alter table public.decisions enable row level security;
+create policy "owners and staff read decisions"
+    on public.decisions for select to authenticated
+    using (owner_id = (select private.caller_id()) or (select private.is_staff()));
+
 -- A configuration's limits, typed. NULL: not set, which blocks.
 create type private.gate_limits as (
     order_qty_max             numeric,
@@ -130,8 +129,13 @@ create type private.gate_limits as (
     loss_streak_max           int,
     loss_streak_window        interval,
     streak_looked_at          int,                   -- how many closed trades any rule needs
+    entries_when_closed       boolean,
+    asks_live                 boolean,               -- when a person has to approve what passed
+    asks_paper                boolean,
+    asks_above_usd            numeric,
     asks_first_trade          boolean,
-    entries_when_closed       boolean
+    asks_off_hours            boolean,
+    asks_after_streak         int
 );
 create function private.gate_limits_of(p_config jsonb)
     returns private.gate_limits
@@ -151,20 +155,21 @@ as $$
         (p_config #>> '{loss_limits,loss_streak_max}')::int,
         make_interval(secs => 86400 * coalesce((p_config #>> '{loss_limits,loss_streak_days}')::float8, 5)),
         greatest((p_config #>> '{loss_limits,loss_streak_max}')::int, (p_config #>> '{operator_approval,after_loss_streak}')::int, 1),
-        (p_config #>> '{operator_approval,first_trade_in_symbol}')::boolean,
-        (p_config #>> '{market_hours,entries_when_closed}')::boolean)::private.gate_limits;
+        (p_config #>> '{market_hours,entries_when_closed}')::boolean,
+        private.requires_approval(p_config, 'live'), private.requires_approval(p_config, 'paper'),
+        (p_config #>> '{operator_approval,notional_above_usd}')::numeric,
+        (p_config #>> '{operator_approval,first_trade_in_symbol}')::boolean, (p_config #>> '{operator_approval,off_hours}')::boolean,
+        (p_config #>> '{operator_approval,after_loss_streak}')::int)::private.gate_limits;
 $$;
 
 -- Judge a snapshot. Pure. Every rule is evaluated, in the order in which the first failure counts; a comparison
 -- with a limit that is not set, or with what is not known, has not passed.
 create function private.gate_passes(s private.gate_snapshot)
     returns boolean[]
-    language plpgsql
+    language sql
     immutable
-    set search_path = ''
 as $$
-begin
-    return array[
+    select array[
         (s.mode <> 'HALTED') is true,
         (s.mode <> 'PAUSED') is true,
         (s.trading_mode <> 'disabled') is true,
@@ -193,21 +198,21 @@ begin
         (s.loss_streak < s.loss_streak_max) is true,
         (not s.crosses_own_order) is true,
         (s.entries_when_closed or s.entries_when_closed is not null and s.market_open) is true];
-end;
 $$;
 
 -- The list of checks: each rule's name, limit, observed value and whether it passed. Pure. One formatted text,
 -- because building the list value by value takes five times as long; what is NULL leaves a gap that is filled.
-create function private.gate_checks(s private.gate_snapshot)
+-- `p` is what the gate found when it judged; without it the snapshot is judged now.
+create function private.gate_checks(s private.gate_snapshot, p boolean[] default null)
     returns json
     language plpgsql
     immutable
     set search_path = ''
 as $$
 declare
-    p boolean[] := private.gate_passes(s);
     v_checks text;
 begin
+    p := coalesce(p, private.gate_passes(s));
     v_checks := replace(format(
         '[{"name":"TRADING_HALTED","limit":"RUNNING","observed":"%s","passed":%s},'
         '{"name":"TRADING_PAUSED","limit":"RUNNING","observed":"%s","passed":%s},'
@@ -284,6 +289,20 @@ as $$
     from jsonb_array_elements(p_checks) with ordinality c;
 $$;
 
+-- Every decision as people and replays read it.
+create view public.decision_log with (security_invoker = true) as
+select d.id, d.order_id, d.owner_id, d.profile_id, d.symbol, d.side, d.outcome, d.code,
+       coalesce(d.checks, private.gate_checks(d.snapshot, d.passed)) as checks,  -- [{name, limit, observed, passed}] in the order of judgement
+       coalesce(d.inputs, row_to_json(d.snapshot)) as inputs,                    -- the snapshot that was judged
+       d.config_version, d.market_at, d.created_at
+from public.decisions d;
+comment on view public.decision_log is 'One row per decision of the gate: every check with its limit and observed value, and the inputs.';
+revoke all on public.decisions, public.decision_log from anon, authenticated, service_role;
+grant select on public.decisions, public.decision_log to authenticated, service_role;
+grant execute on function private.gate_checks(private.gate_snapshot, boolean[]) to authenticated, service_role;
+grant execute on function private.gate_passes(private.gate_snapshot) to authenticated, service_role;
+grant execute on function private.with_overrides(jsonb, text[]) to authenticated, service_role;
+
 -- The code of the first check that failed, or NULL when all passed.
 create function private.gate_code(p_checks json)
     returns text
@@ -355,6 +374,49 @@ begin
         when 'WASH_TRADE' then 'It could trade with an order of ours on the other side.'
         when 'MARKET_CLOSED' then 'The market is closed.' end;
 end;
+$$;
+
+-- What the gate finds about a snapshot.
+create type private.gate_verdict as (
+    passed  boolean[],                               -- by check, in the order of judgement
+    code    text,                                    -- of a denial
+    reason  text,
+    outcome public.order_state
+);
+
+-- The gate's finding about a snapshot. Pure. The list of checks is made of it when somebody reads it.
+create function private.judge(s private.gate_snapshot, m private.gate_limits)
+    returns private.gate_verdict
+    language plpgsql
+    immutable
+    set search_path = ''
+as $$
+declare
+    v private.gate_verdict;
+    v_checks json;
+begin
+    v.passed := private.gate_passes(s);
+    if false = any (v.passed) then
+        v_checks := private.gate_checks(s, v.passed);
+        v.code := private.gate_code(v_checks);
+        v.reason := private.gate_reason(v_checks);
+    end if;
+    v.outcome := case when v.code is not null then 'denied' when private.asks_approval(s, m) then 'awaiting_approval' else 'ready' end;
+    return v;
+end;
+$$;
+
+-- Whether a person has to approve an entry that passed every check: whether private.approval_reasons has any. Pure.
+create function private.asks_approval(s private.gate_snapshot, m private.gate_limits)
+    returns boolean
+    language sql
+    immutable
+as $$
+    select coalesce(case s.trading_mode when 'live' then m.asks_live when 'paper' then m.asks_paper end
+                    or s.notional_usd >= m.asks_above_usd, false)
+        or coalesce(m.asks_first_trade and s.first_trade, false)
+        or coalesce(m.asks_off_hours and not coalesce(s.market_open, false), false)
+        or coalesce(s.loss_streak >= m.asks_after_streak, false) or coalesce(s.staged, false);
 $$;
 
 -- Why a person has to approve an entry that passed every check; empty when nobody has to. Pure.

@@ -42,9 +42,9 @@ begin
                 'code', private.gate_code(c.checks), 'reason', private.gate_reason(c.checks), 'checks', c.checks,
                 'approval', case when private.gate_code(c.checks) is null then to_jsonb(private.approval_reasons(v_risk.config, s.snapshot)) end,
                 'lock_reason', (s.snapshot).lock_reason, 'config_version', v_risk.version, 'judged_at', clock_timestamp())
-                order by (s.request).position)
+                order by s.place)
             from private.gate_snapshots(v_asked, v_risk.config, clock_timestamp()) s
-            join public.profiles f on f.id = (s.request).profile_id
+            join public.profiles f on f.id = s.profile_id
             cross join lateral (select private.gate_checks(s.snapshot) as checks) c);
 end;
 $$;

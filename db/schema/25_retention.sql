@@ -20,9 +20,9 @@ begin
     perform private.check_lease(p_shard, p_token);
     v_config := (private.active_risk_config()).config;
 
-    perform set_config('interlock.pruning', 'decision_log', true);
-    delete from public.decision_log d where d.id in (
-        select n.id from public.decision_log n
+    perform set_config('interlock.pruning', 'decisions', true);
+    delete from public.decisions d where d.id in (
+        select n.id from public.decisions n
         where n.created_at < clock_timestamp() - make_interval(days => (v_config #>> '{retention,decisions_days}')::int)
         order by n.id limit v_limit);
     get diagnostics v_decisions = row_count;

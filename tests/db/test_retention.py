@@ -10,7 +10,7 @@ from db import commands
 def old(engine, db):
     """A decision, its order's events, an intraday bar and alerts that are over, all forty days old."""
     engine.ask_one()
-    for table, column in (("decision_log", "created_at"), ("order_events", "at")):
+    for table, column in (("decisions", "created_at"), ("order_events", "at")):
         db.execute(f"alter table {table} disable trigger user")
         db.execute(f"update {table} set {column} = {column} - interval '40 days'")
         db.execute(f"alter table {table} enable trigger user")

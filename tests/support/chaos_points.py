@@ -295,7 +295,7 @@ POINTS: Final = (
     Point(1, "before the intent is asked for", ENTER, AUTHORITY, "rpc/request_entries", BEFORE),
     Point(2, "the intent is half asked for", ENTER, AUTHORITY, "rpc/request_entries", HALF),
     Point(3, "the intent is committed and its answer lost", ENTER, AUTHORITY, "rpc/request_entries", AFTER),
-    Point(4, "within the transaction, before the reservation is committed", ENTER, DATABASE, "public.decision_log"),
+    Point(4, "within the transaction, before the reservation is committed", ENTER, DATABASE, "public.decisions"),
     Point(5, "reserved, not claimed", ENTER, ENGINE, "mid_tick"),
     # Submit
     Point(6, "the permit is out, nothing was sent", ENTER, ENGINE, "after_claim"),

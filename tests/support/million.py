@@ -89,7 +89,7 @@ def _rows() -> str:
 
 
 _UNLOGGED = (
-    "fills", "positions", "operator_approvals", "trades", "orders", "order_events", "decision_log", "signals",
+    "fills", "positions", "operator_approvals", "trades", "orders", "order_events", "decisions", "signals",
     "equity_snapshots", "equity_daily", "trade_months", "audit_log", "price_bars", "symbol_lockouts", "gate_overrides",
     "reconciliation_findings", "reconciliation_runs", "trading_control_events",
 )  # fmt: skip

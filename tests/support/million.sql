@@ -59,7 +59,7 @@ select o.id, o.owner_id, null, case when o.state = 'denied' then 'denied' else '
 insert into order_events (order_id, owner_id, from_state, to_state, at)
 select o.id, o.owner_id, 'ready', o.state, o.created_at from orders o where o.state <> 'denied';
 
-insert into decision_log (order_id, owner_id, profile_id, symbol, side, outcome, code, checks, inputs, config_version,
+insert into decisions (order_id, owner_id, profile_id, symbol, side, outcome, code, checks, inputs, config_version,
                           market_at, created_at)
 select o.id, o.owner_id, o.profile_id, o.symbol, o.side, case o.state when 'denied' then 'denied' else 'ready' end::order_state,
        o.code, '[{"name": "PRICE_COLLAR", "limit": 0.05, "observed": 0.06, "passed": false}]',

@@ -1517,6 +1517,74 @@ begin
 end;
 $$;
 
+-- Carry out one schedule whose time has come, or whose condition is to be looked at.
+create or replace function private.apply_schedule(s public.control_schedules)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_now timestamptz := clock_timestamp();
+    v_holds boolean := case when s.kind = 'condition' then private.condition_holds(s.condition, s.scope, s.scope_key)
+                            else private.schedule_in_window(s, v_now) end;
+    v_since timestamptz := case when v_holds then coalesce(s.met_since, v_now) end;
+    v_in_force boolean := coalesce(v_holds and v_now - v_since >= make_interval(
+                            secs => coalesce((s.condition ->> 'for_s')::float8, 0)), case when v_holds is null then s.in_force end, false);
+    v_done boolean := true;
+begin
+    if v_in_force and not s.in_force then
+        v_done := private.schedule_begins(s);
+        v_in_force := v_done;
+    elsif s.in_force and not v_in_force and s.mode <> 'RUNNING' and s.kind <> 'condition' then
+        v_done := private.schedule_ends(s);
+        v_in_force := not v_done;
+    end if;
+    if s.resume_condition is not null and private.condition_holds(s.resume_condition, s.scope, s.scope_key) then
+        perform private.schedule_ends(s);
+    end if;
+    update public.control_schedules n
+       set in_force = v_in_force, met_since = v_since,
+           next_at = case when s.kind = 'condition' then 'infinity' when v_done then private.schedule_next_at(s, v_now)
+                          else v_now + interval '1 second' end,
+           -- What has no edge left to come is over, unless its window goes on.
+           active = s.kind in ('weekly', 'condition') or not v_done
+                    or v_in_force and s.mode <> 'RUNNING' or private.schedule_next_at(s, v_now) < 'infinity'
+     where n.id = s.id;
+end;
+$$;
+
+-- Apply every change of mode that is due. Called by: the gate and every claim before they judge, so that
+-- a window begins on time; heartbeats, which look at the conditions too and end the pauses that have an end: one that
+-- cannot end yet, because the pre-flight list is not met, must not cost every entry the lock that keeps all others out.
+create or replace function private.apply_due(p_conditions boolean default false)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_now timestamptz := clock_timestamp();
+    s public.control_schedules;
+begin
+    if not (p_conditions and exists (select 1 from public.trading_controls c where c.mode <> 'RUNNING' and c.resume_at <= v_now))
+       and not exists (select 1 from public.control_schedules n where n.active and (n.next_at <= v_now or p_conditions and n.kind = 'condition')) then
+        return;
+    end if;
+    perform private.lock_controls(p_exclusive => true);
+    if p_conditions then
+        perform private.resume_due();
+    end if;
+    for s in select n.* from public.control_schedules n
+             where n.active and (n.next_at <= v_now or p_conditions and n.kind = 'condition')
+             order by n.mode desc, n.id loop
+        perform private.apply_schedule(s);
+    end loop;
+end;
+$$;
+
 -- What has locked something once never locks it again, whatever became of that lockout.
 create unique index symbol_lockouts_cause on public.symbol_lockouts (lockout_type, ticker, profile_id, (detail ->> 'cause'))
     nulls not distinct where detail ? 'cause';
