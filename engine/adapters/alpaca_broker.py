@@ -96,7 +96,7 @@ class AlpacaBroker:
     def order_pages(
         self, after: datetime | None, *, nested: bool = True, patient: bool = True
     ) -> Iterator[Sequence[BrokerOrder]]:
-        """Return all orders submitted after a market time, oldest first; waits for the rate limit's leave if patient."""
+        """Return all orders submitted after a market time, oldest first; patient, it waits for the rate limit."""
         query = {"status": "all", "nested": "true" if nested else "false"}
         return self._pages(query if after is None else query | {"after": after.isoformat()}, patient=patient)
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from typing import Final
 
 import structlog
 
-from engine.domain.book import OpenTrade, Order, OrderState, Purpose, Snapshot
-from engine.domain.broker_types import BrokerOrder, MarketTime, Side
+from engine.domain.book import OpenTrade, OrderState, Purpose, Snapshot
+from engine.domain.broker_types import MarketTime
 from engine.domain.control import ControlMode
 from engine.domain.errors import BrokerUnavailable, Refused
 from engine.domain.exits import blocking_legs
 from engine.domain.journal import Answered, Cancelled, Intended, OfflineExit, Told, fold
 from engine.domain.offline import Seen, free_qty, offline_order, offline_view
-from engine.domain.requests import Answer, ExitRequest, exit_id
+from engine.domain.offline_exits import answer_of, answer_to, as_request, later_ids, offline_exit, waits_to_be_sent
+from engine.domain.requests import Answer, ExitRequest
 from engine.domain.submission import Outcome, Submission
 from engine.domain.sync import plan_sync
 from engine.ports.authority import CancelRequest, OfflineLedger, OrderDesk
@@ -34,8 +34,6 @@ from engine.service.views import Book
 
 LEGS_GONE_WITHIN_S: Final = 2.0
 LOOK_AGAIN_S: Final = 0.05
-ATTEMPTS_MAX: Final = 100
-LOOK_AHEAD: Final = 3
 VIEW_AGE_MAX_S: Final = 1.0
 log = structlog.get_logger(__name__)
 
@@ -118,11 +116,11 @@ class OfflineDesk:
             waiting = [
                 order
                 for order in view.orders
-                if (_waits(order) or (order.state.is_unsettled and order.purpose is not Purpose.ENTRY))
+                if (waits_to_be_sent(order) or (order.state.is_unsettled and order.purpose is not Purpose.ENTRY))
                 and order.replaces_broker_id is None
                 and (order.purpose is Purpose.STOP_LOSS or market.is_open)
             ]
-            return sum(answer.state.is_open for answer in self.request_exits([_as_request(o, market) for o in waiting]))
+            return sum(answer.state.is_open for answer in self.request_exits([as_request(o, market) for o in waiting]))
 
     def replay(self) -> int:
         """Tell the authority what was done without it; return how many exits and answers. May be repeated.
@@ -181,7 +179,7 @@ class OfflineDesk:
         """See what has become of our orders. Whatever the list of open orders has not, is asked for."""
         theirs = self._broker.open_orders()
         listed = {order.client_order_id for order in theirs}
-        ids = [order.id for order in base.orders if order.state.is_unsettled or _waits(order)]
+        ids = [order.id for order in base.orders if order.state.is_unsettled or waits_to_be_sent(order)]
         asked = [self._broker.order(broker_id) for broker_id in plan_sync(base.orders, theirs).lookups]
         asked += [self._broker.order_by_client_id(id) for id in {*ids, *sent_ids} - listed]
         return Seen(theirs, [order for order in asked if order is not None], self._broker.positions())
@@ -201,7 +199,7 @@ class OfflineDesk:
         if request.replaces_broker_id is not None:
             return self._what_became_of(request.id) or self._move(trade, request)
         order_id = self._id_under_way(trade, request)
-        for sent_id in (order_id, *_later_ids(trade, request, order_id)):
+        for sent_id in (order_id, *later_ids(trade, request, order_id)):
             before = self._what_became_of(sent_id)
             if before is not None:
                 return before
@@ -225,7 +223,7 @@ class OfflineDesk:
         known = {answer.id: answer for _, answer in self._told().exits}.get(order_id)
         if known is None or known.order != found:
             self._note(Submission(id=order_id, outcome=Outcome.ACCEPTED, order=found))
-        return _answer_of(order_id, found)
+        return answer_of(order_id, found)
 
     def _send(self, trade: OpenTrade, request: ExitRequest, order_id: str) -> Answer:
         if request.purpose is Purpose.EXIT and not self._has_freed_shares(trade, order_id):
@@ -242,7 +240,7 @@ class OfflineDesk:
             return Answer(
                 request.id, OrderState.DENIED, "NOT_RESTING", "The stop that it moves does not rest any more."
             )
-        return self._carry(_exit(trade, request, order_id=request.id, qty=leg.qty), trade)
+        return self._carry(offline_exit(trade, request, order_id=request.id, qty=leg.qty), trade)
 
     def _carry(self, exit_: OfflineExit, trade: OpenTrade) -> Answer:
         self._journal.append(Intended(at=self._clock.now(), exit=exit_))
@@ -267,7 +265,7 @@ class OfflineDesk:
             outcome=submission.outcome,
             code=submission.code,
         )
-        return _answer_to(submission)
+        return answer_to(submission)
 
     def _plan(self, trade: OpenTrade, request: ExitRequest, order_id: str) -> OfflineExit | None:
         entries = [] if self._view is None else [o.id for o in self._view.orders if o.purpose is Purpose.ENTRY]
@@ -275,7 +273,7 @@ class OfflineDesk:
         qty = min(free, request.qty or free)
         if qty <= 0:
             return None
-        return _exit(trade, request, order_id=order_id, qty=qty)
+        return offline_exit(trade, request, order_id=order_id, qty=qty)
 
     def _has_freed_shares(self, trade: OpenTrade, order_id: str) -> bool:
         """Cancel what rests for a trade; False when something still rests, or has filled meanwhile."""
@@ -300,65 +298,3 @@ class OfflineDesk:
 
     def _note(self, submission: Submission) -> None:
         self._journal.append(Answered(at=self._clock.now(), submission=submission))
-
-
-def _later_ids(trade: OpenTrade, request: ExitRequest, order_id: str) -> list[str]:
-    """Return the ids of the attempts after this one: another engine may be some steps ahead of us."""
-    for attempt in range(ATTEMPTS_MAX):
-        if exit_id(trade_id=trade.trade_id, purpose=request.purpose, attempt=attempt) == order_id:
-            later = range(attempt + 1, attempt + 1 + LOOK_AHEAD)
-            return [exit_id(trade_id=trade.trade_id, purpose=request.purpose, attempt=n) for n in later]
-    return []
-
-
-def _exit(trade: OpenTrade, request: ExitRequest, *, order_id: str, qty: Decimal) -> OfflineExit:
-    return OfflineExit(
-        id=order_id,
-        trade_id=trade.trade_id,
-        symbol=trade.symbol,
-        side=Side.SELL if trade.is_long else Side.BUY,
-        purpose=request.purpose,
-        qty=qty,
-        order_type=request.order_type,
-        stop_price=request.stop_price,
-        exit_reason=request.exit_reason,
-        reason=request.reason,
-        market_at=request.market_at,
-        replaces_broker_id=request.replaces_broker_id,
-    )
-
-
-def _waits(order: Order) -> bool:
-    """Tell an exit or a stop that the authority has accepted and nobody has sent yet."""
-    return order.state is OrderState.READY and order.purpose in (Purpose.EXIT, Purpose.STOP_LOSS)
-
-
-def _as_request(order: Order, market: MarketTime) -> ExitRequest:
-    return ExitRequest(
-        id=order.id,
-        trade_id=order.trade_id or order.id,
-        exit_reason=str(order.purpose),
-        reason="It was asked for before the database went away.",
-        market_at=market.now,
-        purpose=order.purpose,
-        order_type=order.order_type,
-        qty=order.qty,
-        stop_price=order.stop_price,
-    )
-
-
-def _answer_of(order_id: str, found: BrokerOrder) -> Answer:
-    """Say what an exit that the broker knows means for whoever asks for it."""
-    if found.is_open:
-        return Answer(order_id, OrderState.WORKING, None, None)
-    if found.status == "filled":
-        return Answer(order_id, OrderState.DENIED, "NO_POSITION", "The exit has been filled.")
-    return Answer(order_id, OrderState.CANCELED, found.status.upper(), "The exit ended at the broker.")
-
-
-def _answer_to(submission: Submission) -> Answer:
-    """A rejection leaves the id free: the next look tries it again, so that no second id is ever in play."""
-    if submission.order is not None:
-        return _answer_of(submission.id, submission.order)
-    state = OrderState.UNKNOWN if submission.outcome is Outcome.UNKNOWN else OrderState.DENIED
-    return Answer(submission.id, state, submission.code, submission.reason)

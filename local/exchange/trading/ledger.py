@@ -20,15 +20,12 @@ from local.exchange.trading.account import Account, Fill, Split, cash_change, cr
 from local.exchange.trading.book import Book
 from local.exchange.trading.controls import Controls
 from local.exchange.trading.hours import Clock, Phase
+from local.exchange.trading.invariants import Before, InvariantBroken, check_step
 from local.exchange.trading.numbers import ZERO
 from local.exchange.trading.order import Order, Status
 from local.exchange.trading.store import Changes, Close, State, Store, dump_settings, load_account
 
 _AFTER = timedelta(microseconds=1)
-
-
-class InvariantBroken(Exception):
-    """A bug in the exchange: a change would have left the ledger contradicting itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +87,9 @@ class Ledger:
         self._in_transaction = True
         try:
             yield
-            self._check_invariants()
-            self.store.write(self._changes())
+            changes = self._changes()
+            check_step(Before(self._cash_before, self._held_before), changes, self.account, self.book)
+            self.store.write(changes)
         except BaseException:
             self._load()
             raise
@@ -120,33 +118,6 @@ class Ledger:
             positions=[positions[symbol] for symbol in symbols if symbol in positions],
             positions_closed=[symbol for symbol in symbols if symbol not in positions],
         )
-
-    def _check_invariants(self) -> None:
-        """Compare what the transaction leaves with what its fills say; raise InvariantBroken."""
-        cash = self._cash_before + sum((fill.amount for fill in self._fills), ZERO)
-        if cash != self.account.cash:
-            raise InvariantBroken(f"cash is {self.account.cash}, the fills say {cash}")
-        self._check_positions()
-        for symbol in self._symbols | {order.symbol for order in self._orders.values()}:
-            held, reserved = self.account.qty(symbol), self.book.reserved(symbol)
-            if not 0 <= reserved <= abs(held):
-                raise InvariantBroken(f"{symbol}: {reserved} reserved of {held}")
-        for order in self._orders.values():
-            closes = order.is_open and order.active and order.intent.closes
-            if closes and order.side.sign * self.account.qty(order.symbol) >= 0:
-                raise InvariantBroken(f"order {order.id} would not close anything")
-
-    def _check_positions(self) -> None:
-        expected = dict(self._held_before)
-        events: list[Fill | Split] = [*self._fills, *self._splits]
-        for event in sorted(events, key=lambda event: event.seq):
-            if isinstance(event, Split):
-                expected[event.symbol] *= event.ratio
-            else:
-                expected[event.symbol] += event.signed_qty
-        for symbol, qty in expected.items():
-            if qty != self.account.qty(symbol):
-                raise InvariantBroken(f"{symbol}: position is {self.account.qty(symbol)}, the fills say {qty}")
 
     def _about_to_change(self, symbol: str) -> None:
         self._symbols.add(symbol)

@@ -15,7 +15,7 @@ from local.exchange.market.tape import Tape
 from local.exchange.trading import lifecycle
 from local.exchange.trading.audit import check_ledger
 from local.exchange.trading.exchange import Birth, Exchange, open_exchange
-from local.exchange.trading.ledger import InvariantBroken
+from local.exchange.trading.invariants import InvariantBroken
 from local.exchange.trading.listing import OrderFilter, Wanted
 from local.exchange.trading.matching import FillProfile
 from local.exchange.trading.order import NEXT_STATES, IllegalTransition, Order, Status
