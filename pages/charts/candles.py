@@ -1,7 +1,7 @@
 """The bars around one trade, with its entry, exit, stop and target."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -77,15 +77,25 @@ def _bar_of(bar_at: pd.Series, times: pd.Series, at: datetime | None) -> datetim
 
 
 def _gaps(times: pd.Series) -> list[dict[str, object]]:
-    """Return the times without trading, so that they take no room: weekends, holidays, nights for hourly bars."""
+    """Return the times without trading, so that they take no room: weekends, holidays, nights for hourly bars.
+
+    No two of them overlap: what Plotly cuts out twice moves all later bars to the left, over the earlier ones.
+    """
     days = times.dt.normalize()
     holidays = pd.bdate_range(days.min(), days.max()).difference(pd.DatetimeIndex(days.unique()))
-    return [{"bounds": ["sat", "mon"]}, {"values": [day.isoformat() for day in holidays]}, *_night(times)]
+    begin, end = _session(times)
+    closed = {"values": [(day + begin).isoformat() for day in holidays], "dvalue": (end - begin).total_seconds() * 1000}
+    night = [{"bounds": [_hours(end), _hours(begin)], "pattern": "hour"}] if end - begin < timedelta(days=1) else []
+    return [{"bounds": ["sat", "mon"]}, closed, *night]
 
 
-def _night(times: pd.Series) -> list[dict[str, object]]:
-    """Return the hours in which no bar of any day lies; none for daily bars."""
+def _session(times: pd.Series) -> tuple[timedelta, timedelta]:
+    """Return when a day's bars begin and end, since midnight: whole hours; the whole day for daily bars."""
     hours = times.dt.hour
     if hours.nunique() < 2:
-        return []
-    return [{"bounds": [int(hours.max()) + 1, int(hours.min())], "pattern": "hour"}]
+        return timedelta(), timedelta(days=1)
+    return timedelta(hours=int(hours.min())), timedelta(hours=int(hours.max()) + 1)
+
+
+def _hours(span: timedelta) -> int:
+    return span // timedelta(hours=1)

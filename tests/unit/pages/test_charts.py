@@ -116,5 +116,7 @@ def test_every_bar_of_the_day_keeps_its_place_when_nights_and_holidays_are_cut_o
 
     weekend, holidays, night = figure.layout.xaxis.rangebreaks
     assert weekend.bounds == ("sat", "mon")
-    assert holidays.values == ("2007-01-15T00:00:00",)
+    # The holiday's trading hours alone: its night is cut out with all others, and nothing may be cut out twice.
+    assert holidays.values == ("2007-01-15T09:00:00",)
+    assert holidays.dvalue == 7 * 3_600_000
     assert night.bounds == (16, 9)
