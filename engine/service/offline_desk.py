@@ -156,11 +156,9 @@ class OfflineDesk:
         return Told((), ()) if self._journal.is_empty else fold(self._journal.acts())
 
     def _tell(self, told: Told) -> None:
-        """Tell all at once; what the authority refuses is told one by one, so that it hides nothing else.
-
-        Of a stop that was moved the broker tells: what took its place has the id that the move had.
-        """
+        """Tell all at once; what the authority refuses is told one by one, so that it hides nothing else."""
         try:
+            self._tell_moves([exit_ for exit_, _ in told.exits if exit_.replaces_broker_id is not None])
             exits = [told_exit for told_exit in told.exits if told_exit[0].replaces_broker_id is None]
             if exits:
                 self._ledger.record_offline_exits(exits)
@@ -174,6 +172,16 @@ class OfflineDesk:
                 self._tell(Told((exit_,), ()))
             for submission in told.submissions:
                 self._tell(Told((), (submission,)))
+
+    def _tell_moves(self, moves: Sequence[OfflineExit]) -> None:
+        """Tell of stops that were moved as the broker does: what each was, and then what has taken its place."""
+        if not moves:
+            return
+        before = [self._broker.order(move.replaces_broker_id or "") for move in moves]
+        after = [self._broker.order_by_client_id(move.id) for move in moves]
+        orders = {order.broker_order_id: order for order in (*before, *after) if order is not None}
+        in_turn = sorted(orders.values(), key=lambda order: (order.replaces is not None, order.submitted_at))
+        self._desk.record_updates(in_turn)
 
     def _look(self, base: Snapshot, sent_ids: Sequence[str]) -> Seen:
         """See what has become of our orders. Whatever the list of open orders has not, is asked for."""

@@ -131,7 +131,7 @@ class TestMovingStops:
         assert protected_qty(seen) == planned_qty(seen) == reserved_qty(seen) == TEN
 
     def test_it_is_moved_once_when_the_process_dies_after_moving_and_the_books_hear_it_from_the_broker(
-        self, start, hold, paper, ledger
+        self, start, hold, paper, ledger, authority
     ):
         trade = protected_trade()
         hold(trade)
@@ -145,6 +145,25 @@ class TestMovingStops:
         assert paper.posts == [request.id]
         assert again.replay() > 0
         assert ledger.told == []
+        assert [order.client_order_id for order in authority.updates] == [STOP, request.id]
+
+    def test_a_move_is_not_forgotten_as_long_as_the_books_do_not_know_it(
+        self, desk, hold, paper, authority, monkeypatch
+    ):
+        trade = protected_trade()
+        hold(trade)
+        request = move("95", of=trade.legs[0].broker_order_id)
+        desk.request_exits([request])
+
+        def away(_: object) -> None:
+            raise AuthorityUnavailable("away")
+
+        monkeypatch.setattr(authority, "record_updates", away)
+
+        with pytest.raises(AuthorityUnavailable):
+            desk.replay()
+
+        assert protected_qty(desk.view().trades[0]) == planned_qty(desk.view().trades[0]) == TEN
 
     def test_a_stop_that_does_not_rest_any_more_is_not_moved(self, desk, hold, paper):
         hold(protected_trade())
