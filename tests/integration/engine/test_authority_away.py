@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from db.client import engine_client
 from engine.domain.book import Purpose
@@ -190,6 +191,47 @@ def test_nothing_is_lost_and_nothing_doubled_when_the_engine_dies_at(
     assert [status for _, status in sells(heir)] == ["filled"]
     assert [state for _, _, state in exits_in_books(clean_db)] == ["filled"]
     heir.engine.lease.release()
+
+
+def resting_stops(stepped: SteppedEngine) -> list[Decimal | None]:
+    pages = stepped.engine.executor._broker.order_pages(None, nested=False)
+    return [order.stop_price for page in pages for order in page if order.type == "stop" and order.is_open]
+
+
+def test_a_trailing_stop_goes_on_trailing_while_the_database_is_away_and_the_books_follow(
+    stepped: SteppedEngine, away: Callable, clean_db: psycopg.Connection
+) -> None:
+    rules = Jsonb({"trailing_stop_pct": "0.02", "take_profit_pct": "0.5"})
+    clean_db.execute("update profiles set params = params || %s where active", [rules])
+    stepped.act()
+    stepped.step(10)
+    stepped.act()
+    clean_db.execute("update profiles set active = false")
+    stepped.engine.book.outdate()
+    stepped.act()
+    (before,) = resting_stops(stepped)
+    seen = []
+    with away():
+        for _ in range(2):
+            stepped.exchange.sim("POST", "price", symbol="AAPL", pct="0.05")
+            stepped.sim.step_minutes(3)
+            for _ in range(2):
+                stepped.engine.monitor.run(stepped.now())
+            seen += resting_stops(stepped)
+    clean_db.execute("update engine_leases set expires_at = clock_timestamp() + interval '60 s'")  # as if it was quick
+    come_back(stepped)
+    for _ in range(3):
+        stepped.act()
+    stepped.engine.reconciler.run(stepped.now(), "full")
+
+    first, second = seen
+    assert before < first < second
+    (rests,) = resting_stops(stepped)
+    assert rests >= second
+    working = "select stop_price from orders where purpose = 'stop_loss' and state = 'working'"
+    assert clean_db.execute(working).fetchall() == clean_db.execute("select stop_price from positions").fetchall()
+    assert clean_db.execute(working).fetchall() == [(rests,)]
+    assert stepped.engine.monitor.run(stepped.now()) == 0
 
 
 def test_an_exit_is_recognised_by_its_id_when_its_journal_is_lost(
