@@ -315,6 +315,13 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert sum(held.values()) <= abs(exchange.account.qty(symbol))
 
     @invariant()
+    def what_resting_orders_cost_is_what_they_cost_one_by_one(self) -> None:
+        for book in (exchange.ledger.book for exchange in self.both):
+            opening = [order for order in book if not order.intent.closes]
+            assert book.own_cost == sum(order.own_cost or Decimal(0) for order in opening)
+            assert {*book.opening_at_quotes} == {order.id for order in opening if order.own_cost is None}
+
+    @invariant()
     def no_order_is_lost_doubled_or_taken_back(self) -> None:
         for who, exchange in enumerate(self.both):
             seen: set[tuple[int, str]] = set()
