@@ -429,7 +429,8 @@ begin
     end if;
     update public.control_schedules n
        set in_force = v_in_force, met_since = v_since,
-           next_at = case when s.kind = 'condition' then 'infinity' when v_done then private.schedule_next_at(s, v_now) else v_now end,
+           next_at = case when s.kind = 'condition' then 'infinity' when v_done then private.schedule_next_at(s, v_now)
+                          else v_now + interval '1 second' end,
            -- What has no edge left to come is over, unless its window goes on.
            active = s.kind in ('weekly', 'condition') or not v_done
                     or v_in_force and s.mode <> 'RUNNING' or private.schedule_next_at(s, v_now) < 'infinity'
@@ -438,7 +439,8 @@ end;
 $$;
 
 -- Apply every change of mode that is due. Called by: the gate and every claim before they judge, so that
--- a window begins on time; heartbeats, which look at the conditions too.
+-- a window begins on time; heartbeats, which look at the conditions too and end the pauses that have an end: one that
+-- cannot end yet, because the pre-flight list is not met, must not cost every entry the lock that keeps all others out.
 create function private.apply_due(p_conditions boolean default false)
     returns void
     language plpgsql
@@ -448,16 +450,20 @@ create function private.apply_due(p_conditions boolean default false)
 as $$
 declare
     v_now timestamptz := clock_timestamp();
+    -- What could not end is tried again a second later by the gate, and by every heartbeat.
+    v_due timestamptz := v_now + case when p_conditions then interval '1 second' else '0' end;
     s public.control_schedules;
 begin
-    if not exists (select 1 from public.trading_controls c where c.mode <> 'RUNNING' and c.resume_at <= v_now)
-       and not exists (select 1 from public.control_schedules n where n.active and (n.next_at <= v_now or p_conditions and n.kind = 'condition')) then
+    if not (p_conditions and exists (select 1 from public.trading_controls c where c.mode <> 'RUNNING' and c.resume_at <= v_now))
+       and not exists (select 1 from public.control_schedules n where n.active and (n.next_at <= v_due or p_conditions and n.kind = 'condition')) then
         return;
     end if;
     perform private.lock_controls(p_exclusive => true);
-    perform private.resume_due();
+    if p_conditions then
+        perform private.resume_due();
+    end if;
     for s in select n.* from public.control_schedules n
-             where n.active and (n.next_at <= v_now or p_conditions and n.kind = 'condition')
+             where n.active and (n.next_at <= v_due or p_conditions and n.kind = 'condition')
              order by n.mode desc, n.id loop
         perform private.apply_schedule(s);
     end loop;

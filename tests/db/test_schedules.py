@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -425,3 +426,28 @@ class TestHaltsAreEndedByPeople:
         end_window(db, schedule)
 
         assert engine.show_alive().mode == "RUNNING"
+
+
+class TestWhatCannotEndYet:
+    @pytest.mark.parametrize("by", ["a pause with an end", "a window"])
+    def test_it_does_not_keep_entries_of_others_waiting_for_each_other(self, engine, admin, db, env, by):
+        alice = {"scope": "profile", "scope_key": str(engine.profiles["Alice trend daily"])}
+        if by == "a window":
+            end_window(db, plan(admin, **alice))
+        else:
+            commands.pause_trading(admin, reason="Lunch", resume_at=datetime.now(UTC) + timedelta(hours=1), **alice)
+            db.execute("update trading_controls set resume_at = now() - interval '1 second' where scope = 'profile'")
+        engine.reconcile({"key": "k", "kind": "POSITION_MISMATCH", "symbol": "AAPL"})
+        commands.heartbeat(
+            engine.client, shard="main", token=engine.token, version="t", market_at=None, jobs={},
+            detail={"broker_blocked": False, "data_age_s": 1}, ttl_s=300,
+        )  # fmt: skip
+        assert engine.ask_one("Alice trend daily", symbol="IBM").code == "TRADING_PAUSED"
+
+        with psycopg.connect(env["DATABASE_URL"]) as other:
+            other.execute("select private.lock_controls(false)")  # an entry that is being judged at this moment
+            answer = engine.ask_one("Bob dips daily", symbol="IBM")
+
+        assert answer.state == "ready"
+        engine.show_alive()
+        assert engine.ask_one("Alice trend daily", symbol="GOOG").state == "ready"

@@ -1567,10 +1567,12 @@ create or replace function private.apply_due(p_conditions boolean default false)
 as $$
 declare
     v_now timestamptz := clock_timestamp();
+    -- What could not end is tried again a second later by the gate, and by every heartbeat.
+    v_due timestamptz := v_now + case when p_conditions then interval '1 second' else '0' end;
     s public.control_schedules;
 begin
     if not (p_conditions and exists (select 1 from public.trading_controls c where c.mode <> 'RUNNING' and c.resume_at <= v_now))
-       and not exists (select 1 from public.control_schedules n where n.active and (n.next_at <= v_now or p_conditions and n.kind = 'condition')) then
+       and not exists (select 1 from public.control_schedules n where n.active and (n.next_at <= v_due or p_conditions and n.kind = 'condition')) then
         return;
     end if;
     perform private.lock_controls(p_exclusive => true);
@@ -1578,7 +1580,7 @@ begin
         perform private.resume_due();
     end if;
     for s in select n.* from public.control_schedules n
-             where n.active and (n.next_at <= v_now or p_conditions and n.kind = 'condition')
+             where n.active and (n.next_at <= v_due or p_conditions and n.kind = 'condition')
              order by n.mode desc, n.id loop
         perform private.apply_schedule(s);
     end loop;
