@@ -1,12 +1,14 @@
 """The bars around one trade, with its entry, exit, stop and target."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from pages.charts.style import GAIN, LOSS, STOP, TARGET, plain_layout
+
+TICKS_MAX = 9
 
 
 @dataclass(frozen=True)
@@ -23,19 +25,22 @@ class TradeMarks:
 
 
 def candles_figure(bars: pd.DataFrame, trade: TradeMarks) -> go.Figure:
-    """Return candles with a trade drawn into them.
+    """Return candles with a trade drawn into them, one beside the other: times without bars take no room.
+
+    Bars stand by their number and not by their time: what Plotly cuts out of a time axis (nights, weekends, holidays)
+    overlaps, and it then draws later bars over earlier ones.
 
     Parameters
     ----------
     bars : as `db.queries.bars.price_bars`, at least one row
     """
     figure = go.Figure()
-    times = _exchange_time(bars["bar_at"])
-    opened, closed = _bar_of(bars["bar_at"], times, trade.opened_at), _bar_of(bars["bar_at"], times, trade.closed_at)
+    times = _exchange_time(bars["bar_at"]).reset_index(drop=True)
+    opened, closed = _bar_of(bars["bar_at"], trade.opened_at), _bar_of(bars["bar_at"], trade.closed_at)
     figure.add_candlestick(
-        x=times, open=bars["open"], high=bars["high"], low=bars["low"], close=bars["close"],
+        x=list(range(len(bars))), open=bars["open"], high=bars["high"], low=bars["low"], close=bars["close"],
         increasing={"line": {"color": GAIN, "width": 1}}, decreasing={"line": {"color": LOSS, "width": 1}},
-        name="Price", showlegend=False,
+        name="Price", showlegend=False, hoverinfo="text", hovertext=_in_words(bars, times),
     )  # fmt: skip
     _level(figure, trade.stop_price, "Stop", STOP, opened, closed)
     _level(figure, trade.target_price, "Target", TARGET, opened, closed)
@@ -44,11 +49,11 @@ def candles_figure(bars: pd.DataFrame, trade: TradeMarks) -> go.Figure:
     if trade.closed_at is not None and trade.exit_price is not None:
         _mark(figure, closed, trade.exit_price, "Exit", "x", "#F59E0B")
     figure.update_yaxes(title_text="Price (USD)", tickprefix="$", tickformat=",.2f")
-    figure.update_xaxes(rangeslider_visible=False, rangebreaks=_gaps(times), title_text="Market time (New York)")
+    figure.update_xaxes(rangeslider_visible=False, title_text="Market time (New York)", **_ticks(times))
     return plain_layout(figure, height=420).update_layout(hovermode="closest")
 
 
-def _level(figure: go.Figure, price: float | None, name: str, color: str, start: datetime, end: datetime) -> None:
+def _level(figure: go.Figure, price: float | None, name: str, color: str, start: int, end: int) -> None:
     if price is None:
         return
     figure.add_scatter(
@@ -57,7 +62,7 @@ def _level(figure: go.Figure, price: float | None, name: str, color: str, start:
     )  # fmt: skip
 
 
-def _mark(figure: go.Figure, at: datetime, price: float, name: str, symbol: str, color: str) -> None:
+def _mark(figure: go.Figure, at: int, price: float, name: str, symbol: str, color: str) -> None:
     figure.add_scatter(
         x=[at], y=[price], mode="markers", name=f"{name} ${price:,.2f}",
         marker={"symbol": symbol, "size": 13, "color": color, "line": {"color": "white", "width": 1.5}},
@@ -70,32 +75,28 @@ def _exchange_time(bar_at: pd.Series) -> pd.Series:
     return bar_at.dt.tz_convert("America/New_York").dt.tz_localize(None)
 
 
-def _bar_of(bar_at: pd.Series, times: pd.Series, at: datetime | None) -> datetime:
-    """Return where on the axis the bar lies within which something happened; the last bar for "not yet"."""
-    begun = times[bar_at <= at] if at is not None else times
-    return (begun if len(begun) else times.head(1)).iloc[-1]
+def _bar_of(bar_at: pd.Series, at: datetime | None) -> int:
+    """Return the number of the bar within which something happened; the last one's for "not yet"."""
+    begun = int((bar_at <= at).sum()) if at is not None else len(bar_at)
+    return max(begun - 1, 0)
 
 
-def _gaps(times: pd.Series) -> list[dict[str, object]]:
-    """Return the times without trading, so that they take no room: weekends, holidays, nights for hourly bars.
-
-    No two of them overlap: what Plotly cuts out twice moves all later bars to the left, over the earlier ones.
-    """
+def _ticks(times: pd.Series) -> dict[str, list[object]]:
+    """Return where days begin and what they are called, not more than there is room for."""
     days = times.dt.normalize()
-    holidays = pd.bdate_range(days.min(), days.max()).difference(pd.DatetimeIndex(days.unique()))
-    begin, end = _session(times)
-    closed = {"values": [(day + begin).isoformat() for day in holidays], "dvalue": (end - begin).total_seconds() * 1000}
-    night = [{"bounds": [_hours(end), _hours(begin)], "pattern": "hour"}] if end - begin < timedelta(days=1) else []
-    return [{"bounds": ["sat", "mon"]}, closed, *night]
+    first_bars = days.index[~days.duplicated()]
+    shown = first_bars[:: -(-len(first_bars) // TICKS_MAX)]
+    return {
+        "tickvals": [int(n) for n in shown],
+        "ticktext": [f"{days[n]:%d %b}" + (f"<br>{days[n]:%Y}" if n == shown[0] else "") for n in shown],
+    }
 
 
-def _session(times: pd.Series) -> tuple[timedelta, timedelta]:
-    """Return when a day's bars begin and end, since midnight: whole hours; the whole day for daily bars."""
-    hours = times.dt.hour
-    if hours.nunique() < 2:
-        return timedelta(), timedelta(days=1)
-    return timedelta(hours=int(hours.min())), timedelta(hours=int(hours.max()) + 1)
-
-
-def _hours(span: timedelta) -> int:
-    return span // timedelta(hours=1)
+def _in_words(bars: pd.DataFrame, times: pd.Series) -> list[str]:
+    """Return what each bar says when it is pointed at; daily bars without a time of day."""
+    pattern = "%d %b %Y, %H:%M" if times.dt.hour.nunique() > 1 else "%d %b %Y"
+    return [
+        f"{at:{pattern}}<br>open ${bar.open:,.2f}, high ${bar.high:,.2f}<br>"
+        f"low ${bar.low:,.2f}, close ${bar.close:,.2f}"
+        for at, bar in zip(times, bars.itertuples(), strict=True)
+    ]

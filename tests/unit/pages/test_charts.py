@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from pages.charts.candles import TradeMarks, candles_figure
+from pages.charts.candles import TICKS_MAX, TradeMarks, candles_figure
 from pages.charts.equity import LINES_MAX, drawdown, equity_figure, equity_in_words, profiles_figure
 
 NO_PAUSES = pd.DataFrame({"start": [], "end": [], "reason": []})
@@ -93,7 +93,7 @@ def test_entry_and_exit_lie_on_the_bars_within_which_they_happened() -> None:
     figure = candles_figure(bars(["2007-01-03T05:00Z", "2007-01-04T05:00Z", "2007-01-05T05:00Z"]), marks())
 
     at = {trace.name.split()[0]: trace.x[0] for trace in drawn(figure, "markers")}
-    assert at == {"Entry": pd.Timestamp("2007-01-03"), "Exit": pd.Timestamp("2007-01-04")}
+    assert at == {"Entry": 0, "Exit": 1}
 
 
 def test_lines_for_stop_and_target_are_left_out_when_there_are_none() -> None:
@@ -108,15 +108,21 @@ def test_open_trade_has_no_exit_mark() -> None:
     assert [trace.name.split()[0] for trace in drawn(figure, "markers")] == ["Entry"]
 
 
-def test_every_bar_of_the_day_keeps_its_place_when_nights_and_holidays_are_cut_out() -> None:
+def test_every_bar_has_a_place_of_its_own_whatever_nights_and_holidays_lie_between() -> None:
     days = ["2007-01-11", "2007-01-12", "2007-01-16"]  # the 15th was a holiday
     hourly = bars([f"{day}T{hour:02}:00Z" for day in days for hour in range(14, 21)])
 
     figure = candles_figure(hourly, marks())
 
-    weekend, holidays, night = figure.layout.xaxis.rangebreaks
-    assert weekend.bounds == ("sat", "mon")
-    # The holiday's trading hours alone: its night is cut out with all others, and nothing may be cut out twice.
-    assert holidays.values == ("2007-01-15T09:00:00",)
-    assert holidays.dvalue == 7 * 3_600_000
-    assert night.bounds == (16, 9)
+    assert list(figure.data[0].x) == list(range(21))
+    assert figure.data[0].hovertext[14].startswith("16 Jan 2007, 09:00<br>open $10.00")
+    assert list(figure.layout.xaxis.tickvals) == [0, 7, 14]
+    assert list(figure.layout.xaxis.ticktext) == ["11 Jan<br>2007", "12 Jan", "16 Jan"]
+
+
+def test_no_more_days_are_named_than_there_is_room_for() -> None:
+    figure = candles_figure(
+        bars([f"{day:%Y-%m-%d}T05:00Z" for day in pd.bdate_range("2007-01-02", periods=60)]), marks()
+    )
+
+    assert len(figure.layout.xaxis.tickvals) <= TICKS_MAX
