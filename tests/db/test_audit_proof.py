@@ -53,8 +53,8 @@ class TestInParts:
         assert sum(part["rows"] for part in parts) == len(ids(log))
         assert all(part["rows"] <= rows for part in parts)
 
-    @pytest.mark.parametrize("rows", [1, 2, 5, 1000])
-    @pytest.mark.parametrize("victim", [0, 3, -1])
+    @pytest.mark.parametrize("rows", [1, 5])
+    @pytest.mark.parametrize("victim", [0, 5, -1])
     def test_a_changed_row_is_named_wherever_the_parts_meet(self, log, sign_in, rows, victim):
         changed = ids(log)[victim]
         log.execute("update audit_log set reason = 'Never happened' where id = %s", (changed,))
@@ -78,8 +78,7 @@ class TestInParts:
 
 
 class TestForgery:
-    @pytest.mark.parametrize("rows", [3, 1000])
-    @pytest.mark.parametrize("cut", [1, 2, 100])
+    @pytest.mark.parametrize(("rows", "cut"), [(3, 1), (1000, 2), (1000, 100)])
     def test_rows_cut_off_at_a_chains_end_show(self, log, sign_in, rows, cut):
         log.execute("delete from audit_log where id = any (%s)", (ids(log, "0000%")[-cut:],))
 
