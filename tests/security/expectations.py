@@ -56,7 +56,6 @@ TABLES: dict[str, Reading] = {
     "audit_log": Reading(STAFF | {ENGINE}, own=("actor", "tenant")),
     "bot_state_snapshots": _STAFF,
     "control_schedules": _SCOPED,
-    "decision_log": _TENANT,
     "decisions": _TENANT,
     "engine_heartbeats": _MEMBERS,
     "engine_leases": _STAFF,
@@ -88,6 +87,7 @@ TABLES: dict[str, Reading] = {
 }
 
 VIEWS: dict[str, Reading | Counted] = {
+    "decision_log": _TENANT,
     "equity_curve": Counted("profiles", "equity_daily_totals"),
     "trade_history": _TENANT,
     "trading_control_history": _SCOPED,
