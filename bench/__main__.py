@@ -5,7 +5,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from bench import exchange, gate, gateway, lifecycle, pause, reconcile, trade_tick
+from bench import exchange, gate, gateway, lifecycle, pages, pause, reconcile, trade_tick
 from bench.harness import Row, authority
 
 
@@ -22,6 +22,7 @@ def main() -> int:
             ("orders from signal to fill", lifecycle.measured),
             ("trade tick", trade_tick.measured),
             ("reconciliation", reconcile.measured),
+            ("pages before a million orders", pages.measured),
         ):
             with console.status(f"measuring: {title}"):
                 rows.extend(measure(bench))
