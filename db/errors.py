@@ -85,8 +85,9 @@ _BY_CODE: dict[str, type[AuthorityError]] = {
 
 
 NO_CODE = "ERROR"  # PostgREST always gives one: something before it has answered instead
-# PostgREST has no database; it is a standby that takes no writes; Postgres is full, restarting, or ends calls.
-_AWAY = ("PGRST00", "25006", "08", "53", "57", "58")
+# PostgREST has no database; it is a standby that takes no writes; Postgres is full, restarting, or has ended the call:
+# it took too long, or stood in another's way.
+_AWAY = ("PGRST00", "25006", "08", "40", "53", "55P03", "57", "58")
 
 
 def _by_class(code: str) -> type[AuthorityError]:

@@ -14,7 +14,7 @@ from engine.adapters import systemd
 from engine.api import serve
 from engine.bootstrap import Engine, bootstrap
 from engine.config import load_settings
-from engine.domain.errors import AuthorityUnavailable, LeaseLost
+from engine.domain.errors import AuthorityUnavailable, LeaseLost, Refused
 from engine.jobs import Jobs, job_table
 from engine.logs import configure_logs
 from engine.service.progress import Progress
@@ -105,11 +105,11 @@ def _feed_watchdog(engine: Engine, stop: threading.Event) -> None:
 
 def _is_taken_over(engine: Engine) -> bool:
     """Tell a lease that another engine has from one that ran out while the authority was away."""
-    with suppress(AuthorityUnavailable):
+    with suppress(AuthorityUnavailable, Refused):
         return not engine.lease.try_acquire()
     return False
 
 
 def _give_back_lease(engine: Engine) -> None:
-    with suppress(AuthorityUnavailable, LeaseLost):  # it runs out by itself
+    with suppress(AuthorityUnavailable, LeaseLost, Refused):  # it runs out by itself
         engine.lease.release()

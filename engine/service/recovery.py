@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from engine.domain.broker_types import MarketTime
-from engine.domain.errors import AuthorityUnavailable, BrokerUnavailable, LeaseLost, Retryable
+from engine.domain.errors import AuthorityUnavailable, BrokerUnavailable, LeaseLost, Refused, Retryable
 from engine.ports.clock import Clock
 from engine.service.lease import ACQUIRE_EVERY_S, Lease
 from engine.service.offline_desk import OfflineDesk
@@ -88,10 +88,16 @@ class Recovery:
                 self._go_on_without(error)
             except BrokerUnavailable as error:
                 log.warning("broker cannot be reached, retrying", error=str(error))
-                with suppress(AuthorityUnavailable, LeaseLost):  # it runs out by itself
-                    self._lease.release()
+                self._give_back_lease()
+            except Refused as error:  # such as a gateway that does not know the functions after an upgrade
+                log.error("the database refuses what a start needs, retrying", code=error.code, error=error.message)
+                self._give_back_lease()
             self._clock.sleep(ACQUIRE_EVERY_S)
         return False
+
+    def _give_back_lease(self) -> None:
+        with suppress(AuthorityUnavailable, LeaseLost, Refused):  # it runs out by itself
+            self._lease.release()
 
     def _recover(self) -> None:
         self._is_without = False

@@ -79,6 +79,16 @@ def on_line(name: str, kind: str, probability: float, **noise: Any) -> Callable[
     return strike
 
 
+def once_trading(strike: Callable[[Stage, Machine], Hits]) -> Callable[[Stage, Machine], Hits]:
+    """Wait for the first entry: an engine does not start on a database that seems to be older."""
+
+    def later(stage: Stage, machine: Machine) -> Hits:
+        stage.wait(stage.entries_work, "entries work")
+        return strike(stage, machine)
+
+    return later
+
+
 def off(name: str, how: str, *, seconds: tuple[float, ...]) -> Callable[[Stage, Machine], Hits]:
     """Cut a line, or let it swallow, in the middle of it all."""
 
@@ -285,7 +295,12 @@ FAULTS = (
     Fault(6, "the gateway is busy before it acts", on_line("authority", "refused", 0.2)),
     Fault(6, "the gateway is busy after it acted", on_line("authority", "told_off", 0.2)),
     Fault(7, "answers of the database are lost", on_line("authority", "lost", 0.2)),
-    Fault(8, "the gateway does not know the functions", on_line("authority", "refused", 0.15, answer=STALE), True),
+    Fault(
+        8,
+        "the gateway does not know the functions",
+        once_trading(on_line("authority", "refused", 0.15, answer=STALE)),
+        True,
+    ),
     Fault(9, "a table is locked", tables_locked, needs_engine=True),
     Fault(10, "a token runs out", token_runs_out, needs_engine=True),
     Fault(11, "no answer, not accepted", at_exchange("hang", route=POST, count=2)),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine import main
-from engine.domain.errors import AuthorityUnavailable, BrokerUnavailable, LeaseLost
+from engine.domain.errors import AuthorityUnavailable, BrokerUnavailable, LeaseLost, Refused
 from engine.service.recovery import Recovery
 from tests.unit.engine.fakes import ManualClock
 
@@ -41,21 +41,24 @@ def test_the_engine_recovers_again_when_its_lease_ran_out_while_it_recovered_and
     assert recoveries.turns == []
 
 
+@pytest.mark.parametrize("trouble", [BrokerUnavailable("no answer"), Refused("PGRST202", "no such function")])
 @pytest.mark.parametrize("error", [AuthorityUnavailable("away too"), LeaseLost("token 1 is stale")])
-def test_recovery_goes_on_when_the_lease_cannot_be_given_back_while_the_broker_is_away(error: Exception) -> None:
+def test_recovery_is_tried_again_when_something_fails_and_the_lease_cannot_be_given_back_either(
+    trouble: Exception, error: Exception
+) -> None:
     given_back = []
 
     def give_back() -> None:
         given_back.append(error)
         raise error
 
-    def broker_is_away() -> None:
-        raise BrokerUnavailable("no answer")
+    def fail() -> None:
+        raise trouble
 
     nothing: Any = None
     recovery = Recovery(
         SimpleNamespace(try_acquire=lambda: True, release=give_back),  # type: ignore[arg-type]
-        nothing, SimpleNamespace(read=broker_is_away), nothing, nothing, nothing, nothing, nothing, ManualClock(),  # type: ignore[arg-type]
+        nothing, SimpleNamespace(read=fail), nothing, nothing, nothing, nothing, nothing, ManualClock(),  # type: ignore[arg-type]
         check_schema=lambda: None, care=lambda _: None,
     )  # fmt: skip
 

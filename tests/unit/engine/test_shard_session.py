@@ -43,7 +43,8 @@ def lose(session: ShardSession) -> None:
         ("57014", AuthorityUnavailable),  # the call took too long and was ended
         ("57P01", AuthorityUnavailable),  # Postgres is restarting
         ("23514", Refused),  # a rule of ours
-        ("40P01", Refused),  # the next run of the job asks again; the database is there
+        ("40P01", AuthorityUnavailable),  # a deadlock: nothing of the call has happened, it is asked again
+        ("PGRST202", Refused),  # no such function
     ],
 )
 def test_a_database_that_cannot_act_counts_as_away_and_one_that_refuses_does_not(session, code, expected):
