@@ -31,6 +31,7 @@ _MEANING: Final = {
     500: "A fault of the engine; its log says which.",
     503: "The database cannot be reached: nothing is known about the outcome.",
 }
+_NOT_SERVED: Final = {404: "Nothing is served at this path.", 405: "This path is not called with this method."}
 _READING: Final = (401, 403, 422, 500, 503)
 _NAMED: Final = (*_READING, 404)
 _CHANGING: Final = (*_NAMED, 409, 413)
@@ -82,8 +83,9 @@ def add_error_handlers(api: FastAPI) -> None:
     def not_served(_: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == HTTPStatus.BAD_REQUEST:  # a body that cannot be read
             return problem(422, "INVALID", "The body cannot be read.", "Send JSON in UTF-8, as /openapi.json says.")
-        code, hint = HTTPStatus(error.status_code).name, "The paths are listed in /openapi.json."
-        return problem(error.status_code, code, str(error.detail), hint, headers=error.headers)
+        code, hint = HTTPStatus(error.status_code).name, "The paths and their methods are listed in /openapi.json."
+        message = _NOT_SERVED.get(error.status_code, str(error.detail))
+        return problem(error.status_code, code, message, hint, headers=error.headers)
 
     @api.exception_handler(Exception)
     def fault(_: Request, __: Exception) -> JSONResponse:

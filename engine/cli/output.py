@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ _ENDS: Final[tuple[tuple[type[Exception], Exit, str], ...]] = (
     (AuthorityUnavailable, Exit.UNREACHABLE, "Start the stack (`make run`), then look at `python -m engine status`."),
     (BrokerUnavailable, Exit.UNREACHABLE, "Check ALPACA_BASE_URL and that the broker answers, then try again."),
 )
+
+_VARIABLES: Final = {"--email": "INTERLOCK_EMAIL", "--password": "INTERLOCK_PASSWORD"}
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, for programs.")]
 
@@ -90,14 +93,21 @@ def asked(given: str | None, option: str, *, hidden: bool = False) -> str:
     if given:
         return given
     if not sys.stdin.isatty():
-        raise ConfigError(f"{option} is missing and nobody can be asked: give it as an option")
+        variable = _VARIABLES.get(option)
+        way = f"set {variable}, or give it as an option" if variable else "give it as an option"
+        raise ConfigError(f"{option} is missing and nobody can be asked: {way}")
     return str(typer.prompt(option.removeprefix("--").capitalize(), hide_input=hidden))
 
 
 def _explained(error: Exception) -> tuple[Exit, dict[str, Any]]:
     found = ((end, hint) for kind, end, hint in _ENDS if isinstance(error, kind))
     end, hint = next(found, (Exit.FAULT, "Look at the engine's log."))
-    code = getattr(error, "code", None) or type(error).__name__.upper()
+    code = getattr(error, "code", None) or _code_of(type(error))
     told = {"code": str(code), "message": str(error), "hint": getattr(error, "hint", None) or hint}
     details = getattr(error, "details", None)
     return end, told | ({"details": details} if details else {})
+
+
+def _code_of(kind: type[Exception]) -> str:
+    """Return an error's name as the codes are written: ConfigError is CONFIG_ERROR."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).upper()

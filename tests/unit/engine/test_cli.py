@@ -86,6 +86,12 @@ class TestWhatAPersonCanMend:
 
         assert result.exit_code == 2
         assert "--email is missing" in result.stderr
+        assert "set INTERLOCK_EMAIL" in result.stderr
+
+    def test_a_setting_that_is_missing_has_a_code_for_programs(self, command: str, empty_home: Path) -> None:
+        result = CliRunner().invoke(app, [*command.split(), "--json"], input="")
+
+        assert json.loads(result.stdout)["error"]["code"] == "CONFIG_ERROR"
 
 
 @pytest.mark.parametrize("command", ["pause", "resume", "halt"])
