@@ -1,5 +1,73 @@
 -- Risk configuration: one active version of a JSON document. A limit that is not set blocks.
 
+-- live -> require_approval_for_live; paper -> not auto_approve_paper; disabled -> never, the gate
+-- blocks it upstream. A missing key takes the shipped default.
+create function private.requires_approval(p_config jsonb, p_mode public.trading_mode)
+    returns boolean
+    language sql
+    immutable
+as $$
+    select case p_mode
+        when 'live' then coalesce((p_config #>> '{operator_approval,require_approval_for_live}')::boolean, true)
+        when 'paper' then not coalesce((p_config #>> '{operator_approval,auto_approve_paper}')::boolean, true)
+        else false
+    end;
+$$;
+
+-- A configuration's limits, typed. NULL: not set, which blocks.
+create type private.gate_limits as (
+    order_qty_max             numeric,
+    order_notional_max_usd    numeric,
+    price_collar_pct          numeric,
+    signal_bars_max           numeric,
+    quote_age_max_s           numeric,
+    open_orders_max           int,
+    positions_max             int,
+    position_notional_max_usd numeric,
+    sector_max_pct            numeric,
+    gross_max_pct             numeric,
+    orders_per_minute_max     int,
+    orders_per_day_max        int,
+    repeats_max               int,
+    repeats_window            interval,
+    daily_loss_max_pct        numeric,
+    drawdown_max_pct          numeric,
+    loss_streak_max           int,
+    loss_streak_window        interval,
+    streak_looked_at          int,                   -- how many closed trades any rule needs
+    entries_when_closed       boolean,
+    asks_live                 boolean,               -- when a person has to approve what passed
+    asks_paper                boolean,
+    asks_above_usd            numeric,
+    asks_first_trade          boolean,
+    asks_off_hours            boolean,
+    asks_after_streak         int
+);
+create function private.gate_limits_of(p_config jsonb)
+    returns private.gate_limits
+    language sql
+    immutable
+as $$
+    select row(
+        (p_config #>> '{order_limits,qty_max}')::numeric, (p_config #>> '{order_limits,notional_max_usd}')::numeric,
+        (p_config #>> '{order_limits,price_collar_pct}')::numeric, (p_config #>> '{order_limits,signal_bars_max}')::numeric,
+        (p_config #>> '{order_limits,quote_age_max_s}')::numeric, (p_config #>> '{position_limits,open_orders_max}')::int,
+        (p_config #>> '{position_limits,positions_max}')::int, (p_config #>> '{position_limits,position_notional_max_usd}')::numeric,
+        (p_config #>> '{sector_exposure,max_pct}')::numeric, (p_config #>> '{gross_exposure,max_pct}')::numeric,
+        (p_config #>> '{order_rate,per_minute_max}')::int, (p_config #>> '{order_rate,per_day_max}')::int,
+        (p_config #>> '{order_rate,repeats_max}')::int,
+        make_interval(secs => coalesce((p_config #>> '{order_rate,repeats_window_s}')::float8, 3600)),
+        (p_config #>> '{loss_limits,daily_loss_max_pct}')::numeric, (p_config #>> '{loss_limits,drawdown_max_pct}')::numeric,
+        (p_config #>> '{loss_limits,loss_streak_max}')::int,
+        make_interval(secs => 86400 * coalesce((p_config #>> '{loss_limits,loss_streak_days}')::float8, 5)),
+        greatest((p_config #>> '{loss_limits,loss_streak_max}')::int, (p_config #>> '{operator_approval,after_loss_streak}')::int, 1),
+        (p_config #>> '{market_hours,entries_when_closed}')::boolean,
+        private.requires_approval(p_config, 'live'), private.requires_approval(p_config, 'paper'),
+        (p_config #>> '{operator_approval,notional_above_usd}')::numeric,
+        (p_config #>> '{operator_approval,first_trade_in_symbol}')::boolean, (p_config #>> '{operator_approval,off_hours}')::boolean,
+        (p_config #>> '{operator_approval,after_loss_streak}')::int)::private.gate_limits;
+$$;
+
 create table public.risk_configs (
     version          int primary key generated always as identity,
     config           jsonb not null check (jsonb_typeof(config) = 'object'),
@@ -8,7 +76,9 @@ create table public.risk_configs (
     created_by_email text not null default 'installation',
     reason           text not null default '',
     created_at       timestamptz not null default now(),
-    diff             jsonb not null default '[]' -- [{path, from, to}] against the version before
+    diff             jsonb not null default '[]', -- [{path, from, to}] against the version before
+    -- Typed once, where it is written, for every entry that is judged by it.
+    limits           private.gate_limits generated always as (private.gate_limits_of(config)) stored
 );
 alter table public.risk_configs set (toast_tuple_target = 8160);  -- read by every entry: not packed
 create unique index risk_configs_one_active on public.risk_configs (active) where active;
@@ -84,20 +154,6 @@ create function private.active_risk_config()
     set search_path = ''
 as $$
     select r from public.risk_configs r where r.active;
-$$;
-
--- live -> require_approval_for_live; paper -> not auto_approve_paper; disabled -> never, the gate
--- blocks it upstream. A missing key takes the shipped default.
-create function private.requires_approval(p_config jsonb, p_mode public.trading_mode)
-    returns boolean
-    language sql
-    immutable
-as $$
-    select case p_mode
-        when 'live' then coalesce((p_config #>> '{operator_approval,require_approval_for_live}')::boolean, true)
-        when 'paper' then not coalesce((p_config #>> '{operator_approval,auto_approve_paper}')::boolean, true)
-        else false
-    end;
 $$;
 
 -- What each known key may hold; other keys are kept as they are. A limit may be null: it is not set then, and blocks.

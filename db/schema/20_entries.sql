@@ -391,7 +391,7 @@ create function private.decide_wave(p_requests private.entry_request[], p_owners
 as $$
 declare
     v_now timestamptz := clock_timestamp();
-    m private.gate_limits := private.gate_limits_of(p_risk.config);
+    m private.gate_limits := p_risk.limits;
     v_usd jsonb := private.owners_usd(p_owners, p_risk.config);
     v_answers jsonb;
     v_asking boolean;

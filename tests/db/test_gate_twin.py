@@ -128,8 +128,9 @@ def as_json(snapshot: GateSnapshot) -> str:
 
 def judged_in_sql(db: Any, snapshot: GateSnapshot) -> tuple[list[tuple[str, bool]], str | None]:
     checks, code, inputs = db.execute(
-        "select g.checks, private.gate_code(g.checks), g.inputs from (select private.gate_checks(r) as checks,"
-        " to_jsonb(r) as inputs from jsonb_populate_record(null::private.gate_snapshot, %s) r) g",
+        "select private.gate_checks(r, v.passed), v.code, to_jsonb(r)"
+        " from jsonb_populate_record(null::private.gate_snapshot, %s) r"
+        " cross join lateral private.judge(r, null::private.gate_limits) v",
         (as_json(snapshot),),
     ).fetchone()
     assert GateSnapshot.from_inputs(inputs) == snapshot, "a recorded snapshot must read back as it was"
@@ -169,11 +170,13 @@ approvals = st.fixed_dictionaries(
 def test_sql_and_python_ask_for_approval_for_the_same_reasons(db, approval, snapshot):
     config = {"operator_approval": approval}
 
-    (reasons,) = db.execute(
-        "select private.approval_reasons(%s, jsonb_populate_record(null::private.gate_snapshot, %s))",
+    reasons, asks = db.execute(
+        "select private.approval_reasons(c, r), private.asks_approval(r, private.gate_limits_of(c))"
+        " from (values (%s::jsonb)) v (c), jsonb_populate_record(null::private.gate_snapshot, %s) r",
         (json.dumps(config), as_json(snapshot)),
     ).fetchone()
 
+    assert asks is bool(reasons)
     assert reasons == approval_reasons(PortfolioRiskConfig.from_db_json(config), snapshot)
 
 

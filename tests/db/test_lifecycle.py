@@ -14,6 +14,19 @@ def capital(db, order_id):
     ).fetchone()
 
 
+class TestFigures:
+    @pytest.mark.parametrize(
+        "change",
+        ["qty = 0", "qty = 'NaN'", "order_type = 'iceberg'", "order_class = 'pair'", "reserved_usd = -1",
+         "limit_price = 0", "stop_price = -1", "take_profit_price = 0", "stop_loss_price = -0.01"],
+    )  # fmt: skip
+    def test_no_order_holds_a_figure_that_makes_no_sense(self, engine, db, change):
+        order = engine.ask_one()
+
+        with pytest.raises(psycopg.errors.CheckViolation, match="orders_are_sound"):
+            db.execute(f"update orders set {change} where id = %s", (order.id,))
+
+
 class TestFills:
     def test_reserved_capital_becomes_used_as_the_entry_fills(self, engine, db):
         order = engine.working(qty="10", limit_price="100.50")

@@ -213,6 +213,63 @@ create trigger profiles_leave_their_owners_capital
     after delete on public.profiles referencing old table as old_profiles
     for each statement execute function private.sync_owner_capital();
 
+-- A configuration's limits, typed. NULL: not set, which blocks.
+create type private.gate_limits as (
+    order_qty_max             numeric,
+    order_notional_max_usd    numeric,
+    price_collar_pct          numeric,
+    signal_bars_max           numeric,
+    quote_age_max_s           numeric,
+    open_orders_max           int,
+    positions_max             int,
+    position_notional_max_usd numeric,
+    sector_max_pct            numeric,
+    gross_max_pct             numeric,
+    orders_per_minute_max     int,
+    orders_per_day_max        int,
+    repeats_max               int,
+    repeats_window            interval,
+    daily_loss_max_pct        numeric,
+    drawdown_max_pct          numeric,
+    loss_streak_max           int,
+    loss_streak_window        interval,
+    streak_looked_at          int,                   -- how many closed trades any rule needs
+    entries_when_closed       boolean,
+    asks_live                 boolean,               -- when a person has to approve what passed
+    asks_paper                boolean,
+    asks_above_usd            numeric,
+    asks_first_trade          boolean,
+    asks_off_hours            boolean,
+    asks_after_streak         int
+);
+
+create function private.gate_limits_of(p_config jsonb)
+    returns private.gate_limits
+    language sql
+    immutable
+as $$
+    select row(
+        (p_config #>> '{order_limits,qty_max}')::numeric, (p_config #>> '{order_limits,notional_max_usd}')::numeric,
+        (p_config #>> '{order_limits,price_collar_pct}')::numeric, (p_config #>> '{order_limits,signal_bars_max}')::numeric,
+        (p_config #>> '{order_limits,quote_age_max_s}')::numeric, (p_config #>> '{position_limits,open_orders_max}')::int,
+        (p_config #>> '{position_limits,positions_max}')::int, (p_config #>> '{position_limits,position_notional_max_usd}')::numeric,
+        (p_config #>> '{sector_exposure,max_pct}')::numeric, (p_config #>> '{gross_exposure,max_pct}')::numeric,
+        (p_config #>> '{order_rate,per_minute_max}')::int, (p_config #>> '{order_rate,per_day_max}')::int,
+        (p_config #>> '{order_rate,repeats_max}')::int,
+        make_interval(secs => coalesce((p_config #>> '{order_rate,repeats_window_s}')::float8, 3600)),
+        (p_config #>> '{loss_limits,daily_loss_max_pct}')::numeric, (p_config #>> '{loss_limits,drawdown_max_pct}')::numeric,
+        (p_config #>> '{loss_limits,loss_streak_max}')::int,
+        make_interval(secs => 86400 * coalesce((p_config #>> '{loss_limits,loss_streak_days}')::float8, 5)),
+        greatest((p_config #>> '{loss_limits,loss_streak_max}')::int, (p_config #>> '{operator_approval,after_loss_streak}')::int, 1),
+        (p_config #>> '{market_hours,entries_when_closed}')::boolean,
+        private.requires_approval(p_config, 'live'), private.requires_approval(p_config, 'paper'),
+        (p_config #>> '{operator_approval,notional_above_usd}')::numeric,
+        (p_config #>> '{operator_approval,first_trade_in_symbol}')::boolean, (p_config #>> '{operator_approval,off_hours}')::boolean,
+        (p_config #>> '{operator_approval,after_loss_streak}')::int)::private.gate_limits;
+$$;
+
+alter table public.risk_configs add column limits private.gate_limits generated always as (private.gate_limits_of(config)) stored;
+
 alter table public.risk_configs set (toast_tuple_target = 8160);
 
 -- The shipped default sets every limit that the gate checks.
@@ -1897,61 +1954,6 @@ create policy "owners and staff read decisions"
     on public.decisions for select to authenticated
     using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 
--- A configuration's limits, typed. NULL: not set, which blocks.
-create type private.gate_limits as (
-    order_qty_max             numeric,
-    order_notional_max_usd    numeric,
-    price_collar_pct          numeric,
-    signal_bars_max           numeric,
-    quote_age_max_s           numeric,
-    open_orders_max           int,
-    positions_max             int,
-    position_notional_max_usd numeric,
-    sector_max_pct            numeric,
-    gross_max_pct             numeric,
-    orders_per_minute_max     int,
-    orders_per_day_max        int,
-    repeats_max               int,
-    repeats_window            interval,
-    daily_loss_max_pct        numeric,
-    drawdown_max_pct          numeric,
-    loss_streak_max           int,
-    loss_streak_window        interval,
-    streak_looked_at          int,                   -- how many closed trades any rule needs
-    entries_when_closed       boolean,
-    asks_live                 boolean,               -- when a person has to approve what passed
-    asks_paper                boolean,
-    asks_above_usd            numeric,
-    asks_first_trade          boolean,
-    asks_off_hours            boolean,
-    asks_after_streak         int
-);
-
-create function private.gate_limits_of(p_config jsonb)
-    returns private.gate_limits
-    language sql
-    immutable
-as $$
-    select row(
-        (p_config #>> '{order_limits,qty_max}')::numeric, (p_config #>> '{order_limits,notional_max_usd}')::numeric,
-        (p_config #>> '{order_limits,price_collar_pct}')::numeric, (p_config #>> '{order_limits,signal_bars_max}')::numeric,
-        (p_config #>> '{order_limits,quote_age_max_s}')::numeric, (p_config #>> '{position_limits,open_orders_max}')::int,
-        (p_config #>> '{position_limits,positions_max}')::int, (p_config #>> '{position_limits,position_notional_max_usd}')::numeric,
-        (p_config #>> '{sector_exposure,max_pct}')::numeric, (p_config #>> '{gross_exposure,max_pct}')::numeric,
-        (p_config #>> '{order_rate,per_minute_max}')::int, (p_config #>> '{order_rate,per_day_max}')::int,
-        (p_config #>> '{order_rate,repeats_max}')::int,
-        make_interval(secs => coalesce((p_config #>> '{order_rate,repeats_window_s}')::float8, 3600)),
-        (p_config #>> '{loss_limits,daily_loss_max_pct}')::numeric, (p_config #>> '{loss_limits,drawdown_max_pct}')::numeric,
-        (p_config #>> '{loss_limits,loss_streak_max}')::int,
-        make_interval(secs => 86400 * coalesce((p_config #>> '{loss_limits,loss_streak_days}')::float8, 5)),
-        greatest((p_config #>> '{loss_limits,loss_streak_max}')::int, (p_config #>> '{operator_approval,after_loss_streak}')::int, 1),
-        (p_config #>> '{market_hours,entries_when_closed}')::boolean,
-        private.requires_approval(p_config, 'live'), private.requires_approval(p_config, 'paper'),
-        (p_config #>> '{operator_approval,notional_above_usd}')::numeric,
-        (p_config #>> '{operator_approval,first_trade_in_symbol}')::boolean, (p_config #>> '{operator_approval,off_hours}')::boolean,
-        (p_config #>> '{operator_approval,after_loss_streak}')::int)::private.gate_limits;
-$$;
-
 -- Judge a snapshot. Pure. Every rule is evaluated, in the order in which the first failure counts; a comparison
 -- with a limit that is not set, or with what is not known, has not passed.
 create or replace function private.gate_passes(s private.gate_snapshot)
@@ -2515,7 +2517,7 @@ create function private.decide_wave(p_requests private.entry_request[], p_owners
 as $$
 declare
     v_now timestamptz := clock_timestamp();
-    m private.gate_limits := private.gate_limits_of(p_risk.config);
+    m private.gate_limits := p_risk.limits;
     v_usd jsonb := private.owners_usd(p_owners, p_risk.config);
     v_answers jsonb;
     v_asking boolean;
