@@ -30,7 +30,7 @@ PAUSES = int(os.environ.get("PAUSES", {"sample": 10, "full": 1000, "long": 10_00
 IN_A_STORM = 100
 STORMS = [(seed, min(IN_A_STORM, PAUSES - first)) for seed, first in enumerate(range(0, PAUSES, IN_A_STORM))]
 FROZEN = int(os.environ.get("FROZEN", {"sample": 1, "full": 50, "long": 500}[scope()]))
-QUIET_WITHIN_S = 60
+QUIET_WITHIN_S = 30  # of engines that run: in a hundred pauses the longest took 2 s on a machine with ten times its load
 NO_LIMIT = {
     "position_limits": {"positions_max": 10_000, "open_orders_max": 10_000},
     "order_rate": {"per_minute_max": 100_000, "per_day_max": 100_000, "repeats_max": 100_000},
@@ -183,7 +183,8 @@ def test_what_a_frozen_sender_sends_too_late_is_cancelled_and_raised(storm: Any,
     crowd.stop()
     stage.pause("Storm")
     stage.expire_lease()
-    stage.start("heir")
+    heir = stage.start("heir")
+    stage.wait(lambda: "recovered" in heir.log, "the heir has recovered")  # on a busy machine, that is most of it
     quiet(stage)
     known = at_exchange(stage)
 
