@@ -30,7 +30,7 @@ PAUSES = int(os.environ.get("PAUSES", {"sample": 10, "full": 1000, "long": 10_00
 IN_A_STORM = 100
 STORMS = [(seed, min(IN_A_STORM, PAUSES - first)) for seed, first in enumerate(range(0, PAUSES, IN_A_STORM))]
 FROZEN = int(os.environ.get("FROZEN", {"sample": 1, "full": 50, "long": 500}[scope()]))
-QUIET_WITHIN_S = 30  # of engines that run: in a hundred pauses the longest took 2 s on a machine with ten times its load
+QUIET_WITHIN_S = 30  # of engines that run: the longest of 300 pauses took 2 s on a machine with ten times its load
 NO_LIMIT = {
     "position_limits": {"positions_max": 10_000, "open_orders_max": 10_000},
     "order_rate": {"per_minute_max": 100_000, "per_day_max": 100_000, "repeats_max": 100_000},
