@@ -36,7 +36,7 @@ fmt: setup-dev ## Format the code
 	$(VENV) -m ruff check --fix --quiet .
 	$(VENV) -m ruff format .
 
-bench: setup-dev ## Measure the rows of the speed table
+bench: setup-dev ## Measure the rows of the speed table (PEERS=1: beside NautilusTrader, installed apart)
 	$(VENV) -m bench
 
 reset: setup ## Wipe what Interlock keeps on this machine, after asking (FORCE=1 does not ask)
