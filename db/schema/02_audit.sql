@@ -249,7 +249,7 @@ $$;
 -- Recompute the chains row by row, oldest first: at most p_rows rows after p_after_id, and with the last of them where each
 -- chain ends. Answers the first broken row with why, or where to go on; next_after_id is NULL when nothing is left to look at.
 -- Called by: admins. Errors: FORBIDDEN, INVALID.
-create function public.verify_audit_chain(p_after_id bigint default 0, p_rows int default 50000)
+create function public.verify_audit_chain(p_after_id bigint default 0, p_rows int default 25000)
     returns jsonb
     language plpgsql
     volatile

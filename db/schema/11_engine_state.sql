@@ -59,10 +59,10 @@ create policy "staff read engine snapshots"
 -- through to find that out.
 create policy "staff read reconciliation runs"
     on public.reconciliation_runs for select to authenticated
-    using (finished_at > (select case when private.is_staff() then '-infinity'::timestamptz else 'infinity' end));
+    using (finished_at > (select case when (select private.is_staff()) then '-infinity'::timestamptz else 'infinity' end));
 create policy "staff read findings"
     on public.reconciliation_findings for select to authenticated
-    using (last_seen_at > (select case when private.is_staff() then '-infinity'::timestamptz else 'infinity' end));
+    using (last_seen_at > (select case when (select private.is_staff()) then '-infinity'::timestamptz else 'infinity' end));
 
 -- Keep a snapshot; the last hundred of a shard stay. Called by: the engine. Errors: LEASE_LOST.
 create function public.save_bot_state(p_shard text, p_token bigint, p_state jsonb)

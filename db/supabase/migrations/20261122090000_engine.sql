@@ -126,7 +126,7 @@ drop function public.verify_audit_chain();
 -- Recompute the chains row by row, oldest first: at most p_rows rows after p_after_id, and with the last of them where each
 -- chain ends. Answers the first broken row with why, or where to go on; next_after_id is NULL when nothing is left to look at.
 -- Called by: admins. Errors: FORBIDDEN, INVALID.
-create function public.verify_audit_chain(p_after_id bigint default 0, p_rows int default 50000)
+create function public.verify_audit_chain(p_after_id bigint default 0, p_rows int default 25000)
     returns jsonb
     language plpgsql
     volatile
@@ -1151,12 +1151,12 @@ drop policy "staff read reconciliation runs" on public.reconciliation_runs;
 -- through to find that out.
 create policy "staff read reconciliation runs"
     on public.reconciliation_runs for select to authenticated
-    using (finished_at > (select case when private.is_staff() then '-infinity'::timestamptz else 'infinity' end));
+    using (finished_at > (select case when (select private.is_staff()) then '-infinity'::timestamptz else 'infinity' end));
 
 drop policy "staff read findings" on public.reconciliation_findings;
 create policy "staff read findings"
     on public.reconciliation_findings for select to authenticated
-    using (last_seen_at > (select case when private.is_staff() then '-infinity'::timestamptz else 'infinity' end));
+    using (last_seen_at > (select case when (select private.is_staff()) then '-infinity'::timestamptz else 'infinity' end));
 
 drop function public.engine_snapshot(p_shard text, p_token bigint);
 -- Everything an engine needs to act for its shard, in one consistent read. With p_legs each trade comes with its
