@@ -18,7 +18,7 @@ PAGES = {"overview": "/", "positions": "/positions", "orders": "/orders", "trade
          "performance": "/performance", "control": "/control", "approvals": "/approvals",
          "decisions": "/decisions", "what-if": "/what_if?what_loss_streak_max=100",
          "cost-of-control": "/cost_of_control", "signals": "/signals", "lockouts": "/lockouts",
-         "risk": "/risk", "members": "/members", "audit": "/audit", "engine": "/engine",
+         "risk": "/risk", "profiles": "/profiles", "members": "/members", "audit": "/audit", "engine": "/engine",
          "alerts": "/alerts"}  # fmt: skip
 WIDTH, HEIGHT, HEIGHT_MAX = 1400, 900, 1400
 SETTLE_MS = 2500

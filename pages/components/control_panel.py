@@ -19,6 +19,13 @@ from pages.session.status import Reading
 _CANCEL_KEY = "control_cancel_entries"
 _RESUME_AT_KEY = "control_resume_at"
 
+_KIND_KEY = "control_kind"
+# Kept with each pause, so that they can be counted by kind; the words beside it say the rest.
+KINDS = {
+    "manual": "Other", "news": "News or event", "volatility": "Unusual prices", "data": "Data in doubt",
+    "strategy": "Strategy in doubt", "incident": "Technical trouble", "maintenance": "Maintenance", "test": "Test",
+}  # fmt: skip
+
 MEANINGS = {
     "RUNNING": "Strategies may open new positions. Every entry still has to pass the gate.",
     "PAUSED": "No new positions will be opened. Open positions keep their stops and can still be closed.",
@@ -94,6 +101,7 @@ def control_form(reading: Reading, target: Target) -> None:
 
 
 def _pause_fields(target: Target, version: int | None, *, is_paused: bool) -> None:
+    st.selectbox("Kind of reason for a pause", list(KINDS), format_func=KINDS.__getitem__, key=_KIND_KEY)
     st.datetime_input(f"Resume at ({_zone_name()}, optional)", value=None, key=_RESUME_AT_KEY, step=60,
                       help="Trading resumes by itself then, if the pre-flight list is met. Empty: until somebody "
                            "resumes.")  # fmt: skip
@@ -112,15 +120,17 @@ def _pause(target: Target, version: int | None) -> None:
         tell("**Nothing was changed.** A reason is required: say in a few words why.", failed=True)
         return
     resume_at: datetime | None = st.session_state[_RESUME_AT_KEY]
+    kind = str(st.session_state[_KIND_KEY])
     cancel = bool(st.session_state[_CANCEL_KEY])
     # No expected version: whatever happened meanwhile, to pause is what the person wants.
     error = act(
         lambda client, id_: pause_trading(
-            client, reason=reason, request_id=id_, scope=target.scope, scope_key=target.key,  # type: ignore[arg-type]
+            client, reason=reason, reason_code=kind, request_id=id_,
+            scope=target.scope, scope_key=target.key,  # type: ignore[arg-type]
             resume_at=resume_at.replace(tzinfo=chosen_zone()) if resume_at else None, cancel_entries=cancel,
         ),
         lambda answer: answer_words(answer, "PAUSED", target.name),
-        content=("pause", target, version, reason, resume_at, cancel),
+        content=("pause", target, version, kind, reason, resume_at, cancel),
     )  # fmt: skip
     if error is None:
         st.session_state[REASON_KEY], st.session_state[_RESUME_AT_KEY] = "", None

@@ -98,9 +98,10 @@ def _table(positions: pd.DataFrame, zone: ZoneInfo) -> None:
         key="positions_table",
         alt="Open positions with protection, stop, target and unrealised result",
         column_order=[
-            "symbol", "side", "qty", "unrealized_pnl_usd", "result_pct", "protection", "exit", "avg_entry_price",
-            "mark_price", "stop_price", "stop_distance", "take_profit_price", "target_distance", "risk_usd", "age",
-            "link", "profile_name", *(["owner"] if positions["owner"].any() else []), "opened_at", "marked_at",
+            "symbol", "side", "qty", "unrealized_pnl_usd", "result_pct", "protection", "stop_distance",
+            "target_distance", "age", "link", "exit", "avg_entry_price", "mark_price", "stop_price",
+            "take_profit_price", "risk_usd", "profile_name", *(["owner"] if positions["owner"].any() else []),
+            "opened_at", "marked_at",
         ],
         column_config={
             "symbol": TextColumn("Symbol", pinned=True),

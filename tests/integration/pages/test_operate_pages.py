@@ -146,13 +146,16 @@ class TestPause:
         app.get_by_key("scope").set_value("Symbol").run()
         app.selectbox(key="scope_symbol").set_value("IBM").run()
         app.text_area(key="control_reason").set_value("Earnings")
+        app.selectbox(key="control_kind").set_value("news")
+        assert "If you pause IBM now" in shown(app)
 
         app.button(key="control_pause").click().run()
 
         status = commands.trading_status(sign_in("admin"))
-        assert (status.mode, [(scope.scope_key, scope.mode) for scope in status.scopes]) == (
-            "RUNNING", [("IBM", "PAUSED")],
+        assert (status.mode, [(scope.scope_key, scope.mode, scope.reason_code) for scope in status.scopes]) == (
+            "RUNNING", [("IBM", "PAUSED", "news")],
         )  # fmt: skip
+        assert "If you pause IBM now" not in shown(app)
         assert "you set IBM to PAUSED" in told(app)
         assert app.button(key="control_pause").disabled
         assert not app.button(key="control_resume").disabled
@@ -250,6 +253,8 @@ class TestApprovals:
         app = open_page("operator", APPROVALS)
         assert "orders of this kind need approval" in shown(app)
         assert "when it was asked" in shown(app)
+        app = app.toggle[0].set_value(True).run()
+        assert "Now: every check passes." in shown(app)
         approve = next(button for button in keys(app, "approve_") if button)
 
         app.button(key=approve).click().run()

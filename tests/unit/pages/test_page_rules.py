@@ -41,7 +41,7 @@ def test_first_statement_of_a_page_is_the_guard(path: Path) -> None:
     [
         ("operate/control", '"admin"'), ("operate/approvals", '"operator", "admin"'), ("admin/risk", '"admin"'),
         ("admin/members", '"admin"'), ("admin/audit", '"admin"'), ("admin/engine", '"operator", "admin"'),
-        ("admin/alerts", '"operator", "admin"'),
+        ("admin/alerts", '"operator", "admin"'), ("admin/profiles", '"operator", "admin"'),
     ],
 )  # fmt: skip
 def test_page_asks_for_the_roles_that_may_act_there(page: str, guard: str) -> None:
