@@ -126,8 +126,7 @@ def _many(engine: Engine, wishes: list[tuple[str, str]], parts: dict[str, float]
     answers = engine.trader.handle_signals(asked)
     assert all(answer and answer.state == "ready" for answer in answers), answers[:3]
     moments.append(time.perf_counter())
-    while engine.executor.submit_ready():
-        pass
+    assert engine.executor.submit_ready() == len(wishes)
     moments.append(time.perf_counter())
     _fill(engine, len(wishes))
     moments.append(time.perf_counter())

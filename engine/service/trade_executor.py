@@ -70,9 +70,17 @@ class TradeExecutor:
         self._pool = ThreadPoolExecutor(senders, thread_name_prefix="sender")
 
     def submit_ready(self) -> int:
-        """Claim what is ready, send it, record what came of it; return how many were claimed."""
+        """Claim what is ready, send it, record what came of it, until no more is; return how many were claimed."""
+        claimed = 0
         with self._lock:
-            return 0 if self._health.brake_is_on else self._submit_ready()
+            while not self._health.brake_is_on:
+                submissions = self._submit_ready()
+                claimed += len(submissions)
+                # What was handed back is ready again: it waits for the next turn.
+                is_held_up = any(submission.outcome is Outcome.NOT_SENT for submission in submissions)
+                if len(submissions) < CLAIM_MAX or is_held_up:
+                    break
+        return claimed
 
     def process_order_job(self, permit: Permit) -> Submission:
         """Send one claimed order, by what it is for; return what came of it.
@@ -120,18 +128,18 @@ class TradeExecutor:
                 )
         return self._submit(permit)
 
-    def _submit_ready(self) -> int:
+    def _submit_ready(self) -> list[Submission]:
         asked_s = self._clock.monotonic_s()
         permits = [_permit(order, asked_s) for order in self._claim()]
         if not permits:
-            return 0
+            return []
         crash_point(AFTER_CLAIM)
         submissions = list(self._pool.map(self.process_order_job, permits))
         crash_point(AFTER_SUBMIT)
         self._desk.record_submissions(submissions)
         self._sync.note_sent([_sent(*pair) for pair in zip(permits, submissions, strict=True) if pair[1].order])
         self._book.outdate()
-        return len(permits)
+        return submissions
 
     def _claim(self) -> list[Order]:
         """Claim no more than the broker's limit lets through; exits have calls of their own."""

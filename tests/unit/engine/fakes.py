@@ -143,7 +143,7 @@ class FakeAuthority:
         self.blocked += entries
 
     def claim(self, *, limit: int = 50, exits_only: bool = False) -> list[Order]:
-        claimed, self.claimable = self.claimable, []
+        claimed, self.claimable = self.claimable[:limit], self.claimable[limit:]
         return claimed
 
     def record_submissions(self, submissions: Sequence[Submission]) -> None:

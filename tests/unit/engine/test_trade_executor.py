@@ -12,7 +12,7 @@ from engine.domain.submission import Outcome
 from engine.service.health_tracker import HealthTracker
 from engine.service.lease import Lease
 from engine.service.order_sync import OrderSync
-from engine.service.trade_executor import PAUSED_MESSAGE, Permit, TradeExecutor
+from engine.service.trade_executor import CLAIM_MAX, PAUSED_MESSAGE, Permit, TradeExecutor
 from engine.service.views import Book
 from tests.unit.engine.builders import MARKET, NOON, a_leg, a_snapshot, an_order, at_broker, protected_trade
 from tests.unit.engine.fakes import FakeAuthority, FakeBroker, ManualClock, a_control, a_lease
@@ -60,6 +60,25 @@ def test_an_entry_is_sent_and_recorded_when_it_was_claimed(
     assert executor.submit_ready() == 1
     assert broker.sent == [ENTRY]
     assert outcome(authority) == (Outcome.ACCEPTED, None)
+
+
+def test_everything_that_is_ready_goes_out_in_one_turn_however_much_it_is(
+    executor: TradeExecutor, authority: FakeAuthority, broker: FakeBroker
+) -> None:
+    authority.claimable = ready = [replace(ENTRY, id=f"entry-{n}") for n in range(2 * CLAIM_MAX + 1)]
+
+    assert executor.submit_ready() == len(ready)
+    assert {order.id for order in broker.sent} == {order.id for order in ready}
+
+
+def test_the_turn_ends_with_what_is_handed_back(
+    executor: TradeExecutor, authority: FakeAuthority, health: HealthTracker
+) -> None:
+    health.record_trading_control(a_control(ControlMode.PAUSED))
+    authority.claimable = [replace(ENTRY, id=f"entry-{n}") for n in range(2 * CLAIM_MAX)]
+
+    assert executor.submit_ready() == CLAIM_MAX
+    assert len(authority.claimable) == CLAIM_MAX
 
 
 @pytest.mark.parametrize("mode", [ControlMode.PAUSED, ControlMode.HALTED])
