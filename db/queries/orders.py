@@ -45,6 +45,7 @@ ORDER_COLUMNS: Columns = {
     "ready_at": "time",
     "signal_id": "text",
     "cancel_requested_at": "time",
+    "reference_price": "number",
 }
 EVENT_COLUMNS: Columns = {
     "id": "number",

@@ -26,7 +26,7 @@ def rolling(outcome: Outcome) -> None:
     sharpe = rolling_sharpe(outcome.returns, WINDOW_SESSIONS)
     beta = rolling_beta(outcome.returns, outcome.benchmark, WINDOW_SESSIONS)
     if sharpe.empty:
-        show_empty(f"A longer period shows how steady this was: {WINDOW_SESSIONS} sessions are needed for one point.")
+        st.caption(f"A longer period shows how steady this was: {WINDOW_SESSIONS} sessions are needed for one point.")
         return
     st.plotly_chart(rolling_figure(sharpe, beta), key="rolling", alt=rolling_in_words(sharpe, beta, WINDOW_SESSIONS))
     st.caption(f"Each point: the {WINDOW_SESSIONS} sessions up to it. Beta is against the benchmark.")
@@ -66,3 +66,17 @@ def _figure(name: str, meant: str, measured: pd.DataFrame) -> Figure:
         f"{signed_money(-measured['slippage_usd'].sum())} in {count(len(measured), 'fill')}",
         tone,
     )
+
+
+def slippage_figure(orders: pd.DataFrame) -> Figure:
+    """Return what filling a trade's orders cost against the prices that were meant. `orders`: those of one trade."""
+    filled = orders[orders["filled_qty"] > 0].assign(qty=orders["filled_qty"], price=orders["filled_avg_price"])
+    measured = slippage(filled)
+    help_text = (
+        "(fill price - the quote, stop or target that was meant) × quantity, the other way round for sales. "
+        "Exits by a signal or by hand were meant at no price."
+    )
+    if measured.empty:
+        return Figure("Slippage", NOTHING, help_text)
+    cost = float(measured["slippage_usd"].sum())
+    return Figure("Slippage", signed_money(-cost), help_text, f"{in_basis_points(measured):+,.1f} bp of cost")

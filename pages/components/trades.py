@@ -14,6 +14,7 @@ from db.queries.trades import TradeFilters, planned_exits
 from engine.domain.metrics import TradeStats, excursion
 from pages.charts.candles import TradeMarks, candles_figure
 from pages.components.address import open_selected
+from pages.components.execution import slippage_figure
 from pages.components.figures import Figure, figures
 from pages.components.formats import (
     NOTHING,
@@ -126,14 +127,14 @@ def trade_on_chart(session: Session, trade: pd.Series, zone: ZoneInfo) -> None:
         f"{moment(trade['opened_at'], zone)} to {moment(trade['closed_at'], zone)}. "
         f"Closed by: {words(trade['exit_reason']).lower()}."
     )
-    bars = _bars_around(session, trade)
+    bars, orders = _bars_around(session, trade), orders_of_trade(session.client, trade["id"])
     stop, target = planned_exits(session.client, trade["id"])
     if bars.empty:
         show_empty(f"The engine fetched no bars of {trade['symbol']} for that time.")
     else:
-        figures(one_trades_figures(trade, bars, stop), columns=5, min_width=150)
+        figures([*one_trades_figures(trade, bars, stop), slippage_figure(orders)], columns=6, min_width=140)
         st.plotly_chart(candles_figure(bars, _marks(trade, stop, target)), key="candles", alt=_in_words(trade))
-    _orders(orders_of_trade(session.client, trade["id"]), zone)
+    _orders(orders, zone)
 
 
 def one_trades_figures(trade: pd.Series, bars: pd.DataFrame, stop: float | None) -> list[Figure]:
