@@ -145,7 +145,7 @@ class TestWriting:
 
     @pytest.mark.parametrize("view", VIEWS)
     def test_nothing_is_written_through_a_view(self, callers, db, checksum, view):
-        before, column = checksum(), catalogue.tables(db, "vm")[view].columns[0].name
+        before, column = checksum(), catalogue.tables(db, "vm")[view].columns[1].name  # the first may be an identity
 
         for caller in callers.values():
             for method in ("POST", "PATCH", "DELETE"):
