@@ -6,12 +6,12 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from supabase import Client
 
-from local.ports import Ports
+from local.ports import LOOPBACK, Ports
 from tests.browser.pages_process import PagesProcess
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import PATIENCE_MS, Visitor
 from tests.support.clients import SignIn
 from tests.support.story import Story
 
@@ -19,6 +19,7 @@ CHROMIUM_FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+OURS = {""}  # data: and blob: have no host
 Visit = Callable[[], Visitor]
 StartPages = Callable[[], PagesProcess]
 
@@ -26,6 +27,7 @@ StartPages = Callable[[], PagesProcess]
 @pytest.fixture(scope="session")
 def browser(chromium_path: Path) -> Iterator[Browser]:
     """One Chromium for all tests; every visitor gets a context of its own."""
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=str(chromium_path), args=CHROMIUM_FLAGS)
         yield running
@@ -57,16 +59,19 @@ def start_pages(env: dict[str, str], tmp_path: Path) -> Iterator[StartPages]:
 
 @pytest.fixture
 def visit(browser: Browser, pages: PagesProcess, sign_in: SignIn) -> Iterator[Visit]:
-    """Call for a person at a browser of their own."""
-    contexts = []
+    """Call for a person at a browser of their own. None of their requests may leave the machine."""
+    visitors: list[Visitor] = []
 
     def arrive() -> Visitor:
-        contexts.append(browser.new_context(viewport={"width": 1400, "height": 900}))
-        return Visitor(contexts[-1], pages.url, sign_in)
+        visitors.append(Visitor(browser.new_context(viewport={"width": 1400, "height": 900}), pages.url, sign_in))
+        return visitors[-1]
 
     yield arrive
-    for context in contexts:
-        context.close()
+    for visitor in visitors:
+        visitor.context.close()
+    assert all(host in OURS or host.startswith(f"{LOOPBACK}:") for visitor in visitors for host in visitor.hosts), [
+        visitor.hosts for visitor in visitors
+    ]
 
 
 @pytest.fixture

@@ -1,34 +1,28 @@
 """The pages as a process of their own, started the way users start them."""
 
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 
-from local.ports import LOOPBACK
+from local import services
+from local.home import Home
+from local.ports import LOOPBACK, Ports
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 60
 
 
 class PagesProcess:
-    """A running `streamlit run app.py`. It is given the publishable key and no other."""
+    """The page server of `make run`, by itself. `env` holds every key of the installation, as it does there."""
 
     def __init__(self, env: Mapping[str, str], home: Path, port: int) -> None:
         self.url = f"http://{LOOPBACK}:{port}"
         self._home = home
-        self._port = port
-        self._env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("SUPABASE", "ALPACA"))},
-            "SUPABASE_URL": env["SUPABASE_URL"],
-            "SUPABASE_PUBLISHABLE_KEY": env["SUPABASE_PUBLISHABLE_KEY"],
-            "PAGES_HOME": str(home / "pages"),
-            "LOCAL_HOME": str(home),
-        }
+        self._service = services.pages(Home(home), replace(Ports.free(), app=port), {**env, "APP_URL": self.url})
         self.start()
 
     def start(self) -> None:
@@ -37,10 +31,19 @@ class PagesProcess:
         self.log = self._home / "pages.log"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self._port)],
-                cwd=ROOT, env=self._env, stdout=log, stderr=log,
+                self._service.command, cwd=ROOT, env=dict(self._service.environment), stdout=log, stderr=log,
             )  # fmt: skip
         self._wait()
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment that the running process has, as the system knows it."""
+        pairs = Path(f"/proc/{self._process.pid}/environ").read_text().split("\0")
+        return dict(pair.split("=", 1) for pair in pairs if pair)
+
+    def restart(self) -> None:
+        """Stop, and start a process that has served nobody yet."""
+        self.stop()
+        self.start()
 
     def stop(self) -> None:
         """Stop at once, as a crash would."""

@@ -7,13 +7,11 @@ from playwright.sync_api import Page, expect
 from db.commands import pause_trading, trading_status
 from local.stack import Stack
 from tests.browser.conftest import StartPages, Visit
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import PATIENCE_MS, Visitor
 from tests.support.clients import SignIn
 from tests.support.story import Story
 
 pytestmark = pytest.mark.browser
-
-SECOND_BROWSER_MS = 6_000
 
 
 def test_badge_turns_in_a_second_browser_when_an_admin_pauses(story: Story, visit: Visit) -> None:
@@ -24,7 +22,7 @@ def test_badge_turns_in_a_second_browser_when_an_admin_pauses(story: Story, visi
     admin.tab.get_by_label("Reason").fill("News about IBM")
     admin.button("Pause auto-trading").click()
 
-    expect(onlooker.badge).to_contain_text("PAUSED", timeout=SECOND_BROWSER_MS)
+    expect(onlooker.badge).to_contain_text("PAUSED", timeout=PATIENCE_MS)
     onlooker.sees("News about IBM")
     admin.sees("No new positions will be opened.")
     expect(admin.button("Pause auto-trading")).to_be_disabled()
@@ -50,7 +48,7 @@ def test_entries_flow_again_when_an_admin_resumes(story: Story, visit: Visit, si
     admin.tab.get_by_label("Reason").fill("Back from lunch")
     admin.button("Resume auto-trading").click()
 
-    expect(admin.badge).to_contain_text("RUNNING", timeout=SECOND_BROWSER_MS)
+    expect(admin.badge).to_contain_text("RUNNING", timeout=PATIENCE_MS)
     expect(admin.button("Resume auto-trading")).to_be_disabled()
     assert story.ask("Alice trend daily", "AAPL").state == "ready"
 
@@ -70,7 +68,7 @@ def test_one_click_pauses_from_any_page(story: Story, visit: Visit, sign_in: Sig
 
     admin.button("PAUSE").click()
 
-    expect(admin.badge).to_contain_text("PAUSED", timeout=SECOND_BROWSER_MS)
+    expect(admin.badge).to_contain_text("PAUSED", timeout=PATIENCE_MS)
     status = trading_status(sign_in("admin"))
     assert (status.mode, status.reason_code, status.lastChangedBy) == (
         "PAUSED", "quick_pause", "admin@interlock.local",
@@ -113,12 +111,12 @@ def test_badge_is_unknown_when_the_gateway_is_away(story: Story, visit: Visit, s
 
     stack.gateway.stop(1.0)
     try:
-        expect(visitor.badge).to_contain_text("UNKNOWN", timeout=10_000)
+        expect(visitor.badge).to_contain_text("UNKNOWN", timeout=PATIENCE_MS)
         visitor.sees("cannot be reached")
     finally:
         stack.start_gateway()
 
-    expect(visitor.badge).to_contain_text("RUNNING", timeout=10_000)
+    expect(visitor.badge).to_contain_text("RUNNING", timeout=PATIENCE_MS)
 
 
 def test_badge_becomes_unknown_by_itself_when_the_pages_die(
@@ -131,7 +129,7 @@ def test_badge_becomes_unknown_by_itself_when_the_pages_die(
 
     process.stop()
 
-    expect(visitor.badge).to_contain_text("UNKNOWN", timeout=20_000)
+    expect(visitor.badge).to_contain_text("UNKNOWN", timeout=PATIENCE_MS)
 
 
 def test_engine_is_stale_when_its_heartbeat_is_old(story: Story, visit: Visit, db: psycopg.Connection) -> None:
@@ -139,7 +137,9 @@ def test_engine_is_stale_when_its_heartbeat_is_old(story: Story, visit: Visit, d
 
     db.execute("update engine_heartbeats set beat_at = clock_timestamp() - interval '20 seconds'")
 
-    expect(visitor.tab.get_by_test_id("badge-engine").filter(visible=True)).to_contain_text("STALE", timeout=10_000)
+    expect(visitor.tab.get_by_test_id("badge-engine").filter(visible=True)).to_contain_text(
+        "STALE", timeout=PATIENCE_MS
+    )
 
 
 def select_first_row(tab: Page) -> None:

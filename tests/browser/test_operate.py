@@ -9,6 +9,7 @@ from supabase import Client
 
 from db.commands import approval_config, pause_trading, trading_status, update_approval_config
 from tests.browser.conftest import Visit
+from tests.browser.visitor import PATIENCE_MS
 from tests.support.clients import SignIn
 from tests.support.story import Story
 
@@ -150,3 +151,34 @@ def test_scope_of_the_control_goes_into_the_address(story: Story, visit: Visit) 
     visitor.tab.get_by_role("radio", name="Symbol").or_(visitor.button("Symbol")).first.click()
 
     expect(visitor.tab).to_have_url(re.compile(r"scope=Symbol"))
+
+
+def test_entry_that_runs_out_under_the_eyes_cannot_be_approved(
+    waiting: Story, visit: Visit, db: psycopg.Connection
+) -> None:
+    operator = visit().signed_in("operator", "/approvals", title="Approvals")
+    operator.sees("Buy 10 AAPL")
+
+    db.execute("update operator_approvals set expires_at = clock_timestamp()")
+    operator.button("Approve").click()
+
+    operator.sees("Nothing waits for a decision.")
+    assert order_states(db) == [("approval_expired", None)]
+
+
+def test_admin_halts_all_trading_by_typing_the_word(story: Story, visit: Visit, admin: Client) -> None:
+    visitor, onlooker = visit().signed_in("admin", "/control", title="Control"), visit().signed_in("bob")
+    visitor.tab.get_by_text("Halt all trading", exact=True).first.click()
+    visitor.tab.get_by_label("Why trading is halted").fill("Runaway strategy")
+    visitor.tab.get_by_label("Type HALT to confirm").fill("halt")
+    visitor.button("Halt all trading").click()
+    visitor.sees("in capitals to confirm the halt")
+    assert trading_status(admin).mode == "RUNNING"
+
+    visitor.tab.get_by_label("Type HALT to confirm").fill("HALT")
+    visitor.button("Halt all trading").click()
+
+    expect(visitor.badge).to_contain_text("HALTED", timeout=PATIENCE_MS)
+    expect(onlooker.badge).to_contain_text("HALTED", timeout=PATIENCE_MS)
+    status = trading_status(admin)
+    assert (status.mode, status.reason) == ("HALTED", "Runaway strategy")

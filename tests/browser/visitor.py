@@ -1,10 +1,12 @@
 """A person at a browser: signs in, looks at pages, clicks."""
 
+from urllib.parse import urlsplit
+
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.support.clients import SignIn
 
-PATIENCE_MS = 15_000
+PATIENCE_MS = 30_000  # only what never comes takes this long
 
 
 class Visitor:
@@ -13,6 +15,8 @@ class Visitor:
     def __init__(self, context: BrowserContext, url: str, sign_in: SignIn) -> None:
         self.context = context
         self.url = url
+        self.hosts: set[str] = set()
+        context.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
         self.tab: Page = context.new_page()
         self.tab.set_default_timeout(PATIENCE_MS)
         self._sign_in = sign_in
@@ -37,6 +41,11 @@ class Visitor:
     def sees_page(self, title: str) -> None:
         """Wait until a page with this title is there, and complete."""
         expect(self.tab.get_by_role("heading", name=title, exact=True)).to_be_visible(timeout=PATIENCE_MS)
+        self.is_complete()
+
+    def is_complete(self) -> None:
+        """Wait until a page's script has run to its end."""
+        expect(self.tab.get_by_role("heading", level=1)).to_be_visible(timeout=PATIENCE_MS)
         expect(self.tab.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=PATIENCE_MS)
 
     def goes_to(self, title: str) -> None:
