@@ -24,7 +24,8 @@ def main() -> None:
         offered = _pages_for(known_role())
         page = st.navigation(offered)
         header(session, list(chain.from_iterable(offered.values())))
-        show_messages()
+        with st.container():  # its place stays, so that the page beneath does not move under somebody's hands
+            show_messages()
         with page_boundary():
             page.run()
 

@@ -25,15 +25,17 @@ st.title("Control")
 reading, zone = read_status(session.client), chosen_zone()
 known = profiles(session.client)
 names = dict(zip(known["id"], known["name"], strict=True))
-mode_banner(reading, zone)
-if reading.status:
-    draining_progress(reading.status, zone)
-    narrower_scopes(reading.status, names, zone)
+with st.container():  # a place of its own: what comes and goes in it does not disturb who types beneath
+    mode_banner(reading, zone)
+    if reading.status:
+        draining_progress(reading.status, zone)
+        narrower_scopes(reading.status, names, zone)
 target = target_picker(known, key="scope")
-if reading.status:
-    preflight_panel(session, target, target.control(reading.status))
-    if target.mode(reading.status) == "RUNNING":
-        pause_preview(session, target)
+with st.container():
+    if reading.status:
+        preflight_panel(session, target, target.control(reading.status))
+        if target.mode(reading.status) == "RUNNING":
+            pause_preview(session, target)
 control_form(reading, target)
 halt_panel(reading, target)
 
@@ -42,11 +44,12 @@ override_section(session, known, database_time(reading), zone)
 
 st.subheader("Planned changes")
 plans = planned_changes(session.client)
-if plans.empty:
-    show_empty("Nothing is planned. Plan a window below: a close of the market, a day of earnings, a maintenance.")
-else:
-    planned_list(plans, names, zone)
-    csv_button("planned-changes", lambda: plans)
+with st.container():
+    if plans.empty:
+        show_empty("Nothing is planned. Plan a window below: a close of the market, a day of earnings, a maintenance.")
+    else:
+        planned_list(plans, names, zone)
+        csv_button("planned-changes", lambda: plans)
 with st.expander("Plan a change", icon=":material/event:"):
     plan_form(known)
 
