@@ -50,7 +50,7 @@ class Visitor:
 
     def goes_to(self, title: str) -> None:
         """Choose a page from the menu."""
-        self.tab.get_by_test_id("stSidebarNav").get_by_role("link", name=title).click()
+        self.tab.get_by_test_id("stSidebarNav").get_by_role("link", name=title, exact=True).click()
         self.sees_page(title)
 
     @property
