@@ -27,6 +27,7 @@ from tests.support.exchange import RunningExchange
 PROFILE = "Alice dips hourly"
 SEEN_WITHIN_S = 60.0
 SETTLED_WITHIN_S = 60.0
+SLOW_S = 10.0  # from here on a case tells what it waits for
 LOOK_S = 0.1
 # The exchange stands before its first session: the newest bar and quote are from before the holidays.
 LIMITS = {"permit_ttl_s": 2, "signal_bars_max": 1000, "quote_age_max_s": 864000}
@@ -220,8 +221,13 @@ class Stage:
         began = time.monotonic()
         if not any(m.engine is not None and m.engine.exit_code is None for m in self.machines):
             self.start("heir")
+        told = False
         while left := self.problems():
-            assert time.monotonic() - began < within_s, self.report("\n".join(["does not settle:", *left]))
+            took_s = time.monotonic() - began
+            assert took_s < within_s, self.report("\n".join(["does not settle:", *left]))
+            if took_s > SLOW_S and not told:
+                told = True
+                self.tell(f"not settled yet: {'; '.join(left)[:300]}")
             time.sleep(0.3)
         self.tell(f"settled after {time.monotonic() - began:.1f} s")
 
