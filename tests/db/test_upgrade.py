@@ -27,7 +27,7 @@ def installed(stack, db):
         }),))  # fmt: skip
         connection.execute("""
             insert into profiles (id, owner_id, name, strategy, symbols, capital_usd)
-            values ('00000000-0000-0000-0000-00000000000a', gen_random_uuid(), 'Old', 'trend', '{AAPL}', 1000);
+            values ('00000000-0000-0000-0000-00000000000a', gen_random_uuid(), 'Old', 'trend', '{aapl,BRK.B}', 1000);
             insert into orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
                                 state)
             values (gen_random_uuid(), gen_random_uuid(), '00000000-0000-0000-0000-00000000000a', 'main', 'AAPL', 'buy',
@@ -57,6 +57,12 @@ def test_what_was_recorded_is_still_there(installed):
     )
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
         installed.execute("update decision_log set code = 'x'")
+
+
+def test_symbols_are_spelled_as_controls_and_lockouts_name_them(installed):
+    upgrade(installed)
+
+    assert installed.execute("select symbols from profiles").fetchone() == (["AAPL", "BRK.B"],)
 
 
 def test_new_limits_take_their_defaults_and_what_was_set_stays(installed):

@@ -3,6 +3,9 @@
 -- The decisions are kept typed from now on, and read as before through a view of the old name.
 alter table public.decision_log rename to decisions_before;
 
+-- Symbols are spelled in capitals from now on.
+update public.profiles set symbols = upper(symbols::text)::text[] where symbols::text <> upper(symbols::text);
+
 drop index public.orders_open_by_profile;
 
 drop policy "members read the controls" on public.trading_controls;
