@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VENV   := .venv/bin/python
+LANES  ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help run test chaos mutants lint fmt bench reset screenshots notebook setup setup-dev lock
@@ -13,10 +14,10 @@ help: ## List the targets
 run: setup ## Set up, start everything and print where the pages are
 	@exec $(VENV) -m local.run
 
-test: setup-dev ## Set up and run the whole suite, browser tests included
+test: setup-dev ## Set up and run the whole suite, browser tests included (LANES=1: one test at a time)
 	@$(VENV) -m local.chromium
 	@$(VENV) -m local.postgrest_install
-	@$(VENV) -m pytest $(ARGS)
+	@$(VENV) -m pytest -n $(LANES) --dist loadfile $(ARGS)
 
 chaos: setup-dev ## Kill, freeze and cut off engines at every point (LONG=1: ten times the seeds)
 	@$(VENV) -m local.postgrest_install

@@ -1,7 +1,7 @@
 """Something goes wrong at each named point of an order's life, in each of five ways: nothing is lost or doubled.
 
-CHAOS=full runs every point with every action and two seeds, CHAOS=long with twenty; every other run some cells,
-each day others. A case is repeated by its name: the seed is in it. docs/testing.md tells how.
+CHAOS=full runs every point with every action and two seeds, CHAOS=long with twenty; every other run a few cells,
+CHAOS_DAY chooses which. A case is repeated by its name: the seed is in it. docs/testing.md tells how.
 """
 
 import random
