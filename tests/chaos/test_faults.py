@@ -1,6 +1,6 @@
 """The faults of a broker, a database and a network, over a trading life of some minutes: nothing is lost or doubled.
 
-CHAOS=full runs every fault with two seeds, CHAOS=long with twenty; every other run one of them, CHAOS_DAY chooses which.
+CHAOS=full runs every fault with two seeds, CHAOS=long with twenty; every other run one of them: CHAOS_DAY chooses.
 A case is repeated by its name.
 """
 
