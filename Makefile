@@ -17,7 +17,7 @@ run: setup ## Set up, start everything and print where the pages are
 test: setup-dev ## Set up and run the whole suite, browser tests included (LANES=1: one test at a time)
 	@$(VENV) -m local.chromium
 	@$(VENV) -m local.postgrest_install
-	@$(VENV) -m pytest -n $(LANES) --dist loadfile $(ARGS)
+	@$(VENV) -m pytest -n $(LANES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: setup-dev ## Kill, freeze and cut off engines at every point (LONG=1: ten times the seeds)
 	@$(VENV) -m local.postgrest_install
