@@ -46,7 +46,7 @@ grant select on public.control_schedules to authenticated, service_role;
 create policy "members read the schedules, but of profiles their own alone, staff read all"
     on public.control_schedules for select to authenticated
     using ((select private.is_staff()) or scope <> 'profile' and (select private.caller_role()) is not null
-           or scope_key in (select f.id::text from public.profiles f where f.owner_id = (select private.caller_id())));
+           or scope_key = any (array(select f.id::text from public.profiles f where f.owner_id = (select private.caller_id()))));
 
 -- The windows of a schedule that touch the days from p_from to p_to, as the clocks of its time zone show.
 create function private.schedule_windows(s public.control_schedules, p_from timestamptz, p_to timestamptz)

@@ -19,7 +19,7 @@ def test_badge_turns_in_a_second_browser_when_an_admin_pauses(story: Story, visi
     onlooker = visit().signed_in("bob", "/trades", title="Trades")
     expect(onlooker.badge).to_contain_text("RUNNING")
 
-    admin.tab.get_by_label("Reason").fill("News about IBM")
+    admin.tab.get_by_label("Reason (required)").fill("News about IBM")
     admin.button("Pause auto-trading").click()
 
     expect(onlooker.badge).to_contain_text("PAUSED", timeout=PATIENCE_MS)
@@ -45,7 +45,7 @@ def test_entries_flow_again_when_an_admin_resumes(story: Story, visit: Visit, si
     pause_trading(sign_in("admin"), reason="Lunch")
     admin = visit().signed_in("admin", "/control", title="Control")
 
-    admin.tab.get_by_label("Reason").fill("Back from lunch")
+    admin.tab.get_by_label("Reason (required)").fill("Back from lunch")
     admin.button("Resume auto-trading").click()
 
     expect(admin.badge).to_contain_text("RUNNING", timeout=PATIENCE_MS)

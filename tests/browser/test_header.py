@@ -66,7 +66,7 @@ def test_header_tells_of_changes_and_leaves_what_is_being_typed_alone(
     story: Story, visit: Visit, admin: Client
 ) -> None:
     visitor = visit().signed_in("admin", "/control?tz=UTC", title="Control")
-    reason = visitor.tab.get_by_label("Reason").first
+    reason = visitor.tab.get_by_label("Reason (required)").first
     reason.click()
     visitor.tab.keyboard.type("News about ")
 

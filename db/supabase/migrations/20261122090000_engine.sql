@@ -1211,12 +1211,12 @@ comment on function public.engine_snapshot(text, bigint, boolean) is 'Everything
 create policy "members read the controls, but of profiles their own alone, staff read all"
     on public.trading_controls for select to authenticated
     using ((select private.is_staff()) or scope <> 'profile' and (select private.caller_role()) is not null
-           or scope_key in (select f.id::text from public.profiles f where f.owner_id = (select private.caller_id())));
+           or scope_key = any (array(select f.id::text from public.profiles f where f.owner_id = (select private.caller_id()))));
 
 create policy "members read the history of the controls, but of profiles their own alone, staff read all"
     on public.trading_control_events for select to authenticated
     using ((select private.is_staff()) or scope <> 'profile' and (select private.caller_role()) is not null
-           or scope_key in (select f.id::text from public.profiles f where f.owner_id = (select private.caller_id())));
+           or scope_key = any (array(select f.id::text from public.profiles f where f.owner_id = (select private.caller_id()))));
 
 -- Whether the caller may know of a scope's control: of profiles, analysts know their own.
 create function private.sees_scope(p_scope public.control_scope, p_scope_key text)
@@ -1446,7 +1446,7 @@ $$;
 create policy "members read the schedules, but of profiles their own alone, staff read all"
     on public.control_schedules for select to authenticated
     using ((select private.is_staff()) or scope <> 'profile' and (select private.caller_role()) is not null
-           or scope_key in (select f.id::text from public.profiles f where f.owner_id = (select private.caller_id())));
+           or scope_key = any (array(select f.id::text from public.profiles f where f.owner_id = (select private.caller_id()))));
 
 -- The next moment at which a window starts or ends; infinity when none comes.
 create or replace function private.schedule_next_at(s public.control_schedules, p_now timestamptz)
