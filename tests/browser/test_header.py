@@ -1,5 +1,6 @@
 """The header on every page: what it says, that it disturbs nobody, and that PAUSE waits for nothing."""
 
+import contextlib
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,13 +13,13 @@ from supabase import Client
 from db.commands import pause_trading, schedule_trading_mode, trading_status, update_approval_config
 from pages.components.shortcuts import PAGE_KEYS, PAUSE_KEYS
 from tests.browser.conftest import Visit
-from tests.browser.visitor import PATIENCE_MS
+from tests.browser.visitor import PATIENCE_MS, Visitor
 from tests.support.clients import SignIn
 from tests.support.story import Story
 
 pytestmark = pytest.mark.browser
 
-SETTLED_MS = 3_000  # Streamlit forgets a press while a page that was just loaded runs for a second time
+KEY_TRIES, KEY_HEARD_MS = 10, 3_000
 BUSY = "equity_daily_totals"  # the overview reads it, a pause does not
 
 
@@ -88,28 +89,36 @@ def test_header_tells_of_changes_and_leaves_what_is_being_typed_alone(
 def test_keys_lead_to_pages_and_stop_trading_and_nothing_else(story: Story, visit: Visit, admin: Client) -> None:
     visitor = visit().signed_in("admin", "/members", title="Members")
 
-    visitor.tab.wait_for_timeout(SETTLED_MS)
     for page in ("Positions", "Control"):
-        visitor.tab.keyboard.press(pressed(PAGE_KEYS[page]))
-        visitor.sees_page(page)
+        goes_by_key(visitor, page)
     visitor.tab.keyboard.press(pressed(PAUSE_KEYS))
 
     expect(visitor.badge).to_contain_text("PAUSED", timeout=PATIENCE_MS)
     visitor.sees_page("Control")
     visitor.tab.keyboard.press(pressed(PAUSE_KEYS))
-    visitor.tab.keyboard.press(pressed(PAGE_KEYS["Overview"]))
-    visitor.sees_page("Overview")
+    goes_by_key(visitor, "Overview")
     assert trading_status(admin).mode == "PAUSED"
 
 
 def test_operator_cannot_pause_by_key(story: Story, visit: Visit, admin: Client) -> None:
     visitor = visit().signed_in("operator", "/approvals", title="Approvals")
+    goes_by_key(visitor, "Lockouts")
 
     visitor.tab.keyboard.press(pressed(PAUSE_KEYS))
-    visitor.tab.keyboard.press(pressed(PAGE_KEYS["Lockouts"]))
 
-    visitor.sees_page("Lockouts")
+    goes_by_key(visitor, "Positions")
     assert trading_status(admin).mode == "RUNNING"
+
+
+def goes_by_key(visitor: Visitor, page: str) -> None:
+    """Press a page's keys until it comes: what is pressed while a page is still being built is lost."""
+    heading = visitor.tab.get_by_role("heading", name=page, exact=True)
+    for _ in range(KEY_TRIES):
+        visitor.tab.keyboard.press(pressed(PAGE_KEYS[page]))
+        with contextlib.suppress(AssertionError):
+            expect(heading).to_be_visible(timeout=KEY_HEARD_MS)
+            break
+    visitor.sees_page(page)
 
 
 def pressed(keys: str) -> str:

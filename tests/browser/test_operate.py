@@ -94,7 +94,7 @@ def test_resume_is_refused_by_the_preflight_list_and_then_overridden(story: Stor
     story.report(broker_blocked=True, data_age_s=1)
     visitor = visit().signed_in("admin", "/control", title="Control")
     visitor.sees("Pre-flight: 1 thing in the way of a resume")
-    visitor.tab.get_by_label("Reason", exact=False).fill("Checked")
+    visitor.tab.get_by_label("Reason (required)").fill("Checked")
     visitor.button("Resume auto-trading").click()
     visitor.sees("The broker blocks the account, or has not said")
     assert trading_status(admin).mode == "PAUSED"
