@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from typing import Final
 
 AFTER_CLAIM: Final = "after_claim"  # permits are out, nothing was sent
@@ -37,6 +38,7 @@ def crash_point(name: str) -> None:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "freeze":
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this thread: sent to the process, another one may have to wake up first, while this one goes on.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         case "raise":
             raise CrashPointReached(name)

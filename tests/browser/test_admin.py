@@ -39,6 +39,8 @@ def test_two_admins_change_the_limits_and_neither_loses_what_was_typed(
     expect(visitor.tab.get_by_role("textbox", name="Quantity, at most")).to_have_value("500")
     visitor.tab.get_by_role("button", name=re.compile("with my values")).click()
     visitor.sees("One order, quantity, at most: 700 shares → 500 shares")
+    visitor.is_complete()
+    expect(visitor.button("Save")).to_have_count(1)  # the form of before is gone
     visitor.button("Save").click()
     visitor.sees("is active, with 1 change.")
     saved = risk_config(admin)
