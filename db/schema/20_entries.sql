@@ -548,6 +548,32 @@ grant execute on function public.request_entries(text, bigint, jsonb) to service
 comment on function public.request_entries(text, bigint, jsonb) is
     'The gate: judges entries, reserves capital, records every check. Engine only.';
 
+-- What is known now of an entry that was put to the gate before: as it was asked, its signal and its quote as old as they were.
+create function private.snapshot_again(o public.orders, p_config jsonb)
+    returns private.gate_snapshot
+    language plpgsql
+    stable
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_then jsonb := (select to_jsonb(d.inputs) from public.decision_log d where d.order_id = o.id order by d.id limit 1);
+    s private.gate_snapshot;
+begin
+    select (g.snapshot).* into s from private.gate_snapshots(array[row(1, o.id, o.profile_id, o.symbol, o.side, o.qty, o.limit_price,
+        o.reference_price, o.stop_loss_price, o.take_profit_price, o.time_in_force, o.market_at, null, null, null)::private.entry_request],
+        p_config, clock_timestamp()) g;
+    s.signal_age_bars := (v_then ->> 'signal_age_bars')::numeric;
+    s.quote_age_s := (v_then ->> 'quote_age_s')::numeric;
+    s.market_open := (v_then ->> 'market_open')::boolean;
+    s.stage_fraction := null;  -- its size was set when it was asked
+    s.staged := false;
+    s.qty := o.qty;
+    s.notional_usd := o.notional_usd;
+    return s;
+end;
+$$;
+
 -- Judge an approved entry again at its release and note the decision; answers the checks. The ages of its
 -- signal and quote and the market's state are those of the request: the approval's own expiry bounds them,
 -- and its limit price binds. The caller holds the locks of its owner and capital.
@@ -560,20 +586,9 @@ create function private.gate_again(o public.orders)
 as $$
 declare
     v_risk public.risk_configs := private.active_risk_config();
-    v_then jsonb := (select to_jsonb(d.inputs) from public.decision_log d where d.order_id = o.id order by d.id limit 1);
-    s private.gate_snapshot;
+    s private.gate_snapshot := private.snapshot_again(o, v_risk.config);
     v_checks json;
 begin
-    select (g.snapshot).* into s from private.gate_snapshots(array[row(1, o.id, o.profile_id, o.symbol, o.side, o.qty, o.limit_price,
-        o.reference_price, o.stop_loss_price, o.take_profit_price, o.time_in_force, o.market_at, null, null, null)::private.entry_request],
-        v_risk.config, clock_timestamp()) g;
-    s.signal_age_bars := (v_then ->> 'signal_age_bars')::numeric;
-    s.quote_age_s := (v_then ->> 'quote_age_s')::numeric;
-    s.market_open := (v_then ->> 'market_open')::boolean;
-    s.stage_fraction := null;  -- its size was set when it was asked
-    s.staged := false;
-    s.qty := o.qty;
-    s.notional_usd := o.notional_usd;
     v_checks := private.gate_checks(s);
     insert into public.decisions (order_id, owner_id, profile_id, symbol, side, outcome, code, snapshot, passed, config_version,
                                   market_at, created_at)

@@ -65,8 +65,6 @@ as $$
 declare
     o public.orders;
     v_risk public.risk_configs := private.active_risk_config();
-    v_then jsonb;
-    s private.gate_snapshot;
     v_checks json;
 begin
     if not private.is_staff() then
@@ -77,18 +75,7 @@ begin
     if o.id is null then
         perform private.fail(404, 'NOT_FOUND', 'No approval with this id waits for a decision.', 'Look at the list again.');
     end if;
-    v_then := (select to_jsonb(d.inputs) from public.decision_log d where d.order_id = o.id order by d.id limit 1);
-    select (g.snapshot).* into s from private.gate_snapshots(array[row(1, o.id, o.profile_id, o.symbol, o.side, o.qty, o.limit_price,
-        o.reference_price, o.stop_loss_price, o.take_profit_price, o.time_in_force, o.market_at, null, null, null)::private.entry_request],
-        v_risk.config, clock_timestamp()) g;
-    s.signal_age_bars := (v_then ->> 'signal_age_bars')::numeric;  -- as private.gate_again has it
-    s.quote_age_s := (v_then ->> 'quote_age_s')::numeric;
-    s.market_open := (v_then ->> 'market_open')::boolean;
-    s.stage_fraction := null;
-    s.staged := false;
-    s.qty := o.qty;
-    s.notional_usd := o.notional_usd;
-    v_checks := private.gate_checks(s);
+    v_checks := private.gate_checks(private.snapshot_again(o, v_risk.config));
     return jsonb_build_object('code', private.gate_code(v_checks), 'reason', private.gate_reason(v_checks), 'checks', v_checks,
                               'config_version', v_risk.version, 'judged_at', clock_timestamp());
 end;

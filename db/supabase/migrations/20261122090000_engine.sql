@@ -2674,6 +2674,32 @@ begin
 end;
 $$;
 
+-- What is known now of an entry that was put to the gate before: as it was asked, its signal and its quote as old as they were.
+create function private.snapshot_again(o public.orders, p_config jsonb)
+    returns private.gate_snapshot
+    language plpgsql
+    stable
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_then jsonb := (select to_jsonb(d.inputs) from public.decision_log d where d.order_id = o.id order by d.id limit 1);
+    s private.gate_snapshot;
+begin
+    select (g.snapshot).* into s from private.gate_snapshots(array[row(1, o.id, o.profile_id, o.symbol, o.side, o.qty, o.limit_price,
+        o.reference_price, o.stop_loss_price, o.take_profit_price, o.time_in_force, o.market_at, null, null, null)::private.entry_request],
+        p_config, clock_timestamp()) g;
+    s.signal_age_bars := (v_then ->> 'signal_age_bars')::numeric;
+    s.quote_age_s := (v_then ->> 'quote_age_s')::numeric;
+    s.market_open := (v_then ->> 'market_open')::boolean;
+    s.stage_fraction := null;  -- its size was set when it was asked
+    s.staged := false;
+    s.qty := o.qty;
+    s.notional_usd := o.notional_usd;
+    return s;
+end;
+$$;
+
 -- Judge an approved entry again at its release and note the decision; answers the checks. The ages of its
 -- signal and quote and the market's state are those of the request: the approval's own expiry bounds them,
 -- and its limit price binds. The caller holds the locks of its owner and capital.
@@ -2686,20 +2712,9 @@ create or replace function private.gate_again(o public.orders)
 as $$
 declare
     v_risk public.risk_configs := private.active_risk_config();
-    v_then jsonb := (select to_jsonb(d.inputs) from public.decision_log d where d.order_id = o.id order by d.id limit 1);
-    s private.gate_snapshot;
+    s private.gate_snapshot := private.snapshot_again(o, v_risk.config);
     v_checks json;
 begin
-    select (g.snapshot).* into s from private.gate_snapshots(array[row(1, o.id, o.profile_id, o.symbol, o.side, o.qty, o.limit_price,
-        o.reference_price, o.stop_loss_price, o.take_profit_price, o.time_in_force, o.market_at, null, null, null)::private.entry_request],
-        v_risk.config, clock_timestamp()) g;
-    s.signal_age_bars := (v_then ->> 'signal_age_bars')::numeric;
-    s.quote_age_s := (v_then ->> 'quote_age_s')::numeric;
-    s.market_open := (v_then ->> 'market_open')::boolean;
-    s.stage_fraction := null;  -- its size was set when it was asked
-    s.staged := false;
-    s.qty := o.qty;
-    s.notional_usd := o.notional_usd;
     v_checks := private.gate_checks(s);
     insert into public.decisions (order_id, owner_id, profile_id, symbol, side, outcome, code, snapshot, passed, config_version,
                                   market_at, created_at)
@@ -3389,8 +3404,6 @@ as $$
 declare
     o public.orders;
     v_risk public.risk_configs := private.active_risk_config();
-    v_then jsonb;
-    s private.gate_snapshot;
     v_checks json;
 begin
     if not private.is_staff() then
@@ -3401,18 +3414,7 @@ begin
     if o.id is null then
         perform private.fail(404, 'NOT_FOUND', 'No approval with this id waits for a decision.', 'Look at the list again.');
     end if;
-    v_then := (select to_jsonb(d.inputs) from public.decision_log d where d.order_id = o.id order by d.id limit 1);
-    select (g.snapshot).* into s from private.gate_snapshots(array[row(1, o.id, o.profile_id, o.symbol, o.side, o.qty, o.limit_price,
-        o.reference_price, o.stop_loss_price, o.take_profit_price, o.time_in_force, o.market_at, null, null, null)::private.entry_request],
-        v_risk.config, clock_timestamp()) g;
-    s.signal_age_bars := (v_then ->> 'signal_age_bars')::numeric;  -- as private.gate_again has it
-    s.quote_age_s := (v_then ->> 'quote_age_s')::numeric;
-    s.market_open := (v_then ->> 'market_open')::boolean;
-    s.stage_fraction := null;
-    s.staged := false;
-    s.qty := o.qty;
-    s.notional_usd := o.notional_usd;
-    v_checks := private.gate_checks(s);
+    v_checks := private.gate_checks(private.snapshot_again(o, v_risk.config));
     return jsonb_build_object('code', private.gate_code(v_checks), 'reason', private.gate_reason(v_checks), 'checks', v_checks,
                               'config_version', v_risk.version, 'judged_at', clock_timestamp());
 end;
