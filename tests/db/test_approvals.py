@@ -191,6 +191,18 @@ class TestRelease:
             code,
         )
 
+    def test_an_entry_that_was_asked_while_the_market_was_open_is_released_as_such(self, engine, sign_in, asks, db):
+        db.execute(
+            "update risk_configs set config = jsonb_set(config, '{market_hours,entries_when_closed}', 'false')"
+            " where active"
+        )
+        order = engine.ask_one(market_open=True).id
+        (approval,) = db.execute("select id from operator_approvals").fetchone()
+
+        commands.decide_approval(sign_in("operator"), approval_id=approval, decision="approve")
+
+        assert order_of(db, order) == ("ready", None)
+
     def test_its_own_reservation_does_not_count_against_an_entry_at_the_release(self, engine, sign_in, asks, db):
         engine.ask_one(qty="240", limit_price="100")  # 24,000 of 25,000
         (approval,) = db.execute("select id from operator_approvals").fetchone()
