@@ -68,16 +68,20 @@ class Bench:
             "signal": {"strategy": "bench", "strength": "1", "bar_at": market_at, "detail": {}},
         }
 
-    def ask(self, client: Client, profiles: list[str]) -> list[Any]:
-        """Put one entry per profile to the gate in one call."""
-        requests = [self.entry(p) for p in profiles]
+    def entries(self, profiles: list[str]) -> list[dict[str, Any]]:
+        """End what is open, so that none is a duplicate, and return an entry for each profile."""
+        self.clear()
+        return [self.entry(profile) for profile in profiles]
+
+    def ask(self, client: Client, requests: list[dict[str, Any]]) -> list[Any]:
+        """Put entries to the gate in one call; all of them must pass."""
         answers = commands.request_entries(client, shard="bench", token=self.token, requests=requests)
         refused = [a for a in answers if a.state != "ready"]
         assert not refused, refused[:3]
         return answers
 
     def clear(self) -> None:
-        """End what is open, so that the next entries are no duplicates."""
+        """End what is open."""
         self.db.execute(
             "update orders set state = 'canceled' where shard = 'bench' and state in ('ready', 'submitting')"
         )
@@ -85,8 +89,8 @@ class Bench:
     def settle(self) -> None:
         """Bring a new database to where one in service is: with rows, and with statistics of them."""
         for _ in range(10):
-            self.ask(self.client, self.profiles)
-            self.clear()
+            self.ask(self.client, self.entries(self.profiles))
+        self.clear()
         self.db.execute("analyze")
 
     def new_client(self) -> Client:
@@ -122,9 +126,9 @@ def _stack(folder: Path) -> Iterator[Stack]:
         running.stop()
 
 
-def median_ms(run: Callable[[], object], times: int, before: Callable[[], object] | None = None) -> float:
-    """Return the median duration of `run` in milliseconds; `before` is not counted."""
-    return statistics.median(durations_ms(run, times, before))
+def median_ms(run: Callable[[], object], times: int) -> float:
+    """Return the median duration of `run` in milliseconds."""
+    return statistics.median(durations_ms(run, times))
 
 
 def durations_ms(run: Callable[[], object], times: int, before: Callable[[], object] | None = None) -> list[float]:

@@ -115,8 +115,8 @@ def _one(engine: Engine, wish: tuple[str, str]) -> float:
     """Take one signal to its recorded acceptance, as a trade tick does; return milliseconds."""
     request = _request(engine, [wish])
     began_s = time.perf_counter()
-    engine.trader.handle_signals(request)
-    assert engine.executor.submit_ready() == 1
+    (answer,) = engine.trader.handle_signals(request)
+    assert engine.executor.submit_ready() == 1, answer
     return (time.perf_counter() - began_s) * 1000
 
 

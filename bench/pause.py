@@ -26,10 +26,11 @@ def under_load(bench: Bench) -> list[Row]:
         taken = durations_ms(
             lambda: commands.pause_trading(admin, reason="Bench", request_id=uuid4()),
             PAUSES,
-            before=lambda: commands.resume_trading(admin, reason="Bench", request_id=uuid4(), override_reason="Bench"),
+            before=lambda: _resume(admin),
         )
         stop.set()
         sent = sum(future.result() for future in sending)
+    _resume(admin)
     late = _late_permits(bench)
     p99 = percentile(taken, 0.99)
     return [
@@ -42,6 +43,10 @@ def under_load(bench: Bench) -> list[Row]:
         ),
         Row("permits issued after a pause committed", f"{late}", "0", f"{PAUSES:,} pauses", late == 0),
     ]
+
+
+def _resume(admin: Client) -> None:
+    commands.resume_trading(admin, reason="Bench", request_id=uuid4(), override_reason="Bench")
 
 
 def _send(bench: Bench, profiles: list[str], stop: threading.Event) -> int:
