@@ -1,11 +1,14 @@
 """Rows and answers of the authority as typed values. Money and quantities are Decimal."""
 
+from dataclasses import fields
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from engine.domain import book
 
 ControlMode = Literal["RUNNING", "PAUSED", "HALTED"]
 Scope = Literal["global", "profile", "symbol"]
@@ -313,26 +316,6 @@ class Adoption(Row):
     reason: str | None = None
 
 
-class Profile(Row):
-    """A strategy run by an owner, with its capital as committed."""
-
-    id: UUID
-    owner_id: UUID
-    name: str
-    strategy: str
-    symbols: list[str]
-    params: dict[str, Any]
-    timeframe: str
-    trading_mode: Literal["paper", "live", "disabled"]
-    active: bool
-    broker_account: str
-    shard: str
-    capital_usd: Decimal
-    reserved_usd: Decimal = Decimal(0)
-    used_usd: Decimal = Decimal(0)
-    realized_usd: Decimal = Decimal(0)
-
-
 class Order(Row):
     """One order intent; its id is the client order id at the broker (a broker-made leg has the broker's)."""
 
@@ -376,20 +359,17 @@ class Order(Row):
 class OpenTrade(Row):
     """An open position; its protective legs are among the snapshot's orders."""
 
-    trade_id: UUID
-    owner_id: UUID
-    profile_id: UUID
+    trade_id: str
+    profile_id: str
     symbol: str
     side: PositionSide
     qty: Decimal
     avg_entry_price: Decimal
-    cost_usd: Decimal
     mark_price: Decimal | None
     stop_price: Decimal | None
     take_profit_price: Decimal | None
-    protected_qty: Decimal
     opened_at: datetime
-    marked_at: datetime | None = None
+    marked_at: datetime | None
     exit_working: bool
 
 
@@ -429,14 +409,29 @@ class RiskConfigVersion(Row):
     config: dict[str, Any]
 
 
-class EngineSnapshot(Row):
-    """Everything an engine needs to act for its shard, from one consistent read."""
+def _all_columns(row_type: type) -> BeforeValidator:
+    """Refuse a row that lacks a column: what the type itself leaves out is for values made in code."""
+    wanted = frozenset(field.name for field in fields(row_type))
 
-    profiles: list[Profile]
+    def check(rows: Any) -> Any:
+        for row in rows:
+            if not wanted <= row.keys():
+                raise ValueError(f"a row lacks {', '.join(sorted(wanted - row.keys()))}")
+        return rows
+
+    return BeforeValidator(check)
+
+
+OpenOrders = Annotated[tuple[book.Order, ...], _all_columns(book.Order)]
+
+
+class EngineSnapshot(Row):
+    """Everything an engine needs to act for its shard, from one consistent read; thousands of orders, so made once."""
+
+    profiles: Annotated[tuple[book.Profile, ...], _all_columns(book.Profile)]
     trades: list[OpenTrade]
-    orders: list[Order]
-    legs: list[Order]  # of trades of the shard, made by another one
-    controls: list[ScopeControl]
+    orders: OpenOrders
+    legs: OpenOrders  # of trades of the shard, made by another one
     risk_config: RiskConfigVersion
 
 

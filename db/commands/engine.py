@@ -59,8 +59,8 @@ def heartbeat(
 
 
 def engine_snapshot(client: Client, *, shard: str, token: int) -> EngineSnapshot:
-    """Return profiles, open trades, open orders, controls and the risk configuration of a shard."""
-    data = call(client, "engine_snapshot", p_shard=shard, p_token=token, p_legs=False)
+    """Return profiles, open trades, open orders and the risk configuration of a shard."""
+    data = call(client, "engine_snapshot", p_shard=shard, p_token=token, p_brief=True)
     return EngineSnapshot.model_validate(data)
 
 

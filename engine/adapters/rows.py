@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from db import models
-from engine.domain.book import OpenTrade, Order, OrderState, Profile, Purpose, Snapshot
+from engine.domain.book import OpenTrade, Order, OrderState, Purpose, Snapshot
 from engine.domain.broker_types import Bar, BrokerOrder
 from engine.domain.control import ControlMode, TradingControl
 from engine.domain.journal import OfflineExit
@@ -21,15 +21,14 @@ PROTECTIVE: Final = frozenset({Purpose.STOP_LOSS, Purpose.TAKE_PROFIT})
 
 
 def to_snapshot(row: models.EngineSnapshot) -> Snapshot:
-    orders = tuple(to_order(order) for order in row.orders)
     legs: defaultdict[str | None, list[Order]] = defaultdict(list)
-    for order in (*orders, *(to_order(leg) for leg in row.legs)):
+    for order in (*row.orders, *row.legs):
         if order.purpose in PROTECTIVE:
             legs[order.trade_id].append(order)
     return Snapshot(
-        profiles=tuple(_profile(profile) for profile in row.profiles),
-        trades=tuple(_trade(trade, legs[str(trade.trade_id)]) for trade in row.trades),
-        orders=orders,
+        profiles=row.profiles,
+        trades=tuple(_trade(trade, legs[trade.trade_id]) for trade in row.trades),
+        orders=row.orders,
         risk_config=row.risk_config.config,
     )
 
@@ -184,23 +183,10 @@ def finding_row(finding: Finding) -> Mapping[str, Any]:
     }
 
 
-def _profile(row: models.Profile) -> Profile:
-    return Profile(
-        id=str(row.id),
-        name=row.name,
-        strategy=row.strategy,
-        symbols=tuple(row.symbols),
-        params=row.params,
-        timeframe=row.timeframe,
-        active=row.active,
-        capital_usd=row.capital_usd,
-    )
-
-
 def _trade(row: models.OpenTrade, legs: Iterable[Order]) -> OpenTrade:
     return OpenTrade(
-        trade_id=str(row.trade_id),
-        profile_id=str(row.profile_id),
+        trade_id=row.trade_id,
+        profile_id=row.profile_id,
         symbol=row.symbol,
         side=row.side,
         qty=row.qty,

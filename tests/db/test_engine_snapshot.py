@@ -1,8 +1,11 @@
 """What an engine reads of its shard: each protective order once, and found by its trade wherever it was made."""
 
 import pytest
+from pydantic import ValidationError
 
 from db import commands
+from db.commands._call import call
+from db.models import EngineSnapshot
 from engine.adapters.rows import to_snapshot
 from tests.db.conftest import Engine
 
@@ -52,3 +55,26 @@ def test_a_trade_that_moved_to_another_shard_keeps_its_legs(engine, kept, db, se
         assert told_nested(service_client, "west", west.token) == before
     finally:
         commands.release_lease(service_client, shard="west", token=west.token)
+
+
+def test_what_is_told_in_brief_is_what_the_whole_rows_say(engine, kept):
+    lease = {"p_shard": "main", "p_token": engine.token, "p_legs": False}
+    whole, brief = (
+        engine.client.rpc("engine_snapshot", lease | {"p_brief": is_brief}).execute().data for is_brief in (False, True)
+    )
+
+    assert brief.keys() == whole.keys() - {"controls"}
+    for kind in ("profiles", "trades", "orders", "legs"):
+        assert [row.items() <= known.items() for row, known in zip(brief[kind], whole[kind], strict=True)].count(0) == 0
+    assert brief["orders"] and brief["risk_config"] == whole["risk_config"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"), [("orders", "stop_price"), ("profiles", "params"), ("trades", "marked_at")]
+)
+def test_a_row_that_lacks_a_column_is_refused(engine, kept, kind, column):
+    told = call(engine.client, "engine_snapshot", p_shard="main", p_token=engine.token, p_brief=True)
+    del told[kind][0][column]
+
+    with pytest.raises(ValidationError, match=column):
+        EngineSnapshot.model_validate(told)
