@@ -6,31 +6,27 @@ import subprocess
 import tempfile
 from functools import partial
 
-from bench.harness import Bench, Row, durations_ms, median_ms
+from bench.harness import Bench, Row, durations_ms
 from local.postgres import programs_folder
 
 BATCH = 100
 # PostgREST takes its connections in turn, and each has to learn the gate's plans before it counts.
 WARM_UP = 40
+ROUNDS = 4  # of an entry for every profile; the first one is to warm up
 
 
 def one_entry(bench: Bench) -> list[Row]:
-    """Time one entry through PostgREST against a function that does nothing."""
-    bench.db.execute("create or replace function public.bench_noop() returns int language sql as 'select 1'")
-    bench.db.execute("grant execute on function public.bench_noop() to service_role")
-    bench.db.execute("notify pgrst, 'reload schema'")
-    noop = bench.client.rpc("bench_noop", {})
-    _until_known(noop)
+    """Time one entry through PostgREST against a function that is asked and answers the same and does nothing."""
+    bench.make_noop()
     bench.settle()
-    for _ in range(WARM_UP):
-        noop.execute()
-        bench.ask(bench.client, bench.entries(bench.profiles[:1]))
-    # Alternating, so that whatever else the machine does hits both alike.
-    noops, gates = [], []
-    for _ in range(15):
-        noops.append(median_ms(noop.execute, 20))
-        gates.append(_asking_ms(bench, 1, times=20))
-    noop_ms, gate_ms = sorted(noops)[7], sorted(gates)[7]
+    noops: list[float] = []
+    gates: list[float] = []
+    for _ in range(ROUNDS):
+        for entry in bench.entries(bench.profiles):
+            # By turns, so that whatever else the machine does hits both alike.
+            noops += durations_ms(partial(bench.do_nothing, bench.client, [entry]), 1)
+            gates += durations_ms(partial(bench.ask, bench.client, [entry]), 1)
+    noop_ms, gate_ms = (statistics.median(taken[len(bench.profiles) :]) for taken in (noops, gates))
     return [
         Row(
             "gate, one entry, through PostgREST: p50 / no-op RPC",
@@ -45,11 +41,11 @@ def one_entry(bench: Bench) -> list[Row]:
 def batches(bench: Bench) -> list[Row]:
     """Compare decisions a second in batches of 100 with single-row commits of 8 pgbench clients."""
     for _ in range(WARM_UP):
-        bench.ask(bench.client, bench.entries(bench.profiles[:BATCH]))
+        _batch_ms(bench)
     rates, commits = [], []
     for _ in range(3):
         commits.append(_commits_per_s(bench))
-        rates.append(BATCH * 1000 / _asking_ms(bench, BATCH, times=15))
+        rates.append(BATCH * 1000 / statistics.median(_batch_ms(bench) for _ in range(15)))
     rate, commit = sorted(rates)[1], sorted(commits)[1]
     return [
         Row(
@@ -62,32 +58,12 @@ def batches(bench: Bench) -> list[Row]:
     ]
 
 
-def _asking_ms(bench: Bench, entries: int, *, times: int) -> float:
-    """Return the median of what a call with so many entries takes; making them is not counted."""
-    taken = []
-    for _ in range(times):
-        requests = bench.entries(bench.profiles[:entries])
-        taken += durations_ms(partial(bench.ask, bench.client, requests), 1)
-    return statistics.median(taken)
-
-
-def _until_known(noop: object) -> None:
-    """Wait until PostgREST has seen the new function."""
-    from time import sleep
-
-    from postgrest.exceptions import APIError
-
-    for _ in range(50):
-        try:
-            noop.execute()  # type: ignore[attr-defined]
-            return
-        except APIError:
-            sleep(0.1)
-    raise RuntimeError("PostgREST did not pick up the no-op function")
+def _batch_ms(bench: Bench) -> float:
+    """Return what a batch takes; making it is not counted."""
+    return durations_ms(partial(bench.ask, bench.client, bench.entries(bench.profiles[:BATCH])), 1)[0]
 
 
 def _commits_per_s(bench: Bench, seconds: int = 3) -> float:
-
     bench.db.execute("create table if not exists private.bench_row (id bigint generated always as identity, v text)")
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write("insert into private.bench_row (v) values ('x');\n")

@@ -1,11 +1,10 @@
 """A fresh stack with many profiles, and what every measurement needs."""
 
 import itertools
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg
+from postgrest.exceptions import APIError
 from supabase import Client
 
 from db import commands
@@ -23,6 +23,12 @@ from local.ports import Ports
 from local.stack import Stack, start_stack
 
 SYMBOL = "AAPL"
+NOOP = """
+    create or replace function public.bench_noop(p_shard text, p_token bigint, p_requests jsonb) returns jsonb
+    language sql as $$
+        select jsonb_build_array(jsonb_build_object(
+            'id', p_requests -> 0 ->> 'id', 'state', 'ready', 'code', null, 'reason', null))
+    $$"""
 
 # Market time goes on from entry to entry, so that the measured profiles stay within their order rates.
 _START, _STEP, _STEPS = datetime(2007, 1, 3, 15, tzinfo=UTC), timedelta(minutes=10), itertools.count()
@@ -80,6 +86,22 @@ class Bench:
         assert not refused, refused[:3]
         return answers
 
+    def make_noop(self) -> None:
+        """Make a function that is called as the gate is and answers as it does, and decides nothing."""
+        self.db.execute(NOOP)
+        self.db.execute("grant execute on function public.bench_noop(text, bigint, jsonb) to service_role")
+        self.db.execute("notify pgrst, 'reload schema'")
+        for _ in range(50):
+            with suppress(APIError):
+                self.do_nothing(self.client, self.entries(self.profiles[:1]))
+                return
+            time.sleep(0.1)
+        raise RuntimeError("PostgREST did not pick up the no-op function")
+
+    def do_nothing(self, client: Client, requests: list[dict[str, Any]]) -> None:
+        """Send what entries are sent as to the function that decides nothing."""
+        client.rpc("bench_noop", {"p_shard": "bench", "p_token": self.token, "p_requests": requests}).execute()
+
     def clear(self) -> None:
         """End what is open."""
         self.db.execute(
@@ -124,11 +146,6 @@ def _stack(folder: Path) -> Iterator[Stack]:
         yield running
     finally:
         running.stop()
-
-
-def median_ms(run: Callable[[], object], times: int) -> float:
-    """Return the median duration of `run` in milliseconds."""
-    return statistics.median(durations_ms(run, times))
 
 
 def durations_ms(run: Callable[[], object], times: int, before: Callable[[], object] | None = None) -> list[float]:
