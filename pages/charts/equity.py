@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.charts.style import EQUITY, LOCKOUT, LOSS, PAUSE, SERIES, plain_layout
+from pages.charts.style import EQUITY, LOCKOUT, LOSS, PAUSE, SERIES, whole_figure
 
 LINES_MAX = len(SERIES)
 
@@ -36,12 +36,12 @@ def equity_figure(curve: pd.DataFrame, pauses: pd.DataFrame, lockouts: pd.DataFr
     """
     locked = lockouts is not None and not lockouts.empty
     (low, lowest_high), (lane_low, lane_high), (high_low, high) = _LANES if locked else _NO_LANES
-    dates = curve["session_date"]
+    dates, equity_usd = curve["session_date"].to_numpy(), curve["equity_usd"].to_numpy()
     lines = [
-        {"type": "scatter", "x": dates, "y": curve["equity_usd"], "name": "Equity", "yaxis": "y",
+        {"type": "scatter", "x": dates, "y": equity_usd, "name": "Equity", "yaxis": "y",
          "line": {"color": EQUITY, "width": 2}, "hovertemplate": "$%{y:,.2f}"},
-        {"type": "scatter", "x": dates, "y": drawdown(curve["equity_usd"]) * 100, "name": "Drawdown", "yaxis": "y3",
-         "fill": "tozeroy", "line": {"color": LOSS, "width": 1}, "hovertemplate": "%{y:.2f} %"},
+        {"type": "scatter", "x": dates, "y": drawdown(curve["equity_usd"]).to_numpy() * 100, "name": "Drawdown",
+         "yaxis": "y3", "fill": "tozeroy", "line": {"color": LOSS, "width": 1}, "hovertemplate": "%{y:.2f} %"},
     ]  # fmt: skip
     lanes = _lanes(lockouts) if locked else []
     layout = {
@@ -55,9 +55,7 @@ def equity_figure(curve: pd.DataFrame, pauses: pd.DataFrame, lockouts: pd.DataFr
         "annotations": [_paused(pause) for pause in pauses.itertuples()],
         "showlegend": False,
     }  # fmt: skip
-    # In one go: plotly checks a figure that grows part by part again and again, a fifth of a second for ten pauses.
-    figure = go.Figure(data=lines + ([_lockouts(lockouts, lanes)] if locked else []), layout=layout)
-    return plain_layout(figure, height=430)
+    return whole_figure(lines + ([_lockouts(lockouts, lanes)] if locked else []), layout, height=430)
 
 
 # Shares of the height, from below: drawdown, lockouts, equity.
@@ -114,12 +112,12 @@ def profiles_figure(by_profile: pd.DataFrame) -> go.Figure:
     drawn = last.abs().nlargest(LINES_MAX).index.sort_values()
     own = {name: rows for name, rows in change.groupby("profile_name") if name in drawn}
     lines = [
-        {"type": "scatter", "x": own[name]["session_date"], "y": own[name]["change"], "name": str(name),
-         "line": {"color": color, "width": 2}, "hovertemplate": "%{y:+.2f} %"}
+        {"type": "scatter", "x": own[name]["session_date"].to_numpy(), "y": own[name]["change"].to_numpy(),
+         "name": str(name), "line": {"color": color, "width": 2}, "hovertemplate": "%{y:+.2f} %"}
         for color, name in zip(SERIES, drawn, strict=False)
     ]  # fmt: skip
     layout = {"yaxis": {"title": {"text": "Profit since start"}, "ticksuffix": " %"}}
-    return plain_layout(go.Figure(data=lines, layout=layout), height=320)
+    return whole_figure(lines, layout, height=320)
 
 
 def equity_in_words(curve: pd.DataFrame) -> str:

@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.charts.style import EQUITY, GAIN, LOSS, QUIET, plain_layout
+from pages.charts.style import EQUITY, GAIN, LOSS, QUIET, whole_figure
 
 
 def growth(returns: pd.Series) -> pd.Series:
@@ -20,12 +20,13 @@ def growth_figure(returns: pd.Series, drawdown: pd.Series, benchmark: pd.Series,
     benchmark : daily returns over the same time; may be empty
     """
     lines = [
-        {"type": "scatter", "x": returns.index, "y": growth(returns), "name": "These profiles",
-         "line": {"color": EQUITY, "width": 2}, "hovertemplate": "%{y:+.2f} %"},
-        {"type": "scatter", "x": benchmark.index, "y": growth(benchmark), "name": benchmark_name,
+        {"type": "scatter", "x": returns.index.to_numpy(), "y": growth(returns).to_numpy(),
+         "name": "These profiles", "line": {"color": EQUITY, "width": 2}, "hovertemplate": "%{y:+.2f} %"},
+        {"type": "scatter", "x": benchmark.index.to_numpy(), "y": growth(benchmark).to_numpy(), "name": benchmark_name,
          "line": {"color": QUIET, "width": 1.5, "dash": "dash"}, "hovertemplate": "%{y:+.2f} %"},
-        {"type": "scatter", "x": drawdown.index, "y": drawdown * 100, "name": "Drawdown", "fill": "tozeroy",
-         "yaxis": "y2", "line": {"color": LOSS, "width": 1}, "hovertemplate": "%{y:.2f} %", "showlegend": False},
+        {"type": "scatter", "x": drawdown.index.to_numpy(), "y": drawdown.to_numpy() * 100, "name": "Drawdown",
+         "fill": "tozeroy", "yaxis": "y2", "line": {"color": LOSS, "width": 1}, "hovertemplate": "%{y:.2f} %",
+         "showlegend": False},
     ]  # fmt: skip
     layout = {
         "xaxis": {"anchor": "y2"},
@@ -34,7 +35,7 @@ def growth_figure(returns: pd.Series, drawdown: pd.Series, benchmark: pd.Series,
                    "nticks": 4},
     }  # fmt: skip
     drawn = [line for line in lines if len(line["x"])]
-    return plain_layout(go.Figure(data=drawn, layout=layout), height=400)
+    return whole_figure(drawn, layout, height=400)
 
 
 def growth_in_words(returns: pd.Series, benchmark: pd.Series, benchmark_name: str) -> str:
@@ -55,16 +56,16 @@ def spread_figure(bins: list[int], start: float, step: float) -> go.Figure:
     middles = [(start + (n - 0.5) * step) * 100 for n in range(len(bins))]
     labels = [_bin_words(n, len(bins), start, step) for n in range(len(bins))]
     shown = slice(first, last + 1)
-    figure = go.Figure(
-        go.Bar(
-            x=middles[shown], y=bins[shown], customdata=labels[shown], width=step * 92,
-            marker={"color": [LOSS if middle < 0 else GAIN for middle in middles[shown]]},
-            hovertemplate="%{customdata}: %{y} trades<extra></extra>",
-        )
-    )  # fmt: skip
-    figure.update_xaxes(title_text="Return of a trade (% of its entry)", ticksuffix=" %", zeroline=True)
-    figure.update_yaxes(title_text="Trades")
-    return plain_layout(figure, height=300).update_layout(hovermode="closest")
+    bars = {
+        "type": "bar", "x": middles[shown], "y": bins[shown], "customdata": labels[shown], "width": step * 92,
+        "marker": {"color": [LOSS if middle < 0 else GAIN for middle in middles[shown]]},
+        "hovertemplate": "%{customdata}: %{y} trades<extra></extra>",
+    }  # fmt: skip
+    layout = {
+        "xaxis": {"title": {"text": "Return of a trade (% of its entry)"}, "ticksuffix": " %", "zeroline": True},
+        "yaxis": {"title": {"text": "Trades"}},
+    }
+    return whole_figure([bars], layout, height=300, hovermode="closest")
 
 
 def spread_in_words(bins: list[int], start: float, step: float) -> str:
@@ -81,20 +82,22 @@ def parts_figure(parts: pd.DataFrame) -> go.Figure:
     parts : columns `name`, `result_usd`; at least one row
     """
     ordered = parts.sort_values("result_usd")
-    figure = go.Figure(
-        go.Bar(
-            x=ordered["result_usd"], y=ordered["name"].str.slice(0, 26), orientation="h",
-            marker={"color": [LOSS if result < 0 else GAIN for result in ordered["result_usd"]]},
-            text=ordered["result_usd"].map(lambda result: f"{'-' if result < 0 else '+'}${abs(result):,.0f}"),
-            textposition="auto", cliponaxis=False, hovertemplate="%{y}: %{text}<extra></extra>",
-        )
-    )  # fmt: skip
-    low, high = min(ordered["result_usd"].min(), 0.0), max(ordered["result_usd"].max(), 0.0)
+    results = ordered["result_usd"].tolist()
+    bars = {
+        "type": "bar", "orientation": "h",
+        "x": ordered["result_usd"].to_numpy(), "y": [name[:26] for name in ordered["name"]],
+        "marker": {"color": [LOSS if result < 0 else GAIN for result in results]},
+        "text": [f"{'-' if result < 0 else '+'}${abs(result):,.0f}" for result in results],
+        "textposition": "auto", "cliponaxis": False, "hovertemplate": "%{y}: %{text}<extra></extra>",
+    }  # fmt: skip
+    low, high = min(results[0], 0.0), max(results[-1], 0.0)
     room = (high - low) * 0.2  # for what is written beside short bars
-    figure.update_xaxes(title_text="Result (USD)", tickformat="$,.0f", zeroline=True,
-                        range=[low - room * (low < 0), high + room])  # fmt: skip
-    figure.update_yaxes(type="category")
-    return plain_layout(figure, height=max(180, 80 + 30 * len(ordered))).update_layout(hovermode="closest")
+    layout = {
+        "xaxis": {"title": {"text": "Result (USD)"}, "tickformat": "$,.0f", "zeroline": True,
+                  "range": [low - room * (low < 0), high + room]},
+        "yaxis": {"type": "category"},
+    }  # fmt: skip
+    return whole_figure([bars], layout, height=max(180, 80 + 30 * len(ordered)), hovermode="closest")
 
 
 def parts_in_words(parts: pd.DataFrame) -> str:

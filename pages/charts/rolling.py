@@ -3,13 +3,14 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.charts.style import EQUITY, QUIET, SERIES, plain_layout
+from pages.charts.style import EQUITY, QUIET, SERIES, whole_figure
 
 
 def rolling_figure(sharpe: pd.Series, beta: pd.Series) -> go.Figure:
     """Return both as lines, with nothing (0) marked. `sharpe`, `beta`: by session date; `beta` may be empty."""
     lines = [
-        {"type": "scatter", "x": values.index, "y": values, "name": name, "line": look, "hovertemplate": "%{y:.2f}"}
+        {"type": "scatter", "x": values.index.to_numpy(), "y": values.to_numpy(), "name": name, "line": look,
+         "hovertemplate": "%{y:.2f}"}
         for name, values, look in (("Sharpe", sharpe, {"color": EQUITY, "width": 2}),
                                    ("Beta", beta, {"color": SERIES[1], "width": 2, "dash": "dot"}))
         if len(values)
@@ -17,7 +18,7 @@ def rolling_figure(sharpe: pd.Series, beta: pd.Series) -> go.Figure:
     at_zero = {"xref": "x domain", "x0": 0, "x1": 1, "y0": 0, "y1": 0}
     zero = {"type": "line", "line": {"color": QUIET, "width": 1}, **at_zero}
     layout = {"shapes": [zero], "yaxis": {"title": {"text": "Ratio"}, "tickformat": ".1f"}}
-    return plain_layout(go.Figure(data=lines, layout=layout), height=260)
+    return whole_figure(lines, layout, height=260)
 
 
 def rolling_in_words(sharpe: pd.Series, beta: pd.Series, sessions: int) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from pages.charts.candles import TICKS_MAX, TradeMarks, candles_figure
 from pages.charts.equity import LINES_MAX, drawdown, equity_figure, equity_in_words, profiles_figure
+from pages.charts.style import plain_layout, whole_figure
 
 NO_PAUSES = pd.DataFrame({"start": [], "end": [], "reason": []})
 
@@ -49,6 +50,20 @@ def test_words_for_the_figure_hold_its_ends_and_its_lowest_point() -> None:
     assert "3 sessions" in text
     assert "from $100 to $99" in text
     assert "-10.0 percent" in text
+
+
+def test_a_figure_made_in_one_go_looks_like_one_that_has_grown() -> None:
+    line = {"type": "bar", "x": [1, 2], "y": [3, 4]}
+    layout = {"yaxis": {"title": {"text": "USD"}}, "yaxis2": {"nticks": 4}, "xaxis": {"zeroline": True}}
+
+    grown = plain_layout(go.Figure(data=[line], layout=layout), height=300)
+
+    assert whole_figure([line], layout, height=300).to_dict() == grown.to_dict()
+
+
+def test_a_figure_with_a_property_that_plotly_does_not_know_is_refused() -> None:
+    with pytest.raises(ValueError, match="colour"):
+        whole_figure([{"type": "bar", "colour": "red"}], {}, height=300)
 
 
 def profile(name: str, capital: float, *profits: float) -> pd.DataFrame:
