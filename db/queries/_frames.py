@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from postgrest import SyncSelectRequestBuilder
 from supabase import Client
@@ -16,7 +17,9 @@ Request = SyncSelectRequestBuilder
 # Supabase answers with at most 1,000 rows at a time, whatever was asked for.
 PAGE_ROWS = 1000
 
-_DTYPES = {"text": "str", "number": "float64", "flag": "boolean", "object": "object"}
+_TEXT = pd.StringDtype(na_value=np.nan)  # what pandas calls "str"
+_FLAG = pd.BooleanDtype()
+_TIME = pd.DatetimeTZDtype("us", "UTC")
 
 
 def rows(request: Request) -> list[dict[str, Any]]:
@@ -56,8 +59,8 @@ def frame(found: Sequence[Mapping[str, Any]], columns: Columns) -> pd.DataFrame:
 
     A column named `profile_name` may be given by an embedded `profile: {name}`.
     """
-    flat = [_flat(row) for row in found]
-    return pd.DataFrame({name: _series([row.get(name) for row in flat], kind) for name, kind in columns.items()})
+    # Arrays and not series: pandas would look for what the indexes of all of them have in common.
+    return pd.DataFrame({name: _array(_values(found, name), kind) for name, kind in columns.items()})
 
 
 def _pages(request: Request) -> Iterator[list[dict[str, Any]]]:
@@ -72,15 +75,24 @@ def _pages(request: Request) -> Iterator[list[dict[str, Any]]]:
         start += PAGE_ROWS
 
 
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    embedded = {f"{key}_{inner}": value for key, held in row.items() if isinstance(held, dict) and key == "profile"
-                for inner, value in held.items()}  # fmt: skip
-    return {**row, **embedded}
+def _values(found: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    inner = name.removeprefix("profile_")
+    if inner == name:
+        return [row.get(name) for row in found]
+    profiles = [held if isinstance(held := row.get("profile"), dict) else {} for row in found]
+    return [profile.get(inner, row.get(name)) for row, profile in zip(found, profiles, strict=True)]
 
 
-def _series(values: list[Any], kind: Kind) -> "pd.Series[Any]":
-    if kind == "time":
-        return pd.Series(pd.to_datetime(values, utc=True, format="ISO8601"), dtype="datetime64[us, UTC]")
-    if kind == "date":
-        return pd.Series(pd.to_datetime(values, format="ISO8601"), dtype="datetime64[us]")
-    return pd.Series(values, dtype=_DTYPES[kind])
+def _array(values: list[Any], kind: Kind) -> Any:
+    match kind:
+        case "number":
+            return np.array(values, dtype="float64")
+        case "text":
+            return pd.array(values, dtype=_TEXT)
+        case "flag":
+            return pd.array(values, dtype=_FLAG)
+        case "date":
+            return np.array(values, dtype="datetime64[us]")
+        case "time":  # no cache: times that are told apart by microseconds seldom come twice
+            return pd.to_datetime(values, utc=True, format="ISO8601", cache=False).astype(_TIME)
+    return pd.Series(values, dtype="object").array

@@ -37,6 +37,29 @@ def test_times_with_and_without_fractions_are_read() -> None:
     assert str(times.dt.tz) == "UTC"
 
 
+def test_each_kind_has_its_type_whatever_the_rows_hold() -> None:
+    kinds: Columns = COLUMNS | {"held": "object"}
+    rows = [{"held": [1, 2]}, {"held": {"a": 1}, "price": 2}, {"passed": False, "profile": {"name": "Bob"}}]
+
+    found = frame(rows, kinds)
+
+    assert found.dtypes.astype("str").to_dict() == {
+        "id": "str", "price": "float64", "passed": "boolean", "at": "datetime64[us, UTC]", "day": "datetime64[us]",
+        "profile_name": "str", "held": "object",
+    }  # fmt: skip
+    assert found["held"].tolist()[:2] == [[1, 2], {"a": 1}]
+    assert found["profile_name"].tolist()[2] == "Bob"
+
+
+def test_profiles_own_columns_stand_beside_the_name_of_an_embedded_one() -> None:
+    rows = [{"profile_id": "1", "profile": {"name": "Alice"}}, {"profile_id": "2", "profile": None}]
+
+    found = frame(rows, {"profile_id": "text", "profile_name": "text"})
+
+    assert found["profile_id"].tolist() == ["1", "2"]
+    assert found["profile_name"].fillna("").tolist() == ["Alice", ""]
+
+
 def position(**changes: object) -> pd.DataFrame:
     values = {
         "side": "long", "qty": 10, "avg_entry_price": 100, "mark_price": 110, "stop_price": 99,
