@@ -6,7 +6,7 @@ Kept in the ledger, so that a restart changes none of it.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Controls:
     fill_profile: str = ""
 
     def dump(self) -> str:
-        return json.dumps(asdict(self))
+        return json.dumps({item.name: getattr(self, item.name) for item in fields(self)})
 
     @classmethod
     def load(cls, text: str) -> Controls:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import Field, fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from operator import attrgetter
 from types import NoneType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast, get_args, get_type_hints
 
@@ -25,8 +26,9 @@ class Table(Generic[Row]):
         self._type = row_type
         self._names = [field.name for field in fields(row_type)]
         hints = get_type_hints(row_type)
-        decoders = [(position, _decoder(hints[column])) for position, column in enumerate(self._names)]
-        self._decoders = [(position, decode) for position, decode in decoders if decode]
+        self._values = attrgetter(*self._names)
+        self._encoders = _where_needed(_encoder, [hints[column] for column in self._names])
+        self._decoders = _where_needed(_decoder, [hints[column] for column in self._names])
         columns, marks = ", ".join(self._names), ", ".join("?" * len(self._names))
         updates = ", ".join(f"{column} = excluded.{column}" for column in self._names[1:])
         self.select = f"select {columns} from {name}"
@@ -35,7 +37,11 @@ class Table(Generic[Row]):
         )
 
     def to_row(self, value: Row) -> list[Any]:
-        return [encode(getattr(value, name)) for name in self._names]
+        values = list(self._values(value))
+        for position, encode_one in self._encoders:
+            if (raw := values[position]) is not None:
+                values[position] = encode_one(raw)
+        return values
 
     def from_row(self, row: tuple[Any, ...]) -> Row:
         values = list(row)
@@ -48,17 +54,53 @@ class Table(Generic[Row]):
 def encode(value: Any) -> Any:
     """Return a value as SQLite stores it; times become texts that sort as the times do."""
     if isinstance(value, Decimal):
-        return format(value, "f")
+        return _text(value)
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds")
+        return _sortable(value)
     return value
+
+
+def _text(value: Decimal) -> str:
+    return format(value, "f")
+
+
+def _sortable(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _where_needed(
+    convert: Callable[[Any], Callable[[Any], Any] | None], hints: Iterable[Any]
+) -> list[tuple[int, Callable[[Any], Any]]]:
+    """Return the positions of the columns whose values are converted, each with what does it."""
+    found = ((position, convert(hint)) for position, hint in enumerate(hints))
+    return [(position, change) for position, change in found if change]
+
+
+def _encoder(hint: Any) -> Callable[[Any], Any] | None:
+    """Return what makes a column's value of a field's; None where they are the same.
+
+    SQLite takes a member of an enum or a bool too, but asks for an adapter of each first.
+    """
+    kind = _kind(hint)
+    if kind is Decimal:
+        return _text
+    if kind is datetime:
+        return _sortable
+    if kind is bool:
+        return int
+    return str.__str__ if issubclass(kind, StrEnum) else None
 
 
 def _decoder(hint: Any) -> Callable[[Any], Any] | None:
     """Return what makes a field's value of a column's; None where they are the same."""
-    kind = next((arg for arg in get_args(hint) if arg is not NoneType), hint)
+    kind = _kind(hint)
     if kind is datetime:
         return datetime.fromisoformat
     if kind is Decimal or kind is bool:
         return cast("Callable[[Any], Any]", kind)
     return {member.value: member for member in kind}.__getitem__ if issubclass(kind, StrEnum) else None
+
+
+def _kind(hint: Any) -> Any:
+    """Return the type of a field's values, None left out."""
+    return next((arg for arg in get_args(hint) if arg is not NoneType), hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -217,7 +217,7 @@ def load_account(state: State, positions: Iterable[Position]) -> Account:
 
 
 def dump_settings(settings: Settings) -> str:
-    return json.dumps(asdict(settings))
+    return json.dumps({item.name: getattr(settings, item.name) for item in fields(settings)})
 
 
 def time_key(at: datetime) -> str:
