@@ -8,27 +8,33 @@ create function public.claim_orders(p_shard text, p_token bigint, p_limit int de
     volatile
     security definer
     set search_path = ''
+    set plan_cache_mode = force_generic_plan  -- to plan afresh costs more than to run
+    set enable_seqscan = off  -- from what is told to the orders, one by one, however many orders there are
+    set enable_hashjoin = off
+    set enable_mergejoin = off
 as $$
 declare
-    v_config jsonb;
+    v_entry_ttl interval;
+    v_permit_ttl interval;
     v_holder text;
-    v_is_current boolean := private.engine_is_current(p_shard);
+    v_is_current boolean;
 begin
     perform private.check_lease(p_shard, p_token);
     if not exists (select 1 from public.orders o where o.shard = p_shard and o.state in ('ready', 'awaiting_approval')) then
         return;
     end if;
-    v_config := (private.active_risk_config()).config;
-    v_holder := (select l.holder from public.engine_leases l where l.shard = p_shard);
+    select make_interval(secs => coalesce((c.config #>> '{order_limits,entry_ttl_s}')::numeric, 60)::float8),
+           make_interval(secs => coalesce((c.config #>> '{order_limits,permit_ttl_s}')::numeric, 10)::float8),
+           (select l.holder from public.engine_leases l where l.shard = p_shard), private.engine_is_current(p_shard)
+      into v_entry_ttl, v_permit_ttl, v_holder, v_is_current
+    from private.active_risk_config() c;
     perform private.apply_due();
     perform private.lock_controls(p_exclusive => false);
-    perform private.expire_waiting(p_shard, clock_timestamp()
-        - make_interval(secs => coalesce((v_config #>> '{order_limits,entry_ttl_s}')::numeric, 60)::float8));
+    perform private.expire_waiting(p_shard, clock_timestamp() - v_entry_ttl);
     return query
         update public.orders o
            set state = 'submitting', claimed_by = v_holder, permit_token = p_token, submitted_at = clock_timestamp(),
-               permit_deadline = clock_timestamp()
-                   + make_interval(secs => coalesce((v_config #>> '{order_limits,permit_ttl_s}')::numeric, 10)::float8)
+               permit_deadline = clock_timestamp() + v_permit_ttl
          where o.id in (
             select r.id from public.orders r
              where r.shard = p_shard and r.state = 'ready'
@@ -112,7 +118,8 @@ begin
     v_changed := v_state <> o.state or v_filled > o.filled_qty or o.broker_status is distinct from b ->> 'status'
                  or (v_qty, v_limit, v_stop) is distinct from (o.qty, o.limit_price, o.stop_price)
                  or o.id = private.as_uuid(b ->> 'client_order_id') and o.broker_order_id is distinct from coalesce(b ->> 'broker_order_id', o.broker_order_id);
-    if exists (select from public.orders x where x.broker_order_id = b ->> 'broker_order_id' and x.id <> o.id) then
+    if o.broker_order_id is distinct from b ->> 'broker_order_id'
+       and exists (select from public.orders x where x.broker_order_id = b ->> 'broker_order_id' and x.id <> o.id) then
         perform private.fail(409, 'CONFLICT', format('The broker''s order %s is another order here already.', left(b ->> 'broker_order_id', 60)));
     end if;
     -- What has ended stays as it ended; new are at most fills, or that it had been at the broker at all.
@@ -168,38 +175,47 @@ create function private.apply_legs(p_parent_id uuid, p_legs jsonb)
     set search_path = ''
 as $$
 declare
+    v_new text[];                                -- the broker's ids of those not seen before
     v_leg jsonb;
-    v_id uuid;
     v_changed boolean := false;
 begin
-    if jsonb_typeof(p_legs) is distinct from 'array' then
+    if jsonb_typeof(p_legs) is distinct from 'array' or p_legs = '[]' then
         return false;
+    elsif exists (select from jsonb_array_elements(p_legs) e
+                  where (private.positive(e.value ->> 'qty') > 0 and e.value ->> 'side' in ('buy', 'sell')
+                         and e.value ->> 'type' = any (private.order_types()) and e.value ->> 'broker_order_id' is not null) is not true) then
+        perform private.fail(422, 'INVALID', format('A leg of order %s has no id, quantity, side or type that is known here.', p_parent_id));
     end if;
+    with made as (
+        insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
+            order_class, time_in_force, limit_price, stop_price, state, exit_reason, trade_id, parent_id,
+            broker_order_id, broker_status, broker_updated_at, market_at, created_at, updated_at, submitted_at, accepted_at, replaces_id)
+        select distinct on (l.leg ->> 'broker_order_id')
+               coalesce(private.as_uuid(l.leg ->> 'broker_order_id'), gen_random_uuid()), o.owner_id, o.profile_id, o.shard, o.symbol,
+               (l.leg ->> 'side')::public.order_side, o.position_side,
+               case when l.leg ->> 'type' = 'limit' then 'take_profit' else 'stop_loss' end::public.order_purpose,
+               private.positive(l.leg ->> 'qty'), l.leg ->> 'type', o.order_class, o.time_in_force,
+               private.price(l.leg ->> 'limit_price'), private.price(l.leg ->> 'stop_price'), 'working'::public.order_state,
+               case when l.leg ->> 'type' = 'limit' then 'take_profit' else 'stop_loss' end,
+               o.trade_id, o.id, l.leg ->> 'broker_order_id', l.leg ->> 'status', (l.leg ->> 'updated_at')::timestamptz, o.market_at,
+               clock_timestamp(), clock_timestamp(), o.submitted_at, clock_timestamp(),
+               (select r.id from public.orders r where r.broker_order_id = l.leg ->> 'replaces')
+        from jsonb_array_elements(p_legs) l (leg) join public.orders o on o.id = p_parent_id
+        where not exists (select from public.orders x where x.broker_order_id = l.leg ->> 'broker_order_id')
+        returning broker_order_id)
+    select array_agg(m.broker_order_id) into v_new from made m;
     for v_leg in select e.value from jsonb_array_elements(p_legs) e loop
-        if (private.positive(v_leg ->> 'qty') > 0 and v_leg ->> 'side' in ('buy', 'sell') and v_leg ->> 'type' = any (private.order_types())) is not true then
-            perform private.fail(422, 'INVALID', format('A leg of order %s has no quantity, side or type that is known here.', p_parent_id));
-        end if;
-        select o.id into v_id from public.orders o where o.broker_order_id = v_leg ->> 'broker_order_id';
-        if not found then
-            v_id := coalesce(private.as_uuid(v_leg ->> 'broker_order_id'), gen_random_uuid());
-            insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
-                order_class, time_in_force, limit_price, stop_price, state, exit_reason, trade_id, parent_id,
-                broker_order_id, broker_status, broker_updated_at, market_at, created_at, updated_at, submitted_at, accepted_at, replaces_id)
-            select v_id, o.owner_id, o.profile_id, o.shard, o.symbol, (v_leg ->> 'side')::public.order_side, o.position_side,
-                   case when v_leg ->> 'type' = 'limit' then 'take_profit' else 'stop_loss' end::public.order_purpose,
-                   private.positive(v_leg ->> 'qty'), v_leg ->> 'type', o.order_class, o.time_in_force,
-                   private.price(v_leg ->> 'limit_price'), private.price(v_leg ->> 'stop_price'), 'working',
-                   case when v_leg ->> 'type' = 'limit' then 'take_profit' else 'stop_loss' end,
-                   o.trade_id, o.id, v_leg ->> 'broker_order_id', v_leg ->> 'status', (v_leg ->> 'updated_at')::timestamptz, o.market_at,
-                   clock_timestamp(), clock_timestamp(), o.submitted_at, clock_timestamp(),
-                   (select r.id from public.orders r where r.broker_order_id = v_leg ->> 'replaces')
-            from public.orders o where o.id = p_parent_id;
+        if v_leg ->> 'broker_order_id' = any (v_new) then
             v_changed := true;
             if v_leg ->> 'replaces' is not null then
-                perform private.follow_leg(v_id);
+                perform private.follow_leg(o.id) from public.orders o where o.broker_order_id = v_leg ->> 'broker_order_id';
             end if;
+            -- It was made of this word, and there is no more in it.
+            continue when coalesce((v_leg ->> 'filled_qty')::numeric, 0) = 0 and length(v_leg ->> 'status') between 1 and 60
+                          and private.state_of(v_leg ->> 'status', 0) = 'working';
         end if;
-        v_changed := private.apply_broker_order(v_id, v_leg) or v_changed;
+        v_changed := private.apply_broker_order((select o.id from public.orders o where o.broker_order_id = v_leg ->> 'broker_order_id'), v_leg)
+                     or v_changed;
     end loop;
     return v_changed;
 end;
@@ -259,6 +275,10 @@ create function public.record_submission(p_shard text, p_token bigint, p_results
     volatile
     security definer
     set search_path = ''
+    set plan_cache_mode = force_generic_plan  -- to plan afresh costs more than to run
+    set enable_seqscan = off  -- from what is told to the orders, one by one, however many orders there are
+    set enable_hashjoin = off
+    set enable_mergejoin = off
 as $$
 declare
     v_result jsonb;
@@ -421,6 +441,10 @@ create function public.record_order_updates(p_shard text, p_token bigint, p_upda
     volatile
     security definer
     set search_path = ''
+    set plan_cache_mode = force_generic_plan  -- to plan afresh costs more than to run
+    set enable_seqscan = off  -- from what is told to the orders, one by one, however many orders there are
+    set enable_hashjoin = off
+    set enable_mergejoin = off
 as $$
 declare
     v_update jsonb;

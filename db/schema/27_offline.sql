@@ -77,6 +77,10 @@ create function public.record_offline_exits(p_shard text, p_token bigint, p_exit
     volatile
     security definer
     set search_path = ''
+    set plan_cache_mode = force_generic_plan  -- as record_submission, whose plans it shares
+    set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
 as $$
 declare
     v_exit jsonb;

@@ -153,6 +153,10 @@ create function public.adopt_orders(p_shard text, p_token bigint, p_orders jsonb
     volatile
     security definer
     set search_path = ''
+    set plan_cache_mode = force_generic_plan  -- as record_submission, whose plans it shares
+    set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
 as $$
 declare
     v_order jsonb;

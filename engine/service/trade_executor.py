@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -68,18 +69,30 @@ class TradeExecutor:
         self._rate = rate
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(senders, thread_name_prefix="sender")
+        self._recorder = ThreadPoolExecutor(1, thread_name_prefix="recorder")
 
     def submit_ready(self) -> int:
-        """Claim what is ready, send it, record what came of it, until no more is; return how many were claimed."""
+        """Claim what is ready, send it, record what came of it, until no more is; return how many were claimed.
+
+        While one batch is recorded the next one is sent; a batch that cannot be recorded is looked up later.
+        """
         claimed = 0
-        with self._lock:
+        recordings: list[Future[None]] = []
+        with self._lock, ExitStack() as on_leaving:
+            on_leaving.callback(wait, recordings)
             while not self._health.brake_is_on:
-                submissions = self._submit_ready()
-                claimed += len(submissions)
+                asked_s = self._clock.monotonic_s()
+                permits = [_permit(order, asked_s) for order in self._claim()]
+                submissions = self._send(permits)
+                claimed += len(permits)
                 # What was handed back is ready again: it waits for the next turn.
                 is_held_up = any(submission.outcome is Outcome.NOT_SENT for submission in submissions)
-                if len(submissions) < CLAIM_MAX or is_held_up:
+                if len(permits) < CLAIM_MAX or is_held_up:
+                    self._record(permits, submissions)
                     break
+                recordings.append(self._recorder.submit(self._record, permits, submissions))
+            for recording in recordings:
+                recording.result()
         return claimed
 
     def process_order_job(self, permit: Permit) -> Submission:
@@ -128,18 +141,21 @@ class TradeExecutor:
                 )
         return self._submit(permit)
 
-    def _submit_ready(self) -> list[Submission]:
-        asked_s = self._clock.monotonic_s()
-        permits = [_permit(order, asked_s) for order in self._claim()]
-        if not permits:
-            return []
-        crash_point(AFTER_CLAIM)
-        submissions = list(self._pool.map(self.process_order_job, permits))
+    def _send(self, permits: Sequence[Permit]) -> list[Submission]:
+        """Send claimed orders, several at a time; return what came of each."""
+        if permits:
+            crash_point(AFTER_CLAIM)
+        if len(permits) == 1:  # not worth waking a sender up
+            return [self.process_order_job(permits[0])]
+        return list(self._pool.map(self.process_order_job, permits))
+
+    def _record(self, permits: Sequence[Permit], submissions: Sequence[Submission]) -> None:
+        if not submissions:
+            return
         crash_point(AFTER_SUBMIT)
         self._desk.record_submissions(submissions)
         self._sync.note_sent([_sent(*pair) for pair in zip(permits, submissions, strict=True) if pair[1].order])
         self._book.outdate()
-        return submissions
 
     def _claim(self) -> list[Order]:
         """Claim no more than the broker's limit lets through; exits have calls of their own."""

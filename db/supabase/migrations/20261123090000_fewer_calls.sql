@@ -111,6 +111,60 @@ grant execute on function public.engine_snapshot(text, bigint, boolean, boolean)
 
 comment on function public.engine_snapshot(text, bigint, boolean, boolean) is 'Everything an engine needs to act for its shard. Engine only.';
 
+-- Permits: the right to send one order until a deadline, and the broker's answers.
+
+-- Issue permits: exits first, entries only while nothing in their scope is paused or halted, and to no engine
+-- that is older than the schema. Called by: the engine. Errors: LEASE_LOST, ENGINE_OUTDATED.
+create or replace function public.claim_orders(p_shard text, p_token bigint, p_limit int default 50, p_purpose text default null)
+    returns setof public.orders
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+    set plan_cache_mode = force_generic_plan  -- to plan afresh costs more than to run
+    set enable_seqscan = off  -- from what is told to the orders, one by one, however many orders there are
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $$
+declare
+    v_entry_ttl interval;
+    v_permit_ttl interval;
+    v_holder text;
+    v_is_current boolean;
+begin
+    perform private.check_lease(p_shard, p_token);
+    if not exists (select 1 from public.orders o where o.shard = p_shard and o.state in ('ready', 'awaiting_approval')) then
+        return;
+    end if;
+    select make_interval(secs => coalesce((c.config #>> '{order_limits,entry_ttl_s}')::numeric, 60)::float8),
+           make_interval(secs => coalesce((c.config #>> '{order_limits,permit_ttl_s}')::numeric, 10)::float8),
+           (select l.holder from public.engine_leases l where l.shard = p_shard), private.engine_is_current(p_shard)
+      into v_entry_ttl, v_permit_ttl, v_holder, v_is_current
+    from private.active_risk_config() c;
+    perform private.apply_due();
+    perform private.lock_controls(p_exclusive => false);
+    perform private.expire_waiting(p_shard, clock_timestamp() - v_entry_ttl);
+    return query
+        update public.orders o
+           set state = 'submitting', claimed_by = v_holder, permit_token = p_token, submitted_at = clock_timestamp(),
+               permit_deadline = clock_timestamp() + v_permit_ttl
+         where o.id in (
+            select r.id from public.orders r
+             where r.shard = p_shard and r.state = 'ready'
+               and (p_purpose is null or r.purpose::text = p_purpose)
+               and private.effective_mode(r.profile_id, r.symbol)
+                   < case r.purpose when 'entry' then 'PAUSED' else 'HALTED' end::public.control_mode
+               and (r.purpose <> 'entry' or v_is_current)
+             order by (r.purpose = 'entry'), r.created_at, r.id
+             limit least(greatest(coalesce(p_limit, 50), 1), 500)
+             for update skip locked)
+        returning o.*;
+    if not found and not v_is_current then
+        perform private.refuse_outdated_engine(p_shard);
+    end if;
+end;
+$$;
+
 -- Take over what the broker says about one order: fills first, then the state; never backwards.
 -- Answers whether anything changed. The caller holds the profile's capital row.
 create or replace function private.apply_broker_order(p_order_id uuid, b jsonb)
@@ -248,5 +302,138 @@ begin
                      or v_changed;
     end loop;
     return v_changed;
+end;
+$$;
+
+-- Record what came of sending. accepted: the broker's order; rejected: its definitive no; unknown: ambiguous;
+-- not_sent: the permit is handed back. Called by: the engine. Errors: LEASE_LOST, NOT_FOUND, INVALID.
+create or replace function public.record_submission(p_shard text, p_token bigint, p_results jsonb)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+    set plan_cache_mode = force_generic_plan  -- to plan afresh costs more than to run
+    set enable_seqscan = off  -- from what is told to the orders, one by one, however many orders there are
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $$
+declare
+    v_result jsonb;
+    v_answers jsonb := '[]';
+begin
+    perform private.check_lease(p_shard, p_token);
+    perform private.lock_controls(p_exclusive => false);  -- a pause waits for this, or sees what it settles
+    perform private.lock_capital_of(
+        (select array_agg(private.as_uuid(e.value ->> 'id')) from jsonb_array_elements(p_results) e), '{}');
+    for v_result in select e.value from jsonb_array_elements(p_results) e loop
+        v_answers := v_answers || private.apply_submission(v_result, p_shard);
+    end loop;
+    perform private.settle_quiescence();
+    return v_answers;
+end;
+$$;
+
+-- Take over the broker's view of orders; sent twice or out of order it changes nothing more.
+-- Called by: the engine. Errors: LEASE_LOST.
+create or replace function public.record_order_updates(p_shard text, p_token bigint, p_updates jsonb)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+    set plan_cache_mode = force_generic_plan  -- to plan afresh costs more than to run
+    set enable_seqscan = off  -- from what is told to the orders, one by one, however many orders there are
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $$
+declare
+    v_update jsonb;
+    v_answers jsonb := '[]';
+begin
+    perform private.check_lease(p_shard, p_token);
+    perform private.lock_controls(p_exclusive => false);  -- a pause waits for this, or sees what it settles
+    perform private.lock_capital_of(
+        (select array_agg(private.as_uuid(e.value ->> 'client_order_id')) from jsonb_array_elements(p_updates) e),
+        (select array_agg(r.id) from jsonb_array_elements(p_updates) e
+         cross join lateral (values (e.value ->> 'broker_order_id'), (e.value ->> 'replaces')) r (id)));
+    for v_update in select e.value from jsonb_array_elements(p_updates) e loop
+        v_answers := v_answers || private.apply_update(v_update, p_shard);
+    end loop;
+    perform private.settle_quiescence();
+    return v_answers;
+end;
+$$;
+
+-- Record exits that were sent while this database could not be reached, with what the broker answered: accepted,
+-- rejected, or unknown, which is looked up next. Told again, in any order, it changes nothing more.
+-- Called by: the engine. Errors: LEASE_LOST; INVALID when any exit is malformed, and then nothing changes.
+create or replace function public.record_offline_exits(p_shard text, p_token bigint, p_exits jsonb)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+    set plan_cache_mode = force_generic_plan  -- as record_submission, whose plans it shares
+    set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $$
+declare
+    v_exit jsonb;
+    v_error text;
+    v_answers jsonb := '[]';
+begin
+    perform private.check_lease(p_shard, p_token);
+    if jsonb_typeof(p_exits) is distinct from 'array' then
+        perform private.fail(422, 'INVALID', 'p_exits must be an array of exits.');
+    end if;
+    for v_exit in select e.value from jsonb_array_elements(p_exits) e loop
+        v_error := private.offline_exit_error(v_exit, p_shard);
+        if v_error is not null then
+            perform private.fail(422, 'INVALID', format('Exit %s: %s.', coalesce(v_exit ->> 'id', '(no id)'), v_error));
+        end if;
+    end loop;
+    perform private.lock_controls(p_exclusive => false);
+    perform 1 from public.profile_capital c
+      where c.profile_id in (select t.profile_id from jsonb_array_elements(p_exits) e
+                             join public.trades t on t.id = (e.value ->> 'trade_id')::uuid)
+      order by c.profile_id for update;
+    for v_exit in select e.value from jsonb_array_elements(p_exits) e loop
+        perform private.have_offline_exit(v_exit, p_shard, p_token);
+        v_answers := v_answers || private.apply_submission(v_exit, p_shard);
+    end loop;
+    return v_answers;
+end;
+$$;
+
+-- Bring external orders into our books where the policy says so: as an exit of the one trade that is large enough,
+-- or as a trade of the profile's own. Answers for each whether it was adopted, the policy and why not.
+-- Called by: the engine. Errors: LEASE_LOST.
+create or replace function public.adopt_orders(p_shard text, p_token bigint, p_orders jsonb)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+    set plan_cache_mode = force_generic_plan  -- as record_submission, whose plans it shares
+    set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+as $$
+declare
+    v_order jsonb;
+    v_answers jsonb := '[]';
+begin
+    perform private.check_lease(p_shard, p_token);
+    perform private.lock_controls(p_exclusive => false);
+    perform 1 from public.profile_capital c
+      where c.profile_id in (select f.id from public.profiles f where f.shard = p_shard
+                             and f.symbols && array(select e.value ->> 'symbol' from jsonb_array_elements(p_orders) e))
+      order by c.profile_id for update;
+    for v_order in select e.value from jsonb_array_elements(p_orders) e loop
+        v_answers := v_answers || private.adopt_order(v_order, p_shard);
+    end loop;
+    return v_answers;
 end;
 $$;
