@@ -8,7 +8,7 @@ from local.exchange.http import params
 from local.exchange.http.faults import Kind
 from local.exchange.http.keys import LAG, exchange_of
 from local.exchange.http.misbehaviour import fault_of
-from local.exchange.http.render import json_response, order_body
+from local.exchange.http.render import json_response, list_response, order_body, order_text
 from local.exchange.trading import interventions
 from local.exchange.trading.errors import Refusal, invalid, not_found
 from local.exchange.trading.exchange import Exchange
@@ -24,7 +24,7 @@ async def submit(request: web.Request) -> web.Response:
     fault = fault_of(request, Kind.REJECT_LATER)
     order = exchange.submit(body, rejected_after=fault.ticks if fault else None)
     request.app[LAG].note_order(order.id)
-    return json_response(with_legs(exchange, order))
+    return json_response(order_body(order, exchange.legs_of_new(order)))
 
 
 async def list_all(request: web.Request) -> web.Response:
@@ -32,8 +32,9 @@ async def list_all(request: web.Request) -> web.Response:
     wanted = _filter(request, exchange)
     orders = [order for order in exchange.orders(wanted) if not _is_hidden(request, order)]
     if wanted.nested:
-        return json_response([with_legs(exchange, order) for order in orders])
-    return json_response([order_body(order) for order in orders])
+        legs = exchange.legs_by_parent(orders)
+        return json_response([order_body(order, legs.get(order.id)) for order in orders])
+    return list_response([exchange.ledger.book.told(order, order_text) for order in orders])
 
 
 async def get(request: web.Request) -> web.Response:

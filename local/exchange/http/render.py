@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -23,6 +24,15 @@ from local.exchange.trading.order import Order, Side, Status, is_crypto
 
 def json_response(body: object, status: int = 200) -> web.Response:
     return web.json_response(body, status=status, dumps=_dumps)
+
+
+def list_response(texts: Iterable[str]) -> web.Response:
+    """Answer with bodies that are JSON already."""
+    return web.json_response(text=f"[{','.join(texts)}]")
+
+
+def order_text(order: Order) -> str:
+    return _dumps(order_body(order))
 
 
 def order_body(order: Order, legs: Iterable[Order] | None = None) -> dict[str, Any]:
@@ -204,6 +214,7 @@ def asset_body(asset: Asset, *, listed: bool) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=1024)
 def asset_id(symbol: str) -> str:
     asset = find_asset(symbol)
     return asset.id if asset else str(uuid5(NAMESPACE_URL, symbol))

@@ -18,6 +18,7 @@ from local.exchange.market.tape import CENT, CRYPTO, Tape
 # A path costs about 5 kB and 0.1 ms; this holds three years of five symbols for hourly bars.
 PATHS_CACHED = 4096
 MINUTES_CACHED = 256  # 25 kB each
+TICKS_CACHED = 64  # each order asks several times for the present one of its symbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Market:
         self.halts = Halts()
         self.path = lru_cache(PATHS_CACHED)(self._path)
         self.minutes = lru_cache(MINUTES_CACHED)(self._minutes)
+        self._known_tick = lru_cache(TICKS_CACHED)(self._find_tick)
 
     @property
     def calendar(self) -> SessionCalendar:
@@ -69,10 +71,12 @@ class Market:
             self._shocks = wanted
             self.path.cache_clear()
             self.minutes.cache_clear()
+            self._known_tick.cache_clear()
 
     def suspend(self, halts: Iterable[Halt]) -> None:
         """Replace all halts by `halts`; crypto pairs have none."""
         self.halts = Halts(halts)
+        self._known_tick.cache_clear()
 
     def is_as_on_tape(self, symbol: str, session: int) -> bool:
         """Tell whether a session's real bar holds: nothing moved its prices and no halt silenced it."""
@@ -92,6 +96,9 @@ class Market:
         `after` counts the five-minute ticks since, outside of regular hours: shares stand still
         there, crypto pairs do not. While a share is halted, its last tick is the one it was halted on.
         """
+        return self._known_tick(symbol, moment, after)
+
+    def _find_tick(self, symbol: str, moment: Moment, after: int) -> Tick:
         if symbol in self.crypto:
             at = self.calendar.time_of(moment) + after * TICK
             day = self.crypto_day(symbol, self.crypto[symbol].index_of(at))

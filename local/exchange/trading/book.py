@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
 from local.exchange.trading.numbers import ZERO
@@ -31,6 +31,7 @@ class Book:
         self._waiting: dict[str, Waiting] = {}
         self.due: dict[str, Order] = {}  # orders whose pending state a tick may end
         self.queued: dict[str, Order] = {}  # accepted orders that wait for the market
+        self._told: dict[str, str] = {}
         for order in orders:
             self.add(order)
 
@@ -39,6 +40,14 @@ class Book:
 
     def __len__(self) -> int:
         return len(self._orders)
+
+    def told(self, order: Order, tell: Callable[[Order], str]) -> str:
+        """Return what `tell` says of an open order; it is asked again once the order has changed."""
+        if order.id not in self._orders:
+            return tell(order)
+        if order.id not in self._told:
+            self._told[order.id] = tell(order)
+        return self._told[order.id]
 
     def add(self, order: Order) -> None:
         for index in self._indexes(order):
@@ -54,6 +63,7 @@ class Book:
         self.due.pop(order.id, None)
         self.queued.pop(order.id, None)
         self.opening_at_quotes.pop(order.id, None)
+        self._told.pop(order.id, None)
         self.own_cost -= self._own_costs.pop(order.id, ZERO)
 
     def refresh(self, order: Order) -> None:
@@ -107,6 +117,7 @@ class Book:
             yield self._opening[order.symbol, order.side]
 
     def _note(self, order: Order) -> None:
+        self._told.pop(order.id, None)
         for index, belongs in ((self.due, order.due is not None), (self.queued, order.status is Status.ACCEPTED)):
             if belongs:
                 index[order.id] = order

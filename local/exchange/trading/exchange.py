@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -17,7 +17,7 @@ from local.exchange.trading import admission, errors, lifecycle, replacement, se
 from local.exchange.trading.account import OPENING_CASH, Account, Settings
 from local.exchange.trading.audit import check_ledger
 from local.exchange.trading.ledger import Ledger
-from local.exchange.trading.listing import OrderFilter, list_orders
+from local.exchange.trading.listing import OrderFilter, Wanted, list_open, list_orders
 from local.exchange.trading.margin import Valuation, value
 from local.exchange.trading.matching import FillProfile
 from local.exchange.trading.order import Order, OrderClass, Side, Status, TimeInForce, is_crypto
@@ -127,11 +127,23 @@ class Exchange(Stepping):
         return order
 
     def orders(self, wanted: OrderFilter) -> list[Order]:
+        if wanted.status is Wanted.OPEN and not wanted.nested:
+            return list_open(self.ledger.book, wanted)
         return list_orders(self.ledger.store, wanted)
 
     def legs(self, order: Order) -> list[Order]:
         """Return the orders that were submitted with `order` as its exits."""
         return [] if order.parent_id else self.ledger.store.legs(order.id)
+
+    def legs_of_new(self, order: Order) -> list[Order]:
+        """Return the same of an order that was placed just now: its exits are in the book, unless it ended at once."""
+        if order.parent_id or self.ledger.book.get(order.id) is None:
+            return self.legs(order)
+        return [leg for leg in self.ledger.book.group(order.id) if leg.parent_id == order.id]
+
+    def legs_by_parent(self, orders: Sequence[Order]) -> Mapping[str, list[Order]]:
+        """Return the same of many, by the id of each that has some."""
+        return self.ledger.store.legs_by_parent([order.id for order in orders if not order.parent_id])
 
     # -- account --------------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from local.exchange.trading.account import Fill
-from local.exchange.trading.order import Order, Side
+from local.exchange.trading.book import Book
+from local.exchange.trading.order import Order, Side, Status
 from local.exchange.trading.store import Store, time_key
 
 
@@ -59,6 +60,27 @@ _STATUS = {
     Wanted.CLOSED: "status in ('filled', 'canceled', 'expired', 'replaced', 'rejected')",
     Wanted.ALL: "true",
 }
+
+
+def list_open(book: Book, wanted: OrderFilter) -> list[Order]:
+    """Return one page of open orders as the book has them, thousands of which may be listed again and again."""
+    orders = [order for order in book if order.status is not Status.HELD]
+    after, until, after_seq, before_seq = wanted.after, wanted.until, wanted.after_seq, wanted.before_seq
+    if after is not None:
+        orders = [order for order in orders if order.submitted_at > after]
+    if until is not None:
+        orders = [order for order in orders if order.submitted_at < until]
+    if after_seq is not None:
+        orders = [order for order in orders if order.seq > after_seq]
+    if before_seq is not None:
+        orders = [order for order in orders if order.seq < before_seq]
+    if wanted.side is not None:
+        orders = [order for order in orders if order.side is wanted.side]
+    if wanted.symbols:
+        orders = [order for order in orders if order.symbol in wanted.symbols]
+    if wanted.direction is Direction.DESC:
+        orders.reverse()
+    return orders[: wanted.limit]
 
 
 def list_orders(store: Store, wanted: OrderFilter) -> list[Order]:

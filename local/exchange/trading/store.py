@@ -176,6 +176,14 @@ class Store:
     def legs(self, parent_id: str) -> list[Order]:
         return list(self._select(ORDERS, "parent_id = ? order by seq", [parent_id]))
 
+    def legs_by_parent(self, parent_ids: Sequence[str]) -> dict[str, list[Order]]:
+        """Return the legs of many orders in one read, by the parent's id."""
+        found: dict[str, list[Order]] = {}
+        wanted = f"parent_id in ({', '.join('?' * len(parent_ids))}) order by seq"
+        for leg in self._select(ORDERS, wanted, parent_ids) if parent_ids else ():
+            found.setdefault(leg.parent_id or "", []).append(leg)
+        return found
+
     def orders(self, where: str, args: Sequence[Any]) -> Iterator[Order]:
         """Select orders; `where` is written by `trading.listing`, values come in `args` only."""
         return self._select(ORDERS, where, args)

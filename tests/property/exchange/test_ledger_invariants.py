@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from local.exchange.http.render import order_text
 from local.exchange.market.tape import Tape, load_tape
 from local.exchange.trading import interventions
 from local.exchange.trading.accounts import Accounts
@@ -344,7 +345,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def open_orders_in_memory_are_those_on_disk(self) -> None:
         for exchange in self.both:
-            assert list(exchange.ledger.book) == list(exchange.ledger.store.open_orders())
+            book, stored = exchange.ledger.book, list(exchange.ledger.store.open_orders())
+            assert list(book) == stored
+            assert [book.told(order, order_text) for order in book] == [order_text(order) for order in stored]
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from local.exchange.trading import lifecycle
 from local.exchange.trading.audit import check_ledger
 from local.exchange.trading.exchange import Birth, Exchange, open_exchange
 from local.exchange.trading.invariants import InvariantBroken
-from local.exchange.trading.listing import OrderFilter, Wanted
+from local.exchange.trading.listing import Direction, OrderFilter, Wanted, list_orders
 from local.exchange.trading.matching import FillProfile
-from local.exchange.trading.order import NEXT_STATES, IllegalTransition, Order, Status
+from local.exchange.trading.order import NEXT_STATES, IllegalTransition, Order, Side, Status
 
 
 def submit(exchange: Exchange, **fields: object) -> Order:
@@ -316,3 +316,21 @@ class TestLongLists:
         plan = exchange.ledger.store._db.execute(f"explain query plan {asked[-1]}").fetchall()
         assert len(plan) == 1  # no sorting either
         assert plan[0][3].startswith("SEARCH orders USING INDEX")
+
+    def test_open_orders_are_listed_from_memory_as_the_ledger_has_them(self, found: Callable[..., Exchange]) -> None:
+        exchange = found()
+        exchange.step_to_open()
+        orders = [submit(exchange, type="limit", limit_price=price, symbol="MSFT") for price in ("1", "2", "3")]
+        orders.append(bracket(exchange))
+        exchange.step(2)
+        middle = orders[1]
+        bounds = [{"after": middle.submitted_at}, {"until": middle.submitted_at}, {"after_seq": middle.seq}]
+        others = [{}, {"before_seq": middle.seq}, {"side": Side.SELL}, {"symbols": ("MSFT",)}, {"limit": 2}]
+
+        for wanted in (
+            OrderFilter(**each, direction=direction) for each in [*bounds, *others] for direction in Direction
+        ):
+            assert exchange.orders(wanted) == list_orders(exchange.ledger.store, wanted)
+
+        assert len(exchange.orders(OrderFilter())) == 4
+        assert exchange.legs_by_parent(orders) == {orders[-1].id: exchange.legs(orders[-1])}
