@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Final
 
 from engine.domain.book import Order, Purpose
@@ -32,7 +33,8 @@ def plan_sync(ours: Sequence[Order], theirs: Sequence[BrokerOrder]) -> SyncPlan:
     known |= {order.id: order for order in ours}
     listed = {order.broker_order_id for order in theirs}
     alive = {o.group_id for o in ours if o.broker_order_id in listed}
-    restated = {known[o.broker_order_id].group_id for o in theirs if _is_restated(o, known.get(o.broker_order_id))}
+    matched = ((order, known.get(order.broker_order_id)) for order in theirs)
+    restated = {own.group_id for order, own in matched if own is not None and _is_restated(order, own)}
     replaced = {o.replaces_broker_id for o in ours if o.state.is_at_broker}
     return SyncPlan(
         updates=tuple(order for order in theirs if _is_news(order, known)),
@@ -73,19 +75,26 @@ def _is_news(theirs: BrokerOrder, known: dict[str, Order]) -> bool:
         ours is None
         or ours.broker_status != theirs.status
         or ours.filled_qty != theirs.filled_qty
-        or _is_restated(theirs, ours)
         or bool(theirs.legs)
+        or _is_restated(theirs, ours)
     )
 
 
-def _is_restated(theirs: BrokerOrder, ours: Order | None) -> bool:
+def _is_restated(theirs: BrokerOrder, ours: Order) -> bool:
     """Tell whether the broker has changed what rests there: after a split, or where a stop trails."""
-    if ours is None or (ours.purpose is Purpose.ENTRY and theirs.filled_qty > 0):
+    if ours.purpose is Purpose.ENTRY and theirs.filled_qty > 0:
         return False
-    prices = ((theirs.limit_price, ours.limit_price), (theirs.stop_price, ours.stop_price))
-    return theirs.qty != ours.qty or any(
-        new is not None and (old is None or round(new, PRICE_DIGITS) != round(old, PRICE_DIGITS)) for new, old in prices
+    return (
+        theirs.qty != ours.qty
+        or _has_moved(ours.limit_price, theirs.limit_price)
+        or _has_moved(ours.stop_price, theirs.stop_price)
     )
+
+
+def _has_moved(old: Decimal | None, new: Decimal | None) -> bool:
+    if new is None or new == old:  # as nearly all are, and to round takes far longer
+        return False
+    return old is None or round(new, PRICE_DIGITS) != round(old, PRICE_DIGITS)
 
 
 def _has_rested(order: Order, market: MarketTime, partial_max: timedelta) -> bool:
