@@ -1,7 +1,8 @@
 """What profiles were worth, session by session."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from typing import Any
 
 import pandas as pd
 from supabase import Client
@@ -19,6 +20,10 @@ EQUITY_COLUMNS: Columns = {
     "unrealized_usd": "number",
 }
 PROFILE_EQUITY_COLUMNS: Columns = {"profile_id": "text", "profile_name": "text", **EQUITY_COLUMNS}
+PROFIT_COLUMNS: Columns = {
+    name: PROFILE_EQUITY_COLUMNS[name]
+    for name in ("profile_name", "session_date", "equity_usd", "realized_usd", "unrealized_usd")
+}
 _AMOUNTS = [name for name in EQUITY_COLUMNS if name.endswith("_usd")]
 MARKET_SPAN_COLUMNS: Columns = {"start": "time", "end": "time", "reason": "text"}
 
@@ -37,10 +42,8 @@ def equity_curve(client: Client, since: date | None = None) -> pd.DataFrame:
     return frame(all_rows(request), EQUITY_COLUMNS)
 
 
-def equity_by_profile(
-    client: Client, since: date | None = None, sessions: Sequence[date] | None = None
-) -> pd.DataFrame:
-    """Return equity per session and profile, of all sessions or of those that are named.
+def equity_by_profile(client: Client, since: date | None = None) -> pd.DataFrame:
+    """Return equity per session and profile.
 
     Returns
     -------
@@ -52,9 +55,26 @@ def equity_by_profile(
     request = request.order("session_date").order("profile_id")
     if since:
         request = request.gte("session_date", since.isoformat())
-    if sessions is not None:
-        request = request.in_("session_date", [session.isoformat() for session in sessions])
     return frame(all_rows(request), PROFILE_EQUITY_COLUMNS)
+
+
+def profit_by_profile(client: Client, sessions: Sequence[date], names: Mapping[str, str]) -> pd.DataFrame:
+    """Return what each profile has gained in some sessions, as little as comparing them takes.
+
+    Parameters
+    ----------
+    names : the profiles' names by id
+
+    Returns
+    -------
+    DataFrame by session_date, then profile; columns PROFIT_COLUMNS, amounts in USD; a profile without a name
+    goes by its id; empty before the first snapshot.
+    """
+    request = client.table("equity_daily").select("profile_id,session_date,equity_usd,realized_usd,unrealized_usd")
+    request = owners_rows(request, client).in_("session_date", [session.isoformat() for session in sessions])
+    found = all_rows(request.order("session_date").order("profile_id"))
+    return frame([row | {"profile_name": names.get(row["profile_id"], row["profile_id"])} for row in found],
+                 PROFIT_COLUMNS)  # fmt: skip
 
 
 def equity_of_profiles(client: Client, profile_ids: Sequence[str], since: date | None = None) -> pd.DataFrame:
@@ -69,31 +89,40 @@ def equity_of_profiles(client: Client, profile_ids: Sequence[str], since: date |
     return summed[list(EQUITY_COLUMNS)]
 
 
-def in_market_time(client: Client, spans: pd.DataFrame) -> pd.DataFrame:
-    """Return spans of database time as spans of market time, so that a chart can draw them.
+def in_market_time(client: Client, several: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Return several sets of spans of database time as spans of market time, so that a chart can draw them.
 
     The snapshots carry both clocks; the first one recorded within a span and the last one give its ends.
 
     Parameters
     ----------
-    spans : columns `started_at`, `ended_at` (NaT while it goes on), `reason`; as `db.queries.controls.global_pauses`
+    several : columns `started_at`, `ended_at` (NaT while it goes on), `reason`; as `db.queries.controls.global_pauses`
 
     Returns
     -------
-    DataFrame; columns MARKET_SPAN_COLUMNS; without the spans during which no snapshot was taken.
+    One DataFrame for each; columns MARKET_SPAN_COLUMNS; without the spans during which no snapshot was taken.
     """
-    if spans.empty:
-        return frame([], MARKET_SPAN_COLUMNS)
-    spans = spans.assign(ended_at=spans["ended_at"].fillna(pd.Timestamp.max.tz_localize("UTC").floor("D")))
-    moments = sorted({moment.isoformat() for moment in pd.concat([spans["started_at"], spans["ended_at"]])})
-    at = {pd.Timestamp(row["moment"]): row for row in answered("market_times", client, {"p_moments": moments})}
-    found = [
-        {
-            "start": at[span["started_at"]]["first_after"],
-            "end": at[span["ended_at"]]["last_before"],
-            "reason": span["reason"],
-        }
-        for span in spans.to_dict("records")
-    ]
-    known = [span for span in found if span["start"] and span["end"] and span["start"] <= span["end"]]
-    return frame(known, MARKET_SPAN_COLUMNS)
+    sets = [[*zip(spans["started_at"], spans["ended_at"].fillna(_NOT_YET), spans["reason"], strict=True)]
+            for spans in several]  # fmt: skip
+    at = _market_times(client, {moment for spans in sets for start, end, _ in spans for moment in (start, end)})
+    return [frame(list(_known_spans(spans, at)), MARKET_SPAN_COLUMNS) for spans in sets]
+
+
+_NOT_YET = pd.Timestamp.max.tz_localize("UTC").floor("D")
+
+
+def _market_times(client: Client, moments: set[pd.Timestamp]) -> dict[pd.Timestamp, dict[str, Any]]:
+    """Return what the snapshots say of each moment."""
+    if not moments:
+        return {}
+    asked = sorted(moment.isoformat() for moment in moments)
+    return {pd.Timestamp(row["moment"]): row for row in answered("market_times", client, {"p_moments": asked})}
+
+
+def _known_spans(
+    spans: Iterable[tuple[pd.Timestamp, pd.Timestamp, str]], at: Mapping[pd.Timestamp, Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    for started_at, ended_at, reason in spans:
+        start, end = at[started_at]["first_after"], at[ended_at]["last_before"]
+        if start and end and start <= end:
+            yield {"start": start, "end": end, "reason": reason}

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from supabase import Client
 
-from db.queries._frames import Columns, Request, all_rows, frame, narrowed
+from db.queries._frames import Columns, Request, all_rows, frame, narrowed, rows
 from db.queries.paging import Cursor, Page, all_pages, rows_by_key
 
 LOCKOUT_COLUMNS: Columns = {
@@ -27,7 +27,9 @@ LOCKOUT_COLUMNS: Columns = {
     "detail": "object",
 }
 LOCKOUT_TYPES = ("manual", "news_shock", "cooldown", "stoploss_guard", "drawdown", "reconciliation")
+LOCKOUT_SPAN_COLUMNS: Columns = {"started_at": "time", "ended_at": "time", "reason": "text"}
 _COLUMNS = ",".join(name for name in LOCKOUT_COLUMNS if name != "profile_name")
+_IS_OVER = "removed_at.not.is.null,expires_at.lte.now"
 _SELECTED = f"{_COLUMNS},profile:profiles(name)"
 
 
@@ -61,11 +63,30 @@ def past_lockouts(client: Client, filters: LockoutFilters, after: Cursor | None 
     float64, seconds; empty when nothing matches.
     """
     request = _filtered(client.table("symbol_lockouts").select(_SELECTED), filters)
-    request = request.or_("removed_at.not.is.null,expires_at.lte.now")
+    request = request.or_(_IS_OVER)
     found, following = rows_by_key(request, "starts_at", after, size)
     page = frame(found, LOCKOUT_COLUMNS)
     ended = page["removed_at"].fillna(page["expires_at"])
     return Page(page.assign(ended_at=ended, lasted_s=(ended - page["starts_at"]).dt.total_seconds()), following)
+
+
+def latest_lockouts(client: Client, size: int) -> pd.DataFrame:
+    """Return when symbols were locked out: of those in force the `size` last to end, of those that are over the last.
+
+    Returns
+    -------
+    DataFrame; columns LOCKOUT_SPAN_COLUMNS, times are the database's; `ended_at` is NaT while one goes on, `reason`
+    begins with the symbol; empty when nothing was ever locked out.
+    """
+    held = client.table("symbol_lockouts").select("ticker,reason,started_at:starts_at")
+    in_force = rows(_in_force(held).order("expires_at", desc=True).order("id", desc=True).limit(size))
+    past = client.table("symbol_lockouts").select("id,ticker,reason,starts_at,expires_at,removed_at").or_(_IS_OVER)
+    over = [
+        row | {"started_at": row["starts_at"], "ended_at": row["removed_at"] or row["expires_at"]}
+        for row in rows_by_key(past, "starts_at", None, size)[0]
+    ]
+    spans = [row | {"reason": f"{row['ticker']}: {row['reason']}"} for row in (*reversed(in_force), *over)]
+    return frame(spans, LOCKOUT_SPAN_COLUMNS)
 
 
 def lockouts_for_export(client: Client, filters: LockoutFilters) -> pd.DataFrame:

@@ -71,6 +71,10 @@ OPEN_ORDER_COLUMNS: Columns = {
     "state": "text",
     "cancel_requested_at": "time",
 }
+DENIAL_COLUMNS: Columns = {
+    name: ORDER_COLUMNS[name]
+    for name in ("id", "profile_name", "symbol", "side", "code", "reason", "market_at", "created_at")
+}
 CHECK_COLUMNS: Columns = {"name": "text", "limit": "text", "observed": "text", "passed": "flag"}
 
 OPEN_STATES = ("awaiting_approval", "ready", "submitting", "unknown", "working", "partially_filled")
@@ -194,12 +198,14 @@ def open_orders(client: Client) -> pd.DataFrame:
 
 
 def latest_denials(client: Client, limit: int = 8) -> pd.DataFrame:
-    """Return the entries that the gate refused last, the newest first; columns ORDER_COLUMNS."""
-    return orders_page(client, OrderFilters(states=("denied",)), size=limit).found
+    """Return the entries that the gate refused last, the newest first; columns DENIAL_COLUMNS."""
+    columns = ",".join(name for name in DENIAL_COLUMNS if name != "profile_name")
+    request = _filtered(client, OrderFilters(states=("denied",)), f"{columns},profile:profiles(name)")
+    return frame(rows_by_key(request, "created_at", None, limit)[0], DENIAL_COLUMNS)
 
 
-def _filtered(client: Client, filters: OrderFilters) -> Request:
-    request = client.table("orders").select(_SELECTED)
+def _filtered(client: Client, filters: OrderFilters, selected: str = _SELECTED) -> Request:
+    request = client.table("orders").select(selected)
     wanted = {"state": filters.states, "profile_id": filters.profile_ids, "symbol": filters.symbols,
               "purpose": filters.purposes}  # fmt: skip
     if filters.recorded_on:

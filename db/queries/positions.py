@@ -1,5 +1,6 @@
 """Open positions with their protection and their last mark."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -82,31 +83,46 @@ def exits_under_way(client: Client) -> pd.DataFrame:
     )
 
 
-def sector_exposure(client: Client) -> pd.DataFrame:
+def sector_exposure(client: Client, positions: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return what each owner's profiles hold or are entering, by sector, beside the limit that the gate judges by.
+
+    Parameters
+    ----------
+    positions : as `open_positions` without filters, where they are at hand; else they are read
 
     Returns
     -------
     DataFrame by owner and sector; columns EXPOSURE_COLUMNS, USD at cost; `limit_usd` is NaN where no limit is set;
     empty when nothing is held or being entered.
     """
-    config = rows(client.table("risk_configs").select("config").eq("active", True))
-    exposure: Mapping[str, Any] = config[0]["config"].get("sector_exposure") or {} if config else {}
+    config = rows(client.table("risk_configs").select("exposure:config->sector_exposure").eq("active", True))
+    exposure: Mapping[str, Any] = config[0]["exposure"] or {} if config else {}
     sectors, max_pct = exposure.get("sectors") or {}, exposure.get("max_pct")
-    capital = frame(
-        all_rows(client.table("profile_capital").select("owner_id,capital_usd").order("profile_id")),
-        {"owner_id": "text", "capital_usd": "number"},
-    )
-    held = all_rows(client.table("positions").select("owner_id,symbol,held_usd:cost_usd").order("trade_id"))
-    entering = client.table("orders").select("owner_id,symbol,entering_usd:reserved_usd").eq("purpose", "entry")
-    entering = entering.in_("state", list(_IN_FORCE)).order("created_at", desc=True).order("id")
-    both = frame([{"held_usd": 0, "entering_usd": 0} | row for row in [*held, *all_rows(entering)]],
-                 {"owner_id": "text", "symbol": "text", "held_usd": "number", "entering_usd": "number"})  # fmt: skip
-    both["sector"] = both["symbol"].map(lambda symbol: sectors.get(symbol, "other")).astype("str")
-    summed = both.groupby(["owner_id", "sector"], as_index=False)[["held_usd", "entering_usd"]].sum()
-    limit = float(max_pct) if max_pct is not None else float("nan")
-    of_owner = capital.groupby("owner_id")["capital_usd"].sum() * limit
-    return summed.assign(limit_usd=summed["owner_id"].map(of_owner).astype("float64"))[list(EXPOSURE_COLUMNS)]
+    limits = _limits(client, float(max_pct)) if max_pct is not None else {}
+    held = open_positions(client) if positions is None else positions
+    found: defaultdict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for owner, symbol, cost_usd in zip(held["owner_id"], held["symbol"], held["cost_usd"], strict=True):
+        found[owner, sectors.get(symbol, "other")][0] += cost_usd
+    for row in _entering(client):
+        found[row["owner_id"], sectors.get(row["symbol"], "other")][1] += float(row["reserved_usd"] or 0)
+    summed = [
+        {"owner_id": owner, "sector": sector, "held_usd": usd, "entering_usd": entering, "limit_usd": limits.get(owner)}
+        for (owner, sector), (usd, entering) in sorted(found.items())
+    ]
+    return frame(summed, EXPOSURE_COLUMNS)
+
+
+def _limits(client: Client, max_pct: float) -> dict[str, float]:
+    """Return what each owner may hold in one sector, in USD."""
+    limits: defaultdict[str, float] = defaultdict(float)
+    for row in all_rows(client.table("profile_capital").select("owner_id,capital_usd").order("profile_id")):
+        limits[row["owner_id"]] += float(row["capital_usd"]) * max_pct
+    return dict(limits)
+
+
+def _entering(client: Client) -> list[dict[str, Any]]:
+    request = client.table("orders").select("owner_id,symbol,reserved_usd").eq("purpose", "entry")
+    return all_rows(request.in_("state", list(_IN_FORCE)).order("created_at", desc=True).order("id"))
 
 
 def with_protection(positions: pd.DataFrame) -> pd.DataFrame:

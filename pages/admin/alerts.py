@@ -3,7 +3,6 @@
 import streamlit as st
 
 from db.queries.alerts import alerts_for_export, mutes_in_force, open_alerts, past_alerts
-from db.queries.profiles import profiles
 from pages.components.alerts import (
     alert_filters,
     alert_list,
@@ -19,6 +18,7 @@ from pages.components.messages import show_empty
 from pages.components.pager import Pager
 from pages.components.time_zone import chosen_zone
 from pages.session.guard import require_session
+from pages.session.profiles import known_profiles
 from pages.session.status import database_time, known_role, read_status
 
 session = require_session("operator", "admin")
@@ -26,7 +26,7 @@ at, zone = database_time(read_status(session.client)), chosen_zone()
 
 st.title("Alerts")
 look_again(session)
-filters = alert_filters(sorted({symbol for held in profiles(session.client)["symbols"] for symbol in held}))
+filters = alert_filters(sorted({symbol for held in known_profiles(session)["symbols"] for symbol in held}))
 held = open_alerts(session.client, filters)
 st.subheader(f"Open: {count(len(held), 'alert')}")
 if held.empty:

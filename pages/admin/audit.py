@@ -4,7 +4,6 @@ import streamlit as st
 
 from db.queries.audit import audit_for_export, audit_page
 from db.queries.members import members
-from db.queries.profiles import profiles
 from pages.components.address import opened
 from pages.components.audit import OPENED, audit_filters, audit_table, chain_proof, entry_drawer, for_export
 from pages.components.export import csv_button
@@ -12,13 +11,14 @@ from pages.components.messages import show_empty
 from pages.components.pager import Pager
 from pages.components.time_zone import chosen_zone
 from pages.session.guard import require_session
+from pages.session.profiles import known_profiles
 
 session = require_session("admin")
 
 st.title("Audit")
 zone = chosen_zone()
 chain_proof()
-people, known = members(session.client), profiles(session.client)
+people, known = members(session.client), known_profiles(session)
 filters = audit_filters(people, zone.key)
 pager = Pager("audit", filters)
 page = audit_page(session.client, filters, after=pager.cursor)

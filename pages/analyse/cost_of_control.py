@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from db.queries.profiles import profiles
 from db.queries.replays import lockout_spans, paths_of, pause_spans, recorded_entries
 from engine.domain.cost_of_control import cost_of_control
 from pages.components.cost import entries_behind, show_costs, show_no_costs
@@ -11,10 +10,11 @@ from pages.components.time_zone import chosen_zone
 from pages.components.what_if import assumptions, what_of_it
 from pages.session.clock import now
 from pages.session.guard import require_session
+from pages.session.profiles import known_profiles
 
 session = require_session()
 
-zone, known = chosen_zone(), profiles(session.client)
+zone, known = chosen_zone(), known_profiles(session)
 st.title("Cost of control")
 st.caption("Each entry that was kept back, followed over the bars as if it had been made.")
 filters = decision_filters(known, zone, key="cost").filters(now())

@@ -3,7 +3,6 @@
 import streamlit as st
 
 from db.queries.decisions import entries_for_export, entries_page
-from db.queries.profiles import profiles
 from pages.components.address import opened
 from pages.components.export import csv_button
 from pages.components.funnel import decisions_table, show_funnel
@@ -15,10 +14,11 @@ from pages.components.time_zone import chosen_zone
 from pages.components.why import answer_now, answer_then, question
 from pages.session.clock import now
 from pages.session.guard import require_session
+from pages.session.profiles import known_profiles
 
 session = require_session()
 
-zone, known = chosen_zone(), profiles(session.client)
+zone, known = chosen_zone(), known_profiles(session)
 st.title("Decisions")
 if order_id := opened(OPENED):
     order_drawer(session, order_id, zone)

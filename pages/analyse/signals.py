@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from db.queries.profiles import profiles
 from db.queries.signals import entries_of_signals, layer_switches, signals_for_export, signals_page
 from pages.components.export import csv_button
 from pages.components.messages import show_empty
@@ -11,11 +10,12 @@ from pages.components.signals import export_frame, layer_effects, signal_filters
 from pages.components.time_zone import chosen_zone
 from pages.session.clock import now
 from pages.session.guard import require_session
+from pages.session.profiles import known_profiles
 
 session = require_session()
 
 st.title("Signals")
-known = profiles(session.client)
+known = known_profiles(session)
 if known.empty:
     show_empty("No profile that you can see trades anything.")
     st.stop()

@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from db.queries.profiles import profiles
 from db.queries.replays import paths_of, recorded_entries
 from engine.domain.what_if import what_if
 from pages.components.funnel_filters import decision_filters, period_words
@@ -12,10 +11,11 @@ from pages.components.what_if import assumptions, show_what_if, what_of_it
 from pages.components.what_if_form import change_form
 from pages.session.clock import now
 from pages.session.guard import require_session
+from pages.session.profiles import known_profiles
 
 session = require_session()
 
-zone, known = chosen_zone(), profiles(session.client)
+zone, known = chosen_zone(), known_profiles(session)
 st.title("What if")
 st.caption("Recorded decisions, judged again under what you assume here. Nothing is changed by it.")
 filters = decision_filters(known, zone, key="what").filters(now())

@@ -103,7 +103,7 @@ def profiles_figure(by_profile: pd.DataFrame) -> go.Figure:
 
     Parameters
     ----------
-    by_profile : as `db.queries.equity.equity_by_profile`, at least one row; of more profiles than LINES_MAX those
+    by_profile : as `db.queries.equity.profit_by_profile`, at least one row; of more profiles than LINES_MAX those
         that have gained or lost the most are drawn
     """
     profit = by_profile["realized_usd"] + by_profile["unrealized_usd"]

@@ -7,7 +7,6 @@ import streamlit as st
 
 from db.commands import pause_trading
 from db.errors import AuthorityError, NotSignedIn
-from db.queries.profiles import profiles
 from pages.components.actions import act
 from pages.components.badge import STYLE, TICK_S, Surroundings, badge_html
 from pages.components.messages import answer_words, facts_html, note
@@ -15,6 +14,7 @@ from pages.components.shortcuts import shortcut_list, shortcuts
 from pages.components.time_zone import chosen_zone, time_zone_picker
 from pages.session.clock import now
 from pages.session.guard import Session, require_session, sign_out, token_was_refused
+from pages.session.profiles import read_profiles
 from pages.session.status import Reading, known_role, read_status
 
 _SHOWN_KEY = "_header_shown"
@@ -104,7 +104,7 @@ def _user_menu(session: Session, pages: Sequence[st.Page]) -> None:
 def _surroundings(session: Session) -> Surroundings:
     """Return what the profiles trade with, PAPER, LIVE, or both, and their names; UNKNOWN when it cannot be read."""
     try:
-        found = profiles(session.client)
+        found = read_profiles(session)
     except AuthorityError:
         return Surroundings()
     modes = set(found.loc[found["active"], "trading_mode"]) & {"live", "paper"}

@@ -7,18 +7,18 @@ import pandas as pd
 import streamlit as st
 from streamlit.column_config import NumberColumn, TextColumn
 
-from db.queries.controls import control_history, global_pauses
-from db.queries.equity import equity_by_profile, equity_curve, in_market_time
+from db.queries.controls import latest_pauses
+from db.queries.equity import equity_curve, in_market_time, profit_by_profile
 from db.queries.jobs import job_health
-from db.queries.lockouts import LockoutFilters, lockouts_in_force, past_lockouts
+from db.queries.lockouts import latest_lockouts
 from db.queries.positions import open_positions, sector_exposure
-from db.queries.profiles import profiles
 from pages.charts.equity import LINES_MAX, equity_figure, equity_in_words, profiles_figure
 from pages.components.figures import Figure, figures
 from pages.components.formats import NOTHING, age, count, money, signed_money, signed_percent, words
 from pages.components.messages import page_boundary, show_empty
 from pages.components.meters import Meter, meters
 from pages.session.guard import Session, require_session
+from pages.session.profiles import known_profiles
 from pages.session.status import Reading, database_time, read_status
 
 TICK_S = 5
@@ -27,25 +27,29 @@ POINTS_MAX = 1000  # rows in one answer
 
 
 @st.fragment(run_every=TICK_S)
-def key_figures(curve: pd.DataFrame) -> None:
+def key_figures(curve: pd.DataFrame, just_read: list[pd.DataFrame]) -> None:
     """Show equity, today's result, open positions, open risk and the engine's heartbeat, and renew them.
 
     Parameters
     ----------
-    curve : as `db.queries.equity.equity_curve`, at least one row; its last session is read again each time
+    curve : as `db.queries.equity.equity_curve`, at least one row; its last session is read again by each later run
+    just_read : the open positions that the page has read with the curve; the first run takes them out
     """
     with page_boundary("overview"):
         client = require_session().client
-        latest = equity_curve(client, since=curve["session_date"].iloc[-1].date())
-        curve = pd.concat([curve, latest]).drop_duplicates("session_date", keep="last")
-        positions = open_positions(client)
+        if just_read:
+            positions = just_read.pop()
+        else:
+            latest = equity_curve(client, since=curve["session_date"].iloc[-1].date())
+            curve = pd.concat([curve, latest]).drop_duplicates("session_date", keep="last")
+            positions = open_positions(client)
         figures([_equity(curve), _today(curve), *_positions(positions), _engine(read_status(client))], min_width=170)
 
 
 def equity_chart(session: Session, curve: pd.DataFrame) -> None:
     """Show the equity curve with what kept entries out drawn on it. `curve`: at least one row."""
-    pauses = in_market_time(session.client, global_pauses(control_history(session.client)).tail(PAUSES_MAX))
-    lockouts = in_market_time(session.client, _lockout_spans(session))
+    kept_out = [latest_pauses(session.client).tail(PAUSES_MAX), latest_lockouts(session.client, LOCKOUTS_MAX)]
+    pauses, lockouts = in_market_time(session.client, kept_out)
     st.plotly_chart(equity_figure(curve, pauses, lockouts), key="equity", alt=equity_in_words(curve))
     drawn = ["Shaded: trading was paused."] * (not pauses.empty)
     drawn += ["Lines beneath equity: symbols that were locked out, with the reason."] * (not lockouts.empty)
@@ -55,10 +59,12 @@ def equity_chart(session: Session, curve: pd.DataFrame) -> None:
 
 def profiles_chart(session: Session, curve: pd.DataFrame) -> None:
     """Show the profiles beside each other, at as many sessions as one answer of the database can hold."""
-    sessions = spread(curve["session_date"], POINTS_MAX // max(len(profiles(session.client)), 1))
-    found = equity_by_profile(session.client, sessions=[at.date() for at in sessions])
+    known = known_profiles(session)
+    sessions = spread(curve["session_date"], POINTS_MAX // max(len(known), 1))
+    names = dict(zip(known["id"], known["name"], strict=True))
+    found = profit_by_profile(session.client, [at.date() for at in sessions], names)
     st.plotly_chart(profiles_figure(found), key="by_profile", alt="Profit of each profile over what it started with")
-    if found["profile_id"].nunique() > LINES_MAX:
+    if found["profile_name"].nunique() > LINES_MAX:
         st.caption(f"The {LINES_MAX} profiles that gained or lost the most.")
 
 
@@ -68,19 +74,9 @@ def spread(values: pd.Series, most: int) -> pd.Series:
     return values.iloc[np.unique(places)]
 
 
-def _lockout_spans(session: Session) -> pd.DataFrame:
-    held = lockouts_in_force(session.client, LockoutFilters()).assign(ended_at=pd.NaT)
-    past = past_lockouts(session.client, LockoutFilters(), size=LOCKOUTS_MAX).found
-    both = pd.concat([held.tail(LOCKOUTS_MAX), past])
-    ends = pd.to_datetime(both["ended_at"], utc=True)
-    return pd.DataFrame(
-        {"started_at": both["starts_at"], "ended_at": ends, "reason": both["ticker"] + ": " + both["reason"]}
-    )
-
-
-def exposure_by_sector(session: Session) -> None:
+def exposure_by_sector(session: Session, positions: pd.DataFrame) -> None:
     """Show what is held and being entered in each sector, against the limit that the gate judges by."""
-    exposure = sector_exposure(session.client)
+    exposure = sector_exposure(session.client, positions)
     if exposure.empty:
         show_empty("Nothing is held or being entered.")
         return
@@ -107,9 +103,8 @@ def sector_meters(exposure: pd.DataFrame) -> list[Meter]:
     return [meter for _, meter in sorted(found, key=lambda pair: -pair[0])]
 
 
-def open_risk(session: Session) -> None:
+def open_risk(positions: pd.DataFrame) -> None:
     """Show which positions would give back the most if their stops were hit."""
-    positions = open_positions(session.client)
     if positions.empty:
         show_empty("No open positions, so nothing is at risk.")
         return

@@ -3,7 +3,6 @@
 import streamlit as st
 
 from db.queries.orders import orders_for_export, orders_page
-from db.queries.profiles import profiles
 from pages.components.address import opened
 from pages.components.export import csv_button
 from pages.components.filters import order_filters
@@ -14,11 +13,12 @@ from pages.components.pager import Pager
 from pages.components.tables import orders_table
 from pages.components.time_zone import chosen_zone
 from pages.session.guard import require_session
+from pages.session.profiles import known_profiles
 
 session = require_session()
 
 st.title("Orders")
-filters = order_filters(profiles(session.client), chosen_zone().key)
+filters = order_filters(known_profiles(session), chosen_zone().key)
 if order_id := opened(OPENED):
     order_drawer(session, order_id, chosen_zone())
 pager = Pager("orders", filters)

@@ -4,6 +4,7 @@ import streamlit as st
 
 from db.queries.equity import equity_curve
 from db.queries.orders import latest_denials
+from db.queries.positions import open_positions
 from pages.components.export import csv_button
 from pages.components.messages import show_empty
 from pages.components.overview import (
@@ -26,7 +27,8 @@ if curve.empty:
     show_empty("No session has been recorded yet. The first figures appear after the engine's first tick.")
     st.stop()
 
-key_figures(curve)
+positions = open_positions(session.client)
+key_figures(curve, [positions])
 
 with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
     st.subheader("Equity")
@@ -36,7 +38,7 @@ equity_chart(session, curve)
 left, right = st.columns(2, gap="medium")
 with left:
     st.subheader("Exposure by sector")
-    exposure_by_sector(session)
+    exposure_by_sector(session, positions)
     st.subheader("Last denials")
     denials = latest_denials(session.client)
     if denials.empty:
@@ -45,7 +47,7 @@ with left:
         denials_table(denials, chosen_zone())
 with right:
     st.subheader("Open risk")
-    open_risk(session)
+    open_risk(positions)
     st.subheader("Engine jobs")
     jobs_table(session)
 

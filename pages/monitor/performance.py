@@ -3,7 +3,6 @@
 import streamlit as st
 
 from db.queries.performance import BIN_STEP, BINS_FROM
-from db.queries.profiles import profiles
 from engine.domain.metrics import drawdowns, monthly_returns
 from pages.charts.performance import (
     growth_figure,
@@ -21,11 +20,12 @@ from pages.components.messages import show_empty
 from pages.components.performance import compared_words, read_performance
 from pages.components.results import results_by_day
 from pages.session.guard import require_session
+from pages.session.profiles import known_profiles
 
 session = require_session()
 
 st.title("Performance")
-known = profiles(session.client)
+known = known_profiles(session)
 choice = performance_filters(known)
 found = read_performance(session, choice)
 if found is None or found.now.returns.empty:

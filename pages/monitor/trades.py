@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from db.queries.profiles import profiles
 from db.queries.trades import trade_by_id, trades_for_export, trades_page
 from pages.components.address import opened
 from pages.components.export import csv_button
@@ -12,11 +11,12 @@ from pages.components.pager import Pager
 from pages.components.time_zone import chosen_zone
 from pages.components.trades import OPENED, trade_figures, trade_on_chart, trades_table
 from pages.session.guard import require_session
+from pages.session.profiles import known_profiles
 
 session = require_session()
 
 st.title("Trades")
-filters = trade_filters(profiles(session.client))
+filters = trade_filters(known_profiles(session))
 pager = Pager("trades", filters)
 page = trades_page(session.client, filters, after=pager.cursor)
 trade_id = opened(OPENED)

@@ -3,7 +3,6 @@
 import streamlit as st
 
 from db.queries.approvals import approvals_for_export, decided_approvals
-from db.queries.profiles import profiles
 from pages.components.approval_switch import approval_switch
 from pages.components.approvals import waiting_list
 from pages.components.export import csv_button
@@ -13,13 +12,14 @@ from pages.components.pager import Pager
 from pages.components.tables import approvals_table
 from pages.components.time_zone import chosen_zone
 from pages.session.guard import require_session
+from pages.session.profiles import known_profiles
 from pages.session.status import database_time, read_status
 
 session = require_session("operator", "admin")
 
 st.title("Approvals")
 approval_switch(session)
-filters = approval_filters(profiles(session.client))
+filters = approval_filters(known_profiles(session))
 
 st.subheader("Waiting")
 waiting_list(session, filters, database_time(read_status(session.client)), chosen_zone())

@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from db.queries.profiles import profiles
 from db.queries.schedules import planned_changes
 from pages.components.control_history import show_history
 from pages.components.control_panel import control_form, draining_progress, mode_banner, narrower_scopes
@@ -17,13 +16,14 @@ from pages.components.schedules import planned_list
 from pages.components.targets import target_picker
 from pages.components.time_zone import chosen_zone
 from pages.session.guard import require_session
+from pages.session.profiles import known_profiles
 from pages.session.status import database_time, read_status
 
 session = require_session("admin")
 
 st.title("Control")
 reading, zone = read_status(session.client), chosen_zone()
-known = profiles(session.client)
+known = known_profiles(session)
 names = dict(zip(known["id"], known["name"], strict=True))
 with st.container():  # a place of its own: what comes and goes in it does not disturb who types beneath
     mode_banner(reading, zone)

@@ -3,7 +3,6 @@
 import streamlit as st
 
 from db.queries.lockouts import lockouts_for_export, lockouts_in_force, past_lockouts
-from db.queries.profiles import profiles
 from pages.components.export import csv_button
 from pages.components.filters import lockout_filters
 from pages.components.formats import count
@@ -13,6 +12,7 @@ from pages.components.pager import Pager
 from pages.components.tables import lockouts_table
 from pages.components.time_zone import chosen_zone
 from pages.session.guard import require_session
+from pages.session.profiles import known_profiles
 from pages.session.status import database_time, known_role, read_status
 
 session = require_session()
@@ -22,7 +22,7 @@ is_staff = known_role() in ("admin", "operator")
 st.title("Lockouts")
 if is_staff:
     lockout_form()
-filters = lockout_filters(profiles(session.client))
+filters = lockout_filters(known_profiles(session))
 
 held = lockouts_in_force(session.client, filters)
 st.subheader(f"In force: {count(len(held), 'lockout')}")

@@ -53,6 +53,26 @@ class TestOverview:
         assert "limit $40,000.00" in text
         assert "% to the stop" in text
 
+    def test_figures_that_renew_themselves_begin_with_what_the_page_has_read(
+        self, story: Story, open_page: OpenPage, db: psycopg.Connection
+    ) -> None:
+        app = open_page("alice", OVERVIEW)
+
+        assert figure(app, "Open positions") == one(
+            db, "select count(*) from positions p join profiles f on f.id = p.profile_id where f.name like 'Alice%'"
+        )
+
+    def test_a_profile_that_was_renamed_has_its_new_name_in_the_next_run(
+        self, story: Story, open_page: OpenPage, db: psycopg.Connection
+    ) -> None:
+        app = open_page("alice", PERFORMANCE)
+        db.execute("update profiles set name = 'Alice anew' where name = 'Alice trend daily'")
+
+        app.run()
+
+        assert "Alice anew" in app.multiselect(key="performance_profile").options
+        assert "Alice trend daily" not in app.multiselect(key="performance_profile").options
+
     def test_jobs_of_a_silent_engine_are_unknown(
         self, story: Story, open_page: OpenPage, db: psycopg.Connection
     ) -> None:

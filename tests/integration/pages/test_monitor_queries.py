@@ -138,7 +138,8 @@ def test_a_span_without_a_snapshot_has_no_place_on_the_axis(story: Story, admin:
         {"started_at": [now + pd.Timedelta(days=1)], "ended_at": [now + pd.Timedelta(days=2)], "reason": ["Later"]}
     )
 
-    assert in_market_time(admin, spans).empty
+    (found,) = in_market_time(admin, [spans])
+    assert found.empty
 
 
 def test_positions_are_narrowed_and_an_exit_that_was_asked_for_is_known(story: Story, admin: Client) -> None:

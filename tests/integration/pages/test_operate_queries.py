@@ -7,7 +7,7 @@ from supabase import Client
 from db import commands
 from db.queries.approvals import ApprovalFilters, approvals_for_export, decided_approvals, waiting_approvals
 from db.queries.bars import latest_prices
-from db.queries.lockouts import LockoutFilters, lockouts_for_export, lockouts_in_force, past_lockouts
+from db.queries.lockouts import LockoutFilters, latest_lockouts, lockouts_for_export, lockouts_in_force, past_lockouts
 from db.queries.schedules import planned_changes
 from tests.support.clients import SignIn
 from tests.support.story import Story
@@ -32,6 +32,20 @@ def test_pages_of_past_lockouts_hold_each_once_and_the_export_all(clean_db: psyc
     assert len(lockouts_for_export(admin, LockoutFilters())) == 5
     assert list(lockouts_in_force(admin, LockoutFilters())["reason"]) == ["Still on"]
     assert lockouts_in_force(admin, LockoutFilters(types=("cooldown",))).empty
+
+
+def test_latest_lockouts_are_spans_that_name_their_symbol(clean_db: psycopg.Connection, admin: Client) -> None:
+    for number in range(3):
+        held = commands.create_lockout(admin, ticker="IBM", reason=f"Number {number}")
+        commands.remove_lockout(admin, lockout_id=held.id, reason="Over")
+    for ticker, minutes in (("AAPL", 30), ("GOOG", 60), ("MSFT", 45)):
+        commands.create_lockout(admin, ticker=ticker, reason="Still on", duration_minutes=minutes)
+
+    found = latest_lockouts(admin, 2)
+
+    assert found["reason"].tolist() == ["MSFT: Still on", "GOOG: Still on", "IBM: Number 2", "IBM: Number 1"]
+    assert found["ended_at"].isna().tolist() == [True, True, False, False]
+    assert (found["started_at"] <= found["ended_at"]).tolist()[2:] == [True, True]
 
 
 def test_queue_counts_all_that_wait_and_what_has_run_out_is_history(

@@ -10,8 +10,8 @@ from supabase import Client
 from db.commands import acquire_lease, pause_trading, record_bars, resume_trading
 from db.errors import NotSignedIn, Unreachable
 from db.queries.bars import price_bars
-from db.queries.controls import control_history, global_pauses
-from db.queries.equity import equity_by_profile, equity_curve, in_market_time
+from db.queries.controls import latest_pauses
+from db.queries.equity import equity_by_profile, equity_curve, in_market_time, profit_by_profile
 from db.queries.orders import OrderFilters, decision, latest_denials, order_events, orders_for_export, orders_page
 from db.queries.positions import open_positions
 from db.queries.profiles import profiles
@@ -32,6 +32,19 @@ def test_curve_is_the_sum_of_the_profiles_in_every_session(story: Story, admin: 
     assert curve["session_date"].is_monotonic_increasing
     summed = by_profile.groupby("session_date")["equity_usd"].sum()
     assert curve.set_index("session_date")["equity_usd"].round(4).equals(summed.round(4))
+
+
+def test_profit_by_profile_is_what_the_whole_table_says_of_those_sessions(story: Story, sign_in: SignIn) -> None:
+    alice = sign_in("alice")
+    whole = equity_by_profile(alice)
+    sessions = [at.date() for at in whole["session_date"].unique()[[0, 7, 29]]]
+    known = profiles(alice)
+
+    found = profit_by_profile(alice, sessions, dict(zip(known["id"], known["name"], strict=True)))
+
+    expected = whole[whole["session_date"].dt.date.isin(sessions)]
+    assert len(found) == 2 * len(sessions)
+    pd.testing.assert_frame_equal(found, expected[list(found.columns)].reset_index(drop=True))
 
 
 def test_analyst_sees_own_rows_only_in_every_query(story: Story, sign_in: SignIn) -> None:
@@ -134,9 +147,10 @@ def test_pause_is_placed_on_the_axis_of_market_time(story: Story, admin: Client)
     resume_trading(admin, reason="Over")
     story.tell(sessions=1)
 
-    spans = in_market_time(admin, global_pauses(control_history(admin)))
+    spans, none = in_market_time(admin, [latest_pauses(admin), latest_pauses(admin).head(0)])
 
     curve = equity_curve(admin)
+    assert none.empty
     assert spans["reason"].tolist() == ["News"]
     assert (spans["start"].iloc[0], spans["end"].iloc[0]) == (curve["market_at"].iloc[-3], curve["market_at"].iloc[-2])
 
