@@ -1,12 +1,12 @@
 """Rows and answers of the authority as typed values. Money and quantities are Decimal."""
 
-from dataclasses import fields
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetPydanticSchema
+from pydantic_core import CoreSchema
 
 from engine.domain import book
 
@@ -409,29 +409,26 @@ class RiskConfigVersion(Row):
     config: dict[str, Any]
 
 
-def _all_columns(row_type: type) -> BeforeValidator:
-    """Refuse a row that lacks a column: what the type itself leaves out is for values made in code."""
-    wanted = frozenset(field.name for field in fields(row_type))
-
-    def check(rows: Any) -> Any:
-        for row in rows:
-            if not wanted <= row.keys():
-                raise ValueError(f"a row lacks {', '.join(sorted(wanted - row.keys()))}")
-        return rows
-
-    return BeforeValidator(check)
+def _require_all(row_type: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    """Read a dataclass of the engine from a row that has every column: its defaults are for values made in code."""
+    schema = handler.resolve_ref_schema(handler(row_type))
+    for field in cast("Any", schema)["schema"]["fields"]:
+        if field["schema"]["type"] == "default":
+            field["schema"] = field["schema"]["schema"]
+    return schema
 
 
-OpenOrders = Annotated[tuple[book.Order, ...], _all_columns(book.Order)]
+OpenOrder = Annotated[book.Order, GetPydanticSchema(_require_all)]
+EngineProfile = Annotated[book.Profile, GetPydanticSchema(_require_all)]
 
 
 class EngineSnapshot(Row):
     """Everything an engine needs to act for its shard, from one consistent read; thousands of orders, so made once."""
 
-    profiles: Annotated[tuple[book.Profile, ...], _all_columns(book.Profile)]
+    profiles: tuple[EngineProfile, ...]
     trades: list[OpenTrade]
-    orders: OpenOrders
-    legs: OpenOrders  # of trades of the shard, made by another one
+    orders: tuple[OpenOrder, ...]
+    legs: tuple[OpenOrder, ...]  # of trades of the shard, made by another one
     risk_config: RiskConfigVersion
 
 

@@ -6,6 +6,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from httpx import Headers, Response
+from postgrest.exceptions import APIError, APIErrorFromJSON, generate_default_error_message
+from pydantic import ValidationError
 from supabase import Client
 
 from db.errors import translated
@@ -17,6 +20,23 @@ def call(client: Client, function: str, **arguments: Any) -> Any:
     wire = {name: _wire(value) for name, value in arguments.items()}
     with translated():
         return client.rpc(function, wire).execute().data
+
+
+def call_text(client: Client, function: str, **arguments: Any) -> bytes:
+    """Call a function whose answer is long: it comes as the text of its JSON, to be read once."""
+    wire = {name: _wire(value) for name, value in arguments.items()}
+    with translated():
+        answer = client.rpc(function, wire).request.send(Headers())
+        if not answer.is_success:
+            raise APIError(_problem(answer))
+        return answer.content
+
+
+def _problem(answer: Response) -> dict[str, Any]:
+    try:
+        return APIErrorFromJSON.model_validate_json(answer.content).model_dump()
+    except ValidationError:
+        return generate_default_error_message(answer)
 
 
 def _wire(value: Any) -> Any:

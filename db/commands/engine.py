@@ -7,7 +7,7 @@ from uuid import UUID
 
 from supabase import Client
 
-from db.commands._call import Payload, call
+from db.commands._call import Payload, call, call_text
 from db.models import (
     Answer,
     EngineSnapshot,
@@ -60,8 +60,8 @@ def heartbeat(
 
 def engine_snapshot(client: Client, *, shard: str, token: int) -> EngineSnapshot:
     """Return profiles, open trades, open orders and the risk configuration of a shard."""
-    data = call(client, "engine_snapshot", p_shard=shard, p_token=token, p_brief=True)
-    return EngineSnapshot.model_validate(data)
+    told = call_text(client, "engine_snapshot", p_shard=shard, p_token=token, p_brief=True)
+    return EngineSnapshot.model_validate_json(told)
 
 
 def request_entries(client: Client, *, shard: str, token: int, requests: Payload) -> list[Answer]:

@@ -1,10 +1,13 @@
 """What an engine reads of its shard: each protective order once, and found by its trade wherever it was made."""
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
 from db import commands
 from db.commands._call import call
+from db.errors import LeaseLost
 from db.models import EngineSnapshot
 from engine.adapters.rows import to_snapshot
 from tests.db.conftest import Engine
@@ -77,4 +80,9 @@ def test_a_row_that_lacks_a_column_is_refused(engine, kept, kind, column):
     del told[kind][0][column]
 
     with pytest.raises(ValidationError, match=column):
-        EngineSnapshot.model_validate(told)
+        EngineSnapshot.model_validate_json(json.dumps(told))
+
+
+def test_a_snapshot_that_is_refused_says_why(engine):
+    with pytest.raises(LeaseLost, match="lease"):
+        commands.engine_snapshot(engine.client, shard="main", token=engine.token + 1)
