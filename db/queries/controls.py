@@ -40,16 +40,16 @@ def control_history(client: Client, limit: int = 200) -> pd.DataFrame:
 
 
 def latest_pauses(client: Client, limit: int = 200) -> pd.DataFrame:
-    """Return the spans in which the whole of trading did not run, as far as the last `limit` changes tell of them.
+    """Return the spans in which the whole of trading did not run, as far as its last `limit` changes tell of them.
 
     Returns
     -------
     DataFrame as `global_pauses`.
     """
     columns: Columns = {"scope": "text", "to_mode": "text", "reason": "text", "changed_at": "time"}
-    request = client.table("trading_control_history").select(",".join(columns))
-    found = rows(request.order("changed_at", desc=True).order("id", desc=True).limit(limit))
-    return global_pauses(frame([row for row in found if row["scope"] == "global"], columns))
+    request = client.table("trading_control_events").select(",".join(columns))
+    request = request.eq("scope", "global").eq("scope_key", "*").order("id", desc=True)
+    return global_pauses(frame(rows(request.limit(limit)), columns))
 
 
 def global_pauses(history: pd.DataFrame) -> pd.DataFrame:
