@@ -17,6 +17,7 @@ BAR_COLUMNS: Columns = {
     "close": "number",
     "volume": "number",
 }
+_CLOSE_COLUMNS: Columns = {name: BAR_COLUMNS[name] for name in ("bar_at", "close")}
 PRICE_COLUMNS: Columns = {"symbol": "text", "price": "number", "price_at": "time", "source": "text"}
 
 
@@ -28,16 +29,7 @@ def price_bars(client: Client, symbol: str, timeframe: str, start: datetime, end
     DataFrame by bar_at ascending; columns BAR_COLUMNS; prices in USD, `bar_at` the bar's start in
     market time; empty when the engine fetched none of that time.
     """
-    request = (
-        client.table("price_bars")
-        .select(",".join(BAR_COLUMNS))
-        .eq("symbol", symbol)
-        .eq("timeframe", timeframe)
-        .gte("bar_at", start.isoformat())
-        .lte("bar_at", end.isoformat())
-        .order("bar_at")
-    )
-    return frame(all_rows(request), BAR_COLUMNS)
+    return _bars(client, symbol, timeframe, start, end, BAR_COLUMNS)
 
 
 def daily_closes(client: Client, symbols: Iterable[str], start: datetime, end: datetime) -> pd.DataFrame:
@@ -51,9 +43,24 @@ def daily_closes(client: Client, symbols: Iterable[str], start: datetime, end: d
     closes = {
         symbol: bars.set_index(_session_of(bars["bar_at"]))["close"]
         for symbol in sorted(set(symbols))
-        if len(bars := price_bars(client, symbol, "1Day", start, end))
+        if len(bars := _bars(client, symbol, "1Day", start, end, _CLOSE_COLUMNS))
     }
     return pd.DataFrame(closes).sort_index()
+
+
+def _bars(
+    client: Client, symbol: str, timeframe: str, start: datetime, end: datetime, columns: Columns
+) -> pd.DataFrame:
+    request = (
+        client.table("price_bars")
+        .select(",".join(columns))
+        .eq("symbol", symbol)
+        .eq("timeframe", timeframe)
+        .gte("bar_at", start.isoformat())
+        .lte("bar_at", end.isoformat())
+        .order("bar_at")
+    )
+    return frame(all_rows(request), columns)
 
 
 def _session_of(bar_at: pd.Series) -> pd.DatetimeIndex:

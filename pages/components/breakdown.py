@@ -12,7 +12,7 @@ from pages.charts.performance import parts_figure, parts_in_words
 from pages.components.export import csv_button
 from pages.components.formats import NOTHING, age, ratio, words
 from pages.components.messages import show_empty
-from pages.components.performance import stats_of
+from pages.components.performance import stats_of_each
 from pages.components.tables import SIGNED_USD, USD
 
 _BY = {
@@ -50,8 +50,8 @@ def parts_of(statistics: Statistics, dimension: str, profile_names: dict[str, st
     DataFrame; `name`, and the fields of `engine.domain.metrics.TradeStats`
     """
     sums = statistics.by[dimension]
-    rows = [{"name": _name(str(key), dimension, profile_names), **asdict(stats_of(sums[sums["key"] == key]))}
-            for key in sums["key"]]  # fmt: skip
+    rows = [{"name": _name(str(key), dimension, profile_names), **asdict(stats)}
+            for key, stats in zip(sums["key"], stats_of_each(sums), strict=True)]  # fmt: skip
     parts = pd.DataFrame(rows)
     return (
         parts

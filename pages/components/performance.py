@@ -22,7 +22,9 @@ from pages.components.filters import PerformanceChoice
 from pages.components.periods import Period, period_before, period_of
 from pages.session.guard import Session
 
-_SUMS = ("trades", "wins", "losses", "gains_usd", "losses_usd", "pnl_squared", "holding_s", "volume_usd")
+_COUNTS = ("trades", "wins", "losses")
+_AMOUNTS = ("gains_usd", "losses_usd", "pnl_squared", "holding_s", "volume_usd")
+_SUMS = (*_COUNTS, *_AMOUNTS)
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,15 @@ def compared_words(found: Performance) -> str:
 
 def stats_of(sums: pd.DataFrame) -> TradeStats:
     """Return the figures over the trades that rows of sums stand for, taken together."""
-    total = sums[list(_SUMS)].sum()
-    counts = {name: int(total[name]) for name in ("trades", "wins", "losses")}
-    amounts = {name: float(total[name]) for name in _SUMS if name not in counts}
-    return trade_stats(**counts, **amounts)  # type: ignore[arg-type]
+    return stats_of_each(pd.DataFrame({name: [sums[name].sum()] for name in _SUMS}))[0]
+
+
+def stats_of_each(sums: pd.DataFrame) -> list[TradeStats]:
+    """Return the figures over the trades that each row of sums stands for."""
+    return [
+        trade_stats(**{name: int(row[name]) for name in _COUNTS}, **{name: float(row[name]) for name in _AMOUNTS})  # type: ignore[arg-type]
+        for row in sums[list(_SUMS)].to_dict("records")
+    ]
 
 
 def _within(values: pd.Series, period: Period) -> pd.Series:
