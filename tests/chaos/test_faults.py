@@ -31,17 +31,20 @@ from tests.chaos.conftest import MakeStage
 from tests.security.tokens import SKEW_S
 from tests.support.chaos_faults import TAKEN_OVER
 from tests.support.chaos_line import Line, Noise
+from tests.support.chaos_process import CLOCK, CLOCK_IS_OFF
 from tests.support.chaos_stage import PROFILE, SETTLED_WITHIN_S, Machine, Stage, sample, scope, seeds
 from tests.support.engine import EAGER_TO_ENTER, EAGER_TO_LEAVE, SIZES
 
 POST, LOOK_UP = "POST /v2/orders", "GET /v2/orders:by_client_order_id"
 TURNS, TURNS_MAX = 4, 30
 POLLED_S = 25  # polling finds what a stream keeps silent about, long before the next reconciliation
+LIMITED_S = 60 + SETTLED_WITHIN_S  # the broker's limit has a window of a minute
 DEADLOCK = "500 Internal Server Error", '{"code":"40P01","message":"deadlock detected","details":null,"hint":null}'
 STANDBY = (
     "405 Method Not Allowed",
     '{"code":"25006","message":"cannot execute INSERT in a read-only transaction","details":null,"hint":null}',
 )
+TOO_MANY = "429 Too Many Requests", '{"code":42910000,"message":"rate limit exceeded"}'
 RACES = 35  # of each of three, in both directions
 STALE = "404 Not Found", '{"code":"PGRST202","message":"function not found","details":null,"hint":null}'
 Hits = Callable[[], int]
@@ -113,6 +116,31 @@ def too_many_requests(stage: Stage, machine: Machine) -> Hits:
     """The broker's limit is used up; until its minute is over the engine asks for nothing more."""
     stage.wait(stage.entries_work, "entries work")
     return at_exchange("429_before", count=2)(stage, machine)
+
+
+def limit_unsaid(stage: Stage, machine: Machine) -> Hits:
+    """Some calls are too many, and nobody says until when."""
+    stage.wait(stage.entries_work, "entries work")
+    return on_line("broker", "refused", 0.3, text=b"/v2/", answer=TOO_MANY)(stage, machine)
+
+
+def long_mute(stage: Stage, machine: Machine) -> Hits:
+    """The stream stays open and says nothing for ten minutes, while the market moves."""
+    hits = at_exchange("stream_mute")(stage, machine)
+    for _ in range(60):
+        stage.step(3)
+        time.sleep(10)
+    return hits
+
+
+def wrong_clock(*off_s: int) -> Callable[[Stage, Machine], Hits]:
+    """The clock of the engine's machine is off, or jumps: nothing is decided by it."""
+
+    def strike(stage: Stage, machine: Machine) -> Hits:
+        stage.start(machine.name, **{CLOCK: ",".join(map(str, off_s))})
+        return lambda: machine.log.count(CLOCK_IS_OFF)
+
+    return strike
 
 
 def connections_killed(stage: Stage, _machine: Machine) -> Hits:
@@ -308,7 +336,9 @@ FAULTS = (
     Fault(12, "no answer, accepted", at_exchange("hang_after_accept", route=POST, count=2)),
     Fault(12, "slow after accepting", at_exchange("delay_after_accept", route=POST, count=3, delay_ms=2900)),
     Fault(13, "visible late", visible_late),
-    Fault(14, "too many requests", too_many_requests, needs_engine=True, settles_s=60 + SETTLED_WITHIN_S),
+    Fault(14, "too many requests", too_many_requests, needs_engine=True, settles_s=LIMITED_S),
+    Fault(14, "some requests are too many", once_trading(at_exchange("429_before", probability=0.3)), True, LIMITED_S),
+    Fault(14, "some requests are too many, until nobody knows when", limit_unsaid, True, LIMITED_S),
     Fault(15, "errors before acceptance", at_exchange("503_before", probability=0.2)),
     Fault(15, "a gateway's timeout after acceptance", at_exchange("504_after_accept", route=POST, probability=0.6)),
     Fault(16, "reset after acceptance", at_exchange("reset_after_accept", route=POST, count=3)),
@@ -323,12 +353,16 @@ FAULTS = (
     Fault(20, "events are lost", at_exchange("stream_drop", probability=0.5), settles_s=POLLED_S),
     Fault(20, "all events are lost", at_exchange("stream_drop"), settles_s=POLLED_S),
     Fault(21, "the stream is mute", at_exchange("stream_mute"), settles_s=POLLED_S),
+    Fault(21, "ten minutes of a mute stream", long_mute, settles_s=POLLED_S, takes_s=600),
     Fault(22, "a second listener is refused", another_listener, settles_s=POLLED_S),
     Fault(23, "an event cannot be read", at_exchange("stream_unknown_status"), settles_s=POLLED_S),
     Fault(24, "fills come in parts", at_exchange("partial_fill", fraction=0.3, probability=0.7)),
     Fault(26, "exits are refused", at_exchange("refuse", route=POST, status=403, body=CONFLICT, count=3)),
     Fault(26, "rejected after acceptance", at_exchange("reject_later", probability=0.5)),
     Fault(27, "the broker's clock is wrong", at_exchange("clock_skew", delay_ms=300_000, probability=0.3)),
+    Fault(27, "the engine's clock is ahead", wrong_clock(300)),
+    Fault(27, "the engine's clock is behind", wrong_clock(-300)),
+    Fault(27, "the engine's clock jumps", wrong_clock(0, 3600, -3600, 300)),
     Fault(28, "three engines", three_engines, needs_engine=True),
     Fault(29, "the engine stands still", stands_still, needs_engine=True, takes_s=30),
     Fault(30, "the broker is away", off("broker", "cut", seconds=(3, 6, 30)), needs_engine=True),
@@ -369,7 +403,7 @@ def test_every_fault_of_the_list_has_a_row_or_a_test_elsewhere() -> None:
     assert all((ROOT / where.partition(":")[0]).exists() for where in ELSEWHERE.values())
 
 
-@pytest.mark.timeout(700)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("fault", "seed"), CASES, ids=NAMES)
 def test_nothing_is_lost_or_doubled_while_things_go_wrong(fault: Fault, seed: int, make_stage: MakeStage) -> None:
     stage = make_stage(random.Random(f"{fault} {seed}"))
@@ -378,7 +412,7 @@ def test_nothing_is_lost_or_doubled_while_things_go_wrong(fault: Fault, seed: in
     if fault.needs_engine:
         stage.start(machine.name)
     hits = fault.strike(stage, machine)
-    if not fault.needs_engine:
+    if machine.engine is None:
         stage.start(machine.name)
 
     live(stage, fault, hits)

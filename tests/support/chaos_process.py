@@ -7,7 +7,9 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from local.home import Keys
@@ -17,6 +19,9 @@ from local.processes import PR_SET_PDEATHSIG
 from tests.support.exchange import RunningExchange, free_port
 
 VERSION = "TEST_ENGINE_VERSION"  # what an engine says it is: one that runs on while its schema is upgraded
+CLOCK = "TEST_ENGINE_CLOCK"  # how many seconds its machine's clock is off: by turns, when it is several
+CLOCK_TURN_S = 5
+CLOCK_IS_OFF = "this machine's clock is off"
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["engine.main", "local.exchange.__main__", "tests.support.chaos_process"])
 
@@ -110,7 +115,23 @@ def _engine() -> int:
     from engine.service import lease
 
     lease.__version__ = os.environ.get(VERSION, lease.__version__)
+    if CLOCK in os.environ:
+        _set_clock([float(off_s) for off_s in os.environ[CLOCK].split(",")])
     return main()
+
+
+def _set_clock(off_s: Sequence[float]) -> None:
+    """Let this process's clock be off, and jump to and fro when there are several distances."""
+    from engine.adapters.system_clock import SystemClock
+
+    right, began_s = time.time, time.monotonic()
+
+    def wrong() -> float:
+        return right() + off_s[int((time.monotonic() - began_s) / CLOCK_TURN_S) % len(off_s)]
+
+    print(CLOCK_IS_OFF, "by", *off_s, "s", flush=True)
+    time.time = wrong
+    SystemClock.now = lambda _: datetime.fromtimestamp(wrong(), UTC)  # type: ignore[method-assign]
 
 
 def _exchange() -> int:
