@@ -1,5 +1,7 @@
 """Pause and resume as people do it, and what others see of it."""
 
+import time
+
 import psycopg
 import pytest
 from playwright.sync_api import Page, expect
@@ -130,6 +132,30 @@ def test_badge_becomes_unknown_by_itself_when_the_pages_die(
     process.stop()
 
     expect(visitor.badge).to_contain_text("UNKNOWN", timeout=PATIENCE_MS)
+
+
+@pytest.mark.parametrize("died_after_s", [0.0, 0.05, 0.3])
+def test_a_click_that_the_pages_do_not_survive_pauses_once_or_not_at_all(
+    story: Story, start_pages: StartPages, visit: Visit, db: psycopg.Connection, died_after_s: float
+) -> None:
+    process = start_pages()
+    admin: Visitor = visit()
+    admin.url = process.url
+    admin.signed_in("admin", "/control", title="Control")
+
+    admin.button("PAUSE").click()
+    time.sleep(died_after_s)
+    process.restart()
+    admin.open("/control")
+    admin.sees_page("Control")
+
+    (mode,) = db.execute("select mode::text from trading_controls where scope = 'global'").fetchone() or ("",)
+    expect(admin.badge).to_contain_text(mode, timeout=PATIENCE_MS)
+    changes = db.execute("select to_mode::text from trading_control_events where scope = 'global'").fetchall()
+    assert changes == ([("PAUSED",)] if mode == "PAUSED" else [])
+    audited = "select count(*) from audit_log where action = 'pause_trading' and outcome = 'done'"
+    assert db.execute(audited).fetchone() == (len(changes),)
+    expect(admin.button("PAUSE")).to_be_enabled(enabled=mode == "RUNNING")
 
 
 def test_engine_is_stale_when_its_heartbeat_is_old(story: Story, visit: Visit, db: psycopg.Connection) -> None:
