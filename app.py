@@ -19,6 +19,7 @@ from pages.session.logins import sessions
 from pages.session.middleware import RequireSignIn, SafeHeaders
 from pages.session.routes import auth_routes
 from pages.session.settings import SettingsMissing, settings
+from pages.session.watchers import stop_watching_files
 
 ROOT = Path(__file__).resolve().parent
 
@@ -35,6 +36,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
             importlib.import_module(module.name)
     sessions()
     gc.collect()
+    stop_watching_files()
     gc.freeze()
     yield
 
