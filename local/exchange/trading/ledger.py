@@ -55,6 +55,7 @@ class Ledger:
         if state is None:
             raise LookupError("the ledger has no state row")
         self.state: State = state
+        self._namespace = UUID(state.ledger_id)
         self._clock = Clock(Moment(state.session, state.tick), state.after)
         self.account: Account = load_account(state, self.store.positions())
         self.book = Book(self.store.open_orders())
@@ -168,7 +169,7 @@ class Ledger:
 
     def derived_id(self, name: str) -> str:
         """Return an id that depends on the ledger and `name` alone: runs can be repeated."""
-        return str(uuid5(UUID(self.state.ledger_id), name))
+        return str(uuid5(self._namespace, name))
 
     def add(self, order: Order) -> None:
         self.book.add(order)

@@ -7,6 +7,7 @@ from dataclasses import Field, fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from operator import attrgetter
 from types import NoneType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast, get_args, get_type_hints
@@ -64,6 +65,7 @@ def _text(value: Decimal) -> str:
     return format(value, "f")
 
 
+@lru_cache(maxsize=4096)  # an order is written again and again, and few of its times change
 def _sortable(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="microseconds")
 
