@@ -15,6 +15,7 @@ from bench.harness import Bench
 from engine.bootstrap import Engine, bootstrap
 from engine.config import Settings
 from engine.logs import configure_logs
+from engine.main import collect_seldom
 
 
 def run_engine(module: str, bench: Bench, url: str, home: Path, shard: str, **told: Any) -> dict[str, Any]:
@@ -61,6 +62,7 @@ def main(measure: Callable[..., dict[str, Any]]) -> None:
 def _wired(settings: Settings) -> Engine:
     """Return an engine that holds its lease and knows the controls."""
     engine = bootstrap(settings)
+    collect_seldom()
     assert engine.lease.try_acquire(), f"the lease of shard {settings.engine_shard!r} is taken"
     engine.lease.beat(engine.market.read())
     return engine

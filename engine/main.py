@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -24,6 +25,7 @@ EXIT_TAKEN_OVER: Final = 3
 EXIT_STUCK: Final = 4
 # A stop finishes what is in flight: no call to the broker or the database takes longer than this.
 STOP_WITHIN_S: Final = 20.0
+COLLECT_AFTER: Final = (20_000, 10, 10)  # objects made, and how many rounds make a longer one
 log = structlog.get_logger(__name__)
 
 
@@ -46,10 +48,21 @@ def main(*, upgrade: bool = False) -> int:
         settings = settings.model_copy(update={"engine_upgrade_db": True})
     configure_logs(secrets=settings.secret_values)
     engine = bootstrap(settings)
+    collect_seldom()
     with serve(engine):
         for keeper in (_stop_in_time, _feed_watchdog):
             threading.Thread(target=keeper, args=(engine, stop), name=keeper.__name__, daemon=True).start()
         return _trade(engine, stop)
+
+
+def collect_seldom() -> None:
+    """Let the garbage collector pass over what lives as long as the process, and come less often.
+
+    A snapshot's thousands of orders set it off many times over, which took a third of the time of reading one.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 def _trade(engine: Engine, stop: threading.Event) -> int:

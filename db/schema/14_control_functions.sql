@@ -153,8 +153,8 @@ declare
 begin
     perform 1 from public.profile_capital c
       where c.profile_id in (select o.profile_id from public.orders o
-                              where o.purpose = 'entry' and o.state in ('ready', 'awaiting_approval')
-                                and private.in_scope(p_scope, p_scope_key, o.profile_id, o.symbol))
+                              where o.purpose = 'entry' and private.in_scope(p_scope, p_scope_key, o.profile_id, o.symbol)
+                                and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled'))
       order by c.profile_id for update;
     update public.orders o
        set state = 'canceled', reason = p_why

@@ -162,7 +162,15 @@ class OrderSync:
         due = due_cancels(ours, market=market, partial_max=PARTIAL_MAX)
         for order in due:
             if order.broker_order_id is not None:
-                log.info("cancelling", order_id=order.id, symbol=order.symbol, purpose=order.purpose)
+                log.info(
+                    "cancelling",
+                    order_id=order.id,
+                    symbol=order.symbol,
+                    purpose=order.purpose,
+                    why="it was asked for" if order.cancel_requested_at else "it has rested too long",
+                    decided_at=order.market_at,
+                    market_at=market.now,
+                )
                 self._broker.cancel(order.broker_order_id)
 
     def _take_back(self, order: BrokerOrder, *, after_pause: bool) -> None:

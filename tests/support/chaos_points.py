@@ -111,9 +111,9 @@ def to_work(stage: Stage, machine: Machine) -> None:
 def to_hold(stage: Stage, machine: Machine) -> None:
     """A filled entry is covered, and no further one is wanted."""
     to_work(stage, machine)
-    stage.no_more_entries()
     stage.step(30)
     stage.wait(stage.is_covered, "held and covered")
+    stage.no_more_entries()
 
 
 def to_hold_while_paused(stage: Stage, machine: Machine) -> None:

@@ -234,7 +234,9 @@ class Stage:
     def report(self, what: str) -> str:
         """Return what happened, with the ends of the engines' logs."""
         logs = [f"--- {m.name}\n" + "\n".join(m.log.splitlines()[-25:]) for m in self.machines]
-        rows = self.db.execute("select id, symbol, purpose, state, code, filled_qty, broker_order_id from orders")
+        rows = self.db.execute(
+            "select id, symbol, purpose, state, code, reason, filled_qty, broker_order_id from orders"
+        )
         orders = [str(row) for row in rows.fetchall()]
         return "\n".join([what, *self.story, *orders, *(str(o) for o in self.ledger()["orders"]), *logs])
 

@@ -111,6 +111,37 @@ grant execute on function public.engine_snapshot(text, bigint, boolean, boolean)
 
 comment on function public.engine_snapshot(text, bigint, boolean, boolean) is 'Everything an engine needs to act for its shard. Engine only.';
 
+-- Cancel the entries of a scope that were not sent yet and ask for the cancellation, by id, of those
+-- that rest at the broker. Protective orders are not entries and are never touched.
+create or replace function private.cancel_entries(p_scope public.control_scope, p_scope_key text, p_why text)
+    returns int
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_canceled int;
+begin
+    perform 1 from public.profile_capital c
+      where c.profile_id in (select o.profile_id from public.orders o
+                              where o.purpose = 'entry' and private.in_scope(p_scope, p_scope_key, o.profile_id, o.symbol)
+                                and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled'))
+      order by c.profile_id for update;
+    update public.orders o
+       set state = 'canceled', reason = p_why
+     where o.purpose = 'entry' and o.state in ('ready', 'awaiting_approval')
+       and private.in_scope(p_scope, p_scope_key, o.profile_id, o.symbol);
+    get diagnostics v_canceled = row_count;
+    update public.orders o
+       set cancel_requested_at = clock_timestamp(), reason = p_why
+     where o.purpose = 'entry' and o.state in ('submitting', 'unknown', 'working', 'partially_filled')
+       and o.cancel_requested_at is null
+       and private.in_scope(p_scope, p_scope_key, o.profile_id, o.symbol);
+    return v_canceled;
+end;
+$$;
+
 -- Permits: the right to send one order until a deadline, and the broker's answers.
 
 -- Issue permits: exits first, entries only while nothing in their scope is paused or halted, and to no engine
