@@ -30,7 +30,7 @@ SHARD = "bench-lifecycle"
 SYMBOLS = ("AAPL", "MSFT")  # of the tape's cheapest, so that the account's cash is enough
 PROFILES = 800
 SINGLES, WARM_UP = 200, 40  # orders of which each goes its way alone
-BATCH = 200  # profiles that want something of one bar
+BATCH = 400  # profiles that want something of one bar
 # 8 ms and 40 ms on a machine where the bare chain takes 3.5 ms and 5.5 ms.
 ACCEPTED_P50, ACCEPTED_P99 = 8 / 3.5, 40 / 5.5
 PEER_SHARE_MIN = 0.2

@@ -189,3 +189,21 @@ def test_on_a_terminal_lines_are_for_reading(
     assert "sent" in out and "AAPL" in out
     assert not out.startswith("{")
     assert SECRET not in out
+
+
+plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30)
+
+
+@given(
+    secret=secrets,
+    event=st.dictionaries(st.text(min_size=1, max_size=12) | st.sampled_from(["token", "api_key", "order_id"]), plain),
+    told=st.sampled_from(["", "{}", "before {} after", "Bearer {}", "https://user:{}@host"]),
+)
+@settings(max_examples=300)
+def test_an_ordinary_line_comes_out_as_if_each_value_had_been_looked_at(
+    secret: str, event: dict[str, Any], told: str
+) -> None:
+    redactor = Redactor([secret])
+    event = event | {"told": told.format(secret)}
+
+    assert redactor(None, "info", dict(event)) == redactor.redacted(event)
