@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 from alpaca.trading.client import TradingClient
-from alpaca.trading.requests import LimitOrderRequest
+from alpaca.trading.requests import LimitOrderRequest, StopLossRequest, TakeProfitRequest
 
 from bench.engine_process import main, run_engine
 from bench.exchange import ADMIN, running
@@ -21,6 +21,7 @@ from bench.peers import nautilus
 from bench.processor import used_s
 from db.client import engine_client
 from engine.adapters.alpaca_market_data import AlpacaMarketData
+from engine.adapters.rows import entry_row
 from engine.bootstrap import Engine
 from engine.config import Settings
 from engine.domain.broker_types import MarketTime, Quote
@@ -104,7 +105,8 @@ def _engine(engine: Engine, *, profiles: list[str]) -> dict[str, Any]:
     """Let every profile enter each symbol once, some alone and then all the others; return how long that took."""
     wishes = ((profile, symbol) for symbol in SYMBOLS for profile in profiles)
     bare = BareChain(engine.settings)
-    chains, singles = zip(*((bare.ms(), _one(engine, wish)) for wish in islice(wishes, WARM_UP + SINGLES)), strict=True)
+    alone = [_request(engine, [wish]) for wish in islice(wishes, WARM_UP + SINGLES)]
+    chains, singles = zip(*((bare.ms(entry), _one(engine, entry)) for (entry,) in alone), strict=True)
     bare.clear()
     parts = dict.fromkeys(("gate", "send", "fills"), 0.0)
     _through(engine, list(islice(wishes, BATCH)), dict(parts))  # the first ones teach the functions their plans
@@ -123,7 +125,10 @@ def _engine(engine: Engine, *, profiles: list[str]) -> dict[str, Any]:
 
 
 class BareChain:
-    """The calls that no order can do without, and nothing around them: a no-op, an order to the broker, a no-op."""
+    """The calls that no order can do without, and nothing around them.
+
+    A no-op that is sent the entry, the bracket to the broker, a no-op that is sent the broker's answer.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._authority = engine_client(settings.supabase_url, settings.supabase_secret_key.get_secret_value())
@@ -131,28 +136,30 @@ class BareChain:
         self._broker = TradingClient(*keys, raw_data=True, url_override=settings.alpaca_base_url)
         self._broker._session.trust_env = False
 
-    def ms(self) -> float:
-        """Return what the chain takes, in milliseconds."""
-        order = LimitOrderRequest(symbol=SYMBOLS[0], qty=1, side="buy", time_in_force="day", limit_price=1)
+    def ms(self, entry: EntryRequest) -> float:
+        """Return what the chain takes, in milliseconds; the order rests where nothing fills it."""
+        order = LimitOrderRequest(
+            symbol=entry.symbol, qty=1, side="buy", time_in_force="gtc", limit_price=2, order_class="bracket",
+            take_profit=TakeProfitRequest(limit_price=3), stop_loss=StopLossRequest(stop_price=1),
+        )  # fmt: skip
         began_s = time.perf_counter()
-        self._do_nothing()
-        self._broker.submit_order(order)
-        self._do_nothing()
+        self._do_nothing(entry_row(entry))
+        answer = self._broker.submit_order(order)
+        self._do_nothing(dict(answer))
         return (time.perf_counter() - began_s) * 1000
 
     def clear(self) -> None:
         """Cancel what rests at the broker."""
         self._broker.cancel_orders()
 
-    def _do_nothing(self) -> None:
-        self._authority.rpc("bench_noop", {"p_shard": SHARD, "p_token": 0, "p_requests": [{}]}).execute()
+    def _do_nothing(self, sent: dict[str, Any]) -> None:
+        self._authority.rpc("bench_noop", {"p_shard": SHARD, "p_token": 0, "p_requests": [sent]}).execute()
 
 
-def _one(engine: Engine, wish: tuple[str, str]) -> float:
+def _one(engine: Engine, entry: EntryRequest) -> float:
     """Take one signal to its recorded acceptance, as a trade tick does; return milliseconds."""
-    request = _request(engine, [wish])
     began_s = time.perf_counter()
-    (answer,) = engine.trader.handle_signals(request)
+    (answer,) = engine.trader.handle_signals([entry])
     assert engine.executor.submit_ready() == 1, answer
     return (time.perf_counter() - began_s) * 1000
 
