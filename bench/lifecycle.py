@@ -29,7 +29,7 @@ from engine.domain.requests import EntryRequest, Signal, entry_id
 
 SHARD = "bench-lifecycle"
 SYMBOLS = ("AAPL", "MSFT")  # of the tape's cheapest, so that the account's cash is enough
-PROFILES = 800
+PROFILES = 1_600
 SINGLES, WARM_UP = 200, 40  # orders of which each goes its way alone
 BATCH = 400  # profiles that want something of one bar
 # 8 ms and 40 ms on a machine where the bare chain takes 3.5 ms and 5.5 ms.

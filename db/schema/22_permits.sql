@@ -166,26 +166,17 @@ as $$
      where o.id = p_order_id and n.trade_id = o.trade_id and o.purpose in ('stop_loss', 'take_profit');
 $$;
 
--- Legs that the broker made for a bracket become orders of their own the first time they are seen.
-create function private.apply_legs(p_parent_id uuid, p_legs jsonb)
-    returns boolean
+-- Make orders of the legs that are not known yet; answers the broker's ids of these.
+create function private.make_legs(p_parent_id uuid, p_legs jsonb)
+    returns text[]
     language plpgsql
     volatile
     security definer
     set search_path = ''
 as $$
 declare
-    v_new text[];                                -- the broker's ids of those not seen before
-    v_leg jsonb;
-    v_changed boolean := false;
+    v_new text[];
 begin
-    if jsonb_typeof(p_legs) is distinct from 'array' or p_legs = '[]' then
-        return false;
-    elsif exists (select from jsonb_array_elements(p_legs) e
-                  where (private.positive(e.value ->> 'qty') > 0 and e.value ->> 'side' in ('buy', 'sell')
-                         and e.value ->> 'type' = any (private.order_types()) and e.value ->> 'broker_order_id' is not null) is not true) then
-        perform private.fail(422, 'INVALID', format('A leg of order %s has no id, quantity, side or type that is known here.', p_parent_id));
-    end if;
     with made as (
         insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
             order_class, time_in_force, limit_price, stop_price, state, exit_reason, trade_id, parent_id,
@@ -204,6 +195,39 @@ begin
         where not exists (select from public.orders x where x.broker_order_id = l.leg ->> 'broker_order_id')
         returning broker_order_id)
     select array_agg(m.broker_order_id) into v_new from made m;
+    return v_new;
+end;
+$$;
+
+-- Legs that the broker made for a bracket become orders of their own the first time they are seen.
+create function private.apply_legs(p_parent_id uuid, p_legs jsonb)
+    returns boolean
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_sound boolean;
+    v_unseen boolean;
+    v_new text[];                                -- the broker's ids of those not seen before
+    v_leg jsonb;
+    v_changed boolean := false;
+begin
+    if jsonb_typeof(p_legs) is distinct from 'array' or p_legs = '[]' then
+        return false;
+    end if;
+    select bool_and((private.positive(e.value ->> 'qty') > 0 and e.value ->> 'side' in ('buy', 'sell')
+                     and e.value ->> 'type' = any (private.order_types()) and e.value ->> 'broker_order_id' is not null) is true),
+           bool_or(not exists (select from public.orders x where x.broker_order_id = e.value ->> 'broker_order_id'))
+      into v_sound, v_unseen
+    from jsonb_array_elements(p_legs) e;
+    if not v_sound then
+        perform private.fail(422, 'INVALID', format('A leg of order %s has no id, quantity, side or type that is known here.', p_parent_id));
+    end if;
+    if v_unseen then
+        v_new := private.make_legs(p_parent_id, p_legs);
+    end if;
     for v_leg in select e.value from jsonb_array_elements(p_legs) e loop
         if v_leg ->> 'broker_order_id' = any (v_new) then
             v_changed := true;
