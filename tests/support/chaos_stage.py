@@ -115,7 +115,10 @@ class Stage:
         return only_profile(self.db, PROFILE, params=EAGER_TO_ENTER | SIZES | size | params, symbols=names)
 
     def no_more_entries(self) -> None:
-        self.db.execute("update profiles set active = false")
+        """Switch the profiles off as an admin does: under the lock of the controls."""
+        with self.db.transaction():
+            self.db.execute("select pg_advisory_xact_lock(7201, 1)")
+            self.db.execute("update profiles set active = false")
 
     def pause(self, reason: str = "Chaos") -> None:
         self.tell("pause")
