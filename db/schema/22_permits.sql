@@ -445,10 +445,13 @@ begin
     v_changed := private.apply_broker_order(v_before.id, b);
     v_changed := private.apply_legs(v_before.id, b -> 'legs') or v_changed;
     select o.* into v_after from public.orders o where o.id = v_before.id;
-    -- Ended on our side, alive at the broker: the engine has to cancel it. Or it filled after its end.
+    -- Ended on our side, alive at the broker: the engine has to cancel it. Or it filled after its end. What the broker
+    -- itself has ended does not live again: a word that says so is an old one.
     v_old := case when v_old.id is null then v_before else v_old end;
     v_late := private.is_terminal(v_old.state) and v_old.state not in ('filled', 'replaced')
-              and (not private.is_terminal(private.state_of(b ->> 'status', 0)) or v_after.filled_qty > v_before.filled_qty);
+              and (not private.is_terminal(private.state_of(b ->> 'status', 0))
+                   and (v_old.id = v_after.id and v_old.broker_status in ('filled', 'canceled', 'expired', 'rejected')) is not true
+                   or v_after.filled_qty > v_before.filled_qty);
     if v_late then
         v_after_pause := v_after.purpose = 'entry' and private.was_paused_since_end(v_old);
         perform private.note_late(v_after, b, v_after_pause);

@@ -98,6 +98,16 @@ class TestCapital:
 
         assert reserved(db, engine.profiles[ALICE]) == (1000, 1000)
 
+    def test_an_old_word_about_what_the_broker_has_ended_is_no_late_order(self, engine, db):
+        gone = engine.working(symbol="AAPL", limit_price="100")
+        engine.update(gone.says("canceled"))
+
+        (told,) = engine.update(gone.says("new"))
+
+        assert (told.late, told.state) == (False, "canceled")
+        assert db.execute("select count(*) from reconciliation_findings").fetchone() == (0,)
+        assert engine.ask_one(symbol="AAPL", limit_price="100").state == "ready"
+
 
 class TestPauseAgainstTheGate:
     def test_an_entry_asked_for_during_a_pause_waits_for_it_and_is_denied(self, engine, env, db):

@@ -92,7 +92,7 @@ def claim(shard: str) -> Callable[[Any], list[str]]:
 def live(crowd: Crowd, intents: list[Intent]) -> None:
     """Take intents through their lives, everything sent too often."""
     answers = crowd.send(intent.ask for intent in intents)
-    assert {answer.state for answer in answers} <= {"ready"}
+    assert {(answer.state, answer.reason) for answer in answers} <= {("ready", None)}
     claimed = [id for claims in crowd.send(map(claim, SHARDS)) for id in claims]
     assert sorted(claimed) == sorted(intent.request["id"] for intent in intents), "each is handed out once"
     crowd.send(event for intent in intents for event in intent.events())

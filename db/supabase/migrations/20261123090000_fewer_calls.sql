@@ -389,6 +389,61 @@ begin
 end;
 $$;
 
+create or replace function private.apply_update(b jsonb, p_shard text)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_before public.orders;
+    v_old public.orders;                         -- the one whose place it took
+    v_id uuid;
+    v_after public.orders;
+    v_changed boolean;
+    v_late boolean;
+    v_after_pause boolean := false;
+begin
+    select o.* into v_before from public.orders o
+     where o.id = private.as_uuid(b ->> 'client_order_id') or o.broker_order_id = b ->> 'broker_order_id'
+     order by (o.broker_order_id = b ->> 'broker_order_id') is true desc limit 1;
+    if v_before.id is null and b ->> 'replaces' is not null then
+        select o.* into v_old from public.orders o where o.broker_order_id = b ->> 'replaces';
+        if v_old.shard = p_shard and not private.is_terminal(v_old.state) then
+            -- Its predecessor is not known to be over: that one is looked up first.
+            return jsonb_build_object('id', null, 'client_order_id', b ->> 'client_order_id', 'state', null, 'changed', false, 'deferred', true);
+        elsif v_old.shard = p_shard then
+            v_id := private.take_place(v_old, b);
+            select o.* into v_before from public.orders o where o.id = v_id;
+        else
+            v_before := v_old;
+        end if;
+    end if;
+    if v_before.id is null then
+        return jsonb_build_object('id', null, 'client_order_id', b ->> 'client_order_id', 'state', null, 'changed', false);
+    elsif v_before.shard <> p_shard then
+        -- Another engine's order in the same account: known, and that engine's to record.
+        return jsonb_build_object('id', v_before.id, 'state', v_before.state, 'changed', false, 'late', false);
+    end if;
+    v_changed := private.apply_broker_order(v_before.id, b);
+    v_changed := private.apply_legs(v_before.id, b -> 'legs') or v_changed;
+    select o.* into v_after from public.orders o where o.id = v_before.id;
+    -- Ended on our side, alive at the broker: the engine has to cancel it. Or it filled after its end. What the broker
+    -- itself has ended does not live again: a word that says so is an old one.
+    v_old := case when v_old.id is null then v_before else v_old end;
+    v_late := private.is_terminal(v_old.state) and v_old.state not in ('filled', 'replaced')
+              and (not private.is_terminal(private.state_of(b ->> 'status', 0))
+                   and (v_old.id = v_after.id and v_old.broker_status in ('filled', 'canceled', 'expired', 'rejected')) is not true
+                   or v_after.filled_qty > v_before.filled_qty);
+    if v_late then
+        v_after_pause := v_after.purpose = 'entry' and private.was_paused_since_end(v_old);
+        perform private.note_late(v_after, b, v_after_pause);
+    end if;
+    return jsonb_build_object('id', v_after.id, 'state', v_after.state, 'changed', v_changed, 'late', v_late, 'after_pause', v_after_pause);
+end;
+$$;
+
 -- Take over the broker's view of orders; sent twice or out of order it changes nothing more.
 -- Called by: the engine. Errors: LEASE_LOST.
 create or replace function public.record_order_updates(p_shard text, p_token bigint, p_updates jsonb)
