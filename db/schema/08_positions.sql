@@ -119,112 +119,122 @@ create policy "owners and staff read positions"
     on public.positions for select to authenticated
     using (owner_id = (select private.caller_id()) or (select private.is_staff()));
 
--- Book what an order was filled with beyond what is known, at the price that the averages imply.
--- The caller holds the profile's capital row and passes the order as it was before the update.
-create function private.book_fill(p_order public.orders, p_filled_qty numeric, p_avg_price numeric, p_at timestamptz)
+-- What an order is filled with by now, as the broker tells it.
+create type private.told_fill as (
+    order_id   uuid,
+    filled_qty numeric,
+    avg_price  numeric,
+    at         timestamptz                       -- market time
+);
+
+-- Book what orders were filled with beyond what is known, at the prices that the averages imply.
+-- The caller holds the profiles' capital rows, and the orders are as they were before they are updated.
+create function private.book_fills(p_told private.told_fill[])
     returns void
     language plpgsql
     volatile
     security definer
     set search_path = ''
 as $$
-declare
-    v_qty numeric := p_filled_qty - p_order.filled_qty;
-    v_price numeric := round((p_filled_qty * p_avg_price - p_order.filled_qty * coalesce(p_order.filled_avg_price, 0))
-                             / nullif(p_filled_qty - p_order.filled_qty, 0), 18);
 begin
-    if v_price <= 0 then
-        v_price := p_avg_price;  -- the broker has corrected what was filled before
-    end if;
-    insert into public.fills (order_id, trade_id, owner_id, profile_id, symbol, side, purpose, qty, price,
-                              cumulative_qty, executed_at)
-    values (p_order.id, p_order.trade_id, p_order.owner_id, p_order.profile_id, p_order.symbol, p_order.side,
-            p_order.purpose, v_qty, v_price, p_filled_qty, p_at);
-    if p_order.purpose = 'entry' then
-        insert into public.trades (id, owner_id, profile_id, symbol, position_side, opened_at)
-        values (p_order.trade_id, p_order.owner_id, p_order.profile_id, p_order.symbol, p_order.position_side, p_at)
-        on conflict (id) do nothing;
-    end if;
-    perform private.restate_trade(p_order.trade_id);
+    insert into public.fills (order_id, trade_id, owner_id, profile_id, symbol, side, purpose, qty, price, cumulative_qty, executed_at)
+    select o.id, o.trade_id, o.owner_id, o.profile_id, o.symbol, o.side, o.purpose, t.filled_qty - o.filled_qty,
+           case when f.price > 0 then f.price else t.avg_price end,  -- else the broker has corrected what was filled before
+           t.filled_qty, t.at
+    from unnest(p_told) with ordinality t (order_id, filled_qty, avg_price, at, place)
+    join public.orders o on o.id = t.order_id
+    cross join lateral (select round((t.filled_qty * t.avg_price - o.filled_qty * coalesce(o.filled_avg_price, 0))
+                                     / nullif(t.filled_qty - o.filled_qty, 0), 18) as price) f
+    order by t.place;
+    insert into public.trades (id, owner_id, profile_id, symbol, position_side, opened_at)
+    select o.trade_id, o.owner_id, o.profile_id, o.symbol, o.position_side, t.at
+    from unnest(p_told) t join public.orders o on o.id = t.order_id
+    where o.purpose = 'entry'
+    on conflict (id) do nothing;
+    perform private.restate_trades(array(select distinct o.trade_id from unnest(p_told) t join public.orders o on o.id = t.order_id));
 end;
 $$;
 
--- Bring a trade, its position and its profile's capital in line with its fills, counted in shares of today. An exit
--- may be told before its entry: it counts once the entry has made the trade.
-create function private.restate_trade(p_trade_id uuid)
+-- Bring trades, their positions and their profiles' capital in line with their fills, counted in shares of today. An
+-- exit may be told before its entry: it counts once the entry has made the trade.
+create function private.restate_trades(p_ids uuid[])
     returns void
     language plpgsql
     volatile
     security definer
     set search_path = ''
 as $$
-declare
-    t public.trades;
-    v_open_qty numeric;
-    v_cost numeric;
-    v_cost_before numeric;
-    v_pnl_before numeric;
 begin
-    select n.realized_pnl_usd into v_pnl_before from public.trades n where n.id = p_trade_id;
-    if not found then
-        return;
-    end if;
-    t := private.sum_fills(p_trade_id);
-    v_open_qty := t.qty_entered - t.qty_exited;
-    v_cost := greatest(round(t.entry_notional_usd * v_open_qty / t.qty_entered, 9), 0);
-    select coalesce(sum(p.cost_usd), 0) into v_cost_before from public.positions p where p.trade_id = t.id;
-    update public.profile_capital c
-       set used_usd = c.used_usd + v_cost - v_cost_before,
-           realized_usd = c.realized_usd + t.realized_pnl_usd - v_pnl_before, updated_at = clock_timestamp()
-     where c.profile_id = t.profile_id;
-    update public.trades n
-       set qty_entered = t.qty_entered, entry_notional_usd = t.entry_notional_usd, qty_exited = t.qty_exited,
-           exit_notional_usd = t.exit_notional_usd, realized_pnl_usd = t.realized_pnl_usd, exit_reason = t.exit_reason,
-           opened_at = t.opened_at, closed_at = t.closed_at
-     where n.id = t.id;
-    if v_open_qty <= 0 then
-        delete from public.positions p where p.trade_id = t.id;
-    else
-        insert into public.positions as p (trade_id, owner_id, profile_id, symbol, side, qty, avg_entry_price,
-            cost_usd, stop_price, take_profit_price, opened_at)
-        select t.id, t.owner_id, t.profile_id, t.symbol, t.position_side, v_open_qty,
-               t.entry_notional_usd / t.qty_entered, v_cost, o.stop_loss_price, o.take_profit_price, t.opened_at
-        from public.orders o where o.id = t.id
-        on conflict (trade_id) do update
-            set qty = excluded.qty, avg_entry_price = excluded.avg_entry_price, cost_usd = excluded.cost_usd,
-                opened_at = excluded.opened_at, updated_at = clock_timestamp();
-    end if;
+    with restated as materialized (
+        select s.*, s.qty_entered - s.qty_exited as open_qty,
+               greatest(round(s.entry_notional_usd * (s.qty_entered - s.qty_exited) / s.qty_entered, 9), 0) as cost_usd,
+               t.realized_pnl_usd as pnl_before_usd, coalesce(p.cost_usd, 0) as cost_before_usd,
+               o.stop_loss_price, o.take_profit_price
+        from private.sums_of_fills(p_ids) s
+        join public.trades t on t.id = s.id
+        join public.orders o on o.id = s.id
+        left join public.positions p on p.trade_id = s.id
+    ), of_capital as (
+        update public.profile_capital c
+           set used_usd = c.used_usd + d.used_usd, realized_usd = c.realized_usd + d.realized_usd, updated_at = clock_timestamp()
+          from (select r.profile_id, sum(r.cost_usd - r.cost_before_usd) as used_usd,
+                       sum(r.realized_pnl_usd - r.pnl_before_usd) as realized_usd
+                from restated r group by r.profile_id) d
+         where c.profile_id = d.profile_id
+    ), of_trades as (
+        update public.trades n
+           set qty_entered = r.qty_entered, entry_notional_usd = r.entry_notional_usd, qty_exited = r.qty_exited,
+               exit_notional_usd = r.exit_notional_usd, realized_pnl_usd = r.realized_pnl_usd, exit_reason = r.exit_reason,
+               opened_at = r.opened_at, closed_at = r.closed_at
+          from restated r
+         where n.id = r.id
+    ), closed as (
+        delete from public.positions p using restated r where p.trade_id = r.id and r.open_qty <= 0
+    )
+    insert into public.positions as p (trade_id, owner_id, profile_id, symbol, side, qty, avg_entry_price, cost_usd, stop_price,
+                                       take_profit_price, opened_at)
+    select r.id, r.owner_id, r.profile_id, r.symbol, r.position_side, r.open_qty, r.entry_notional_usd / r.qty_entered, r.cost_usd,
+           r.stop_loss_price, r.take_profit_price, r.opened_at
+    from restated r where r.open_qty > 0
+    on conflict (trade_id) do update
+        set qty = excluded.qty, avg_entry_price = excluded.avg_entry_price, cost_usd = excluded.cost_usd,
+            opened_at = excluded.opened_at, updated_at = clock_timestamp();
 end;
 $$;
 
--- A trade as its fills and the splits since them tell it.
-create function private.sum_fills(p_trade_id uuid)
-    returns public.trades
+-- Trades as their fills and the splits since them tell them.
+create function private.sums_of_fills(p_ids uuid[])
+    returns table (id uuid, owner_id uuid, profile_id uuid, symbol text, position_side public.position_side, qty_entered numeric,
+                   entry_notional_usd numeric, qty_exited numeric, exit_notional_usd numeric, realized_pnl_usd numeric,
+                   exit_reason text, opened_at timestamptz, closed_at timestamptz)
     language plpgsql
     stable
     security definer
     set search_path = ''
 as $$
-declare
-    t public.trades;
-    v_last timestamptz;
 begin
-    select * into t from public.trades where id = p_trade_id;
-    select coalesce(sum(f.qty * f.factor) filter (where f.purpose = 'entry'), 0),
-           coalesce(sum(f.notional_usd) filter (where f.purpose = 'entry'), 0),
-           coalesce(sum(f.qty * f.factor) filter (where f.purpose <> 'entry'), 0),
-           coalesce(sum(f.notional_usd) filter (where f.purpose <> 'entry'), 0),
-           min(f.executed_at) filter (where f.purpose = 'entry'), max(f.executed_at)
-      into t.qty_entered, t.entry_notional_usd, t.qty_exited, t.exit_notional_usd, t.opened_at, v_last
-      from (select n.*, private.split_factor(a.broker_account, n.symbol, n.executed_at) as factor
-            from public.fills n join public.profiles a on a.id = n.profile_id where n.trade_id = p_trade_id) f;
-    t.realized_pnl_usd := round((t.exit_notional_usd - t.entry_notional_usd * t.qty_exited / t.qty_entered)
-                                * case t.position_side when 'long' then 1 else -1 end, 9);
-    t.closed_at := case when t.qty_exited >= t.qty_entered then v_last end;
-    t.exit_reason := (select coalesce(o.exit_reason, f.purpose::text)
-                      from public.fills f join public.orders o on o.id = f.order_id
-                      where f.trade_id = p_trade_id and f.purpose <> 'entry' order by f.id desc limit 1);
-    return t;
+    return query
+        select t.id, t.owner_id, t.profile_id, t.symbol, t.position_side, f.qty_entered, f.entry_notional_usd, f.qty_exited,
+               f.exit_notional_usd,
+               round((f.exit_notional_usd - f.entry_notional_usd * f.qty_exited / f.qty_entered)
+                     * case t.position_side when 'long' then 1 else -1 end, 9),
+               case when f.has_exits then (
+                   select coalesce(o.exit_reason, n.purpose::text)
+                   from public.fills n join public.orders o on o.id = n.order_id
+                   where n.trade_id = t.id and n.purpose <> 'entry' order by n.id desc limit 1) end,
+               f.opened_at, case when f.qty_exited >= f.qty_entered then f.last_at end
+        from public.trades t
+        cross join lateral (
+            select round(coalesce(sum(n.qty * n.factor) filter (where n.purpose = 'entry'), 0), 9) as qty_entered,
+                   coalesce(sum(n.notional_usd) filter (where n.purpose = 'entry'), 0) as entry_notional_usd,
+                   round(coalesce(sum(n.qty * n.factor) filter (where n.purpose <> 'entry'), 0), 9) as qty_exited,
+                   coalesce(sum(n.notional_usd) filter (where n.purpose <> 'entry'), 0) as exit_notional_usd,
+                   min(n.executed_at) filter (where n.purpose = 'entry') as opened_at, max(n.executed_at) as last_at,
+                   coalesce(bool_or(n.purpose <> 'entry'), false) as has_exits
+            from (select d.*, case when exists (select from public.splits) then
+                                       private.split_factor(a.broker_account, d.symbol, d.executed_at) else 1 end as factor
+                  from public.fills d join public.profiles a on a.id = d.profile_id where d.trade_id = t.id) n) f
+        where t.id = any (p_ids);
 end;
 $$;
 
@@ -272,9 +282,9 @@ begin
     end if;
     insert into public.splits (broker_account, symbol, ratio, effective_at, source)
     values (v_account, p_symbol, p_ratio, p_effective_at, left(coalesce(p_source, ''), 200));
-    perform private.restate_trade(n.trade_id)
-      from public.positions n join public.profiles f on f.id = n.profile_id
-     where f.broker_account = v_account and n.symbol = p_symbol;
+    perform private.restate_trades(array(
+        select n.trade_id from public.positions n join public.profiles f on f.id = n.profile_id
+        where f.broker_account = v_account and n.symbol = p_symbol));
     -- Where an order rests at the broker, the broker has divided its price, and the position follows it.
     update public.positions n
        set stop_price = case when private.rests(n.trade_id, 'stop_loss') then n.stop_price else round(n.stop_price / p_ratio, 2) end,

@@ -117,19 +117,37 @@ begin
 end;
 $$;
 
--- Whether an entry could trade with an order of ours on the other side in the same broker account.
+create function private.other_side(p_side public.order_side)
+    returns public.order_side
+    language sql
+    immutable
+as $$
+    select case p_side when 'buy' then 'sell' else 'buy' end::public.order_side;
+$$;
+
+-- Whether an entry could trade with an order of ours on the other side in the same broker account. Looked up by price, and
+-- apart from it what has none: as many orders may rest beyond the price as there are positions.
 create function private.crosses(p_id uuid, p_symbol text, p_side public.order_side, p_price numeric, p_account text)
     returns boolean
     language plpgsql
     stable
     set search_path = ''
 as $$
+declare
+    v_from numeric := case p_side when 'buy' then 0 else p_price end;
+    v_to numeric := case p_side when 'buy' then p_price else 'infinity' end;
 begin
-    return exists (select from public.orders o join public.profiles p on p.id = o.profile_id
-                   where o.symbol = p_symbol and o.side <> p_side and o.id <> p_id and p.broker_account = p_account
-                     and o.order_type in ('limit', 'market')
-                     and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')
-                     and (o.limit_price is null or case p_side when 'buy' then o.limit_price <= p_price else o.limit_price >= p_price end));
+    return exists (
+        select from (
+            select o.id, o.profile_id from public.orders o
+            where o.symbol = p_symbol and o.side = private.other_side(p_side) and o.limit_price between v_from and v_to
+              and o.order_type in ('limit', 'market') and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')
+            union all
+            select o.id, o.profile_id from public.orders o
+            where o.symbol = p_symbol and o.side = private.other_side(p_side) and o.limit_price is null
+              and o.order_type in ('limit', 'market') and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')) x
+        join public.profiles p on p.id = x.profile_id
+        where x.id <> p_id and p.broker_account = p_account);
 end;
 $$;
 
@@ -186,7 +204,7 @@ as $$
                 where w.profile_id = r.profile_id and w.realized_pnl_usd >= 0 order by w.closed_at desc limit 1))
             limit m.streak_looked_at) z),
         exists (select from public.orders o
-                where o.symbol = r.symbol and o.side <> r.side and o.order_type in ('limit', 'market')
+                where o.symbol = r.symbol and o.side = private.other_side(r.side) and o.order_type in ('limit', 'market')
                   and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled'))
             and private.crosses(r.id, r.symbol, r.side, r.limit_price, f.broker_account),
         r.market_open,

@@ -66,87 +66,141 @@ as $$
         else 'working' end;
 $$;
 
--- Take over what the broker says about one order: fills first, then the state; never backwards.
--- Answers whether anything changed. The caller holds the profile's capital row.
-create function private.apply_broker_order(p_order_id uuid, b jsonb)
-    returns boolean
+-- What a word of the broker's changes about one of our orders.
+create type private.order_change as (
+    id              uuid,
+    profile_id      uuid,
+    word            jsonb,
+    told_qty        numeric,                     -- filled by now
+    told_at         timestamptz,                 -- market time
+    has_filled      boolean,                     -- more than we knew
+    release_usd     numeric,                     -- of what is reserved, for what has filled
+    state           public.order_state,
+    qty             numeric,
+    limit_price     numeric,
+    stop_price      numeric,
+    has_moved       boolean                      -- its prices did, and it still rests
+);
+
+-- What the broker says about orders and we do not know yet; words that are older than what we know, and that say
+-- nothing new, are left out. Locks the orders. Errors: INVALID, CONFLICT.
+create function private.order_changes(p_ids uuid[], p_words jsonb[])
+    returns private.order_change[]
     language plpgsql
     volatile
     security definer
     set search_path = ''
 as $$
 declare
-    o public.orders;
-    v_filled numeric := coalesce((b ->> 'filled_qty')::numeric, 0);
-    v_release numeric := 0;
-    v_state public.order_state;
-    v_qty numeric;
-    v_limit numeric;
-    v_stop numeric;
-    v_changed boolean;
+    v_changes private.order_change[];
+    v_bad uuid;
+    v_taken text;
 begin
-    if not coalesce(v_filled >= 0 and v_filled < 1e15 and (v_filled = 0 or (b ->> 'filled_avg_price')::numeric between 1e-9 and 1e9)
-                    and length(b ->> 'status') between 1 and 60, false) then
-        perform private.fail(422, 'INVALID', format('The broker''s word on order %s has no status, or a filled quantity or price that is no number.', p_order_id));
+    select w.id into v_bad
+    from unnest(p_ids, p_words) w (id, b)
+    cross join lateral (select coalesce((w.b ->> 'filled_qty')::numeric, 0) as qty) t
+    where (t.qty >= 0 and t.qty < 1e15 and (t.qty = 0 or (w.b ->> 'filled_avg_price')::numeric between 1e-9 and 1e9)
+           and length(w.b ->> 'status') between 1 and 60) is not true
+    limit 1;
+    if found then
+        perform private.fail(422, 'INVALID', format('The broker''s word on order %s has no status, or a filled quantity or price that is no number.', v_bad));
     end if;
-    select * into o from public.orders where id = p_order_id for update;
-    if (b ->> 'updated_at')::timestamptz < o.broker_updated_at and v_filled <= o.filled_qty
-       and not private.is_terminal(private.state_of(b ->> 'status', v_filled)) then
-        return false;  -- an older word than the one we have, and nothing new in it
+    with told as (
+        select o.id, o.profile_id, o.purpose, o.trade_id, o.state as old_state, o.qty as old_qty, o.filled_qty as old_filled_qty,
+               o.limit_price as old_limit_price, o.stop_price as old_stop_price, o.reserved_usd, o.broker_order_id, o.broker_status,
+               o.broker_updated_at, w.b, coalesce((w.b ->> 'filled_qty')::numeric, 0) as told_qty,
+               (w.b ->> 'updated_at')::timestamptz as told_at, w.b ->> 'broker_order_id' as told_id, w.place,
+               coalesce(private.price(w.b ->> 'limit_price'), o.limit_price) as limit_price,
+               coalesce(private.price(w.b ->> 'stop_price'), o.stop_price) as stop_price
+        from unnest(p_ids, p_words) with ordinality w (id, b, place)
+        join public.orders o on o.id = w.id
+        for update of o
+    ), judged as (
+        select t.*, t.told_qty > t.old_filled_qty as has_filled,
+               case when private.is_terminal(t.old_state) then t.old_state
+                    else private.state_of(t.b ->> 'status', greatest(t.told_qty, t.old_filled_qty)) end as state,
+               -- The broker restates what rests there: after a split, beside a partly filled sibling, where a stop trails.
+               case when t.purpose = 'entry' and greatest(t.told_qty, t.old_filled_qty) > 0 then t.old_qty  -- what is reserved goes by it
+                    when t.purpose in ('stop_loss', 'take_profit') and r.qty > t.old_qty then
+                        -- After a split the position follows later, and until then nothing may look as if it covered too much.
+                        greatest(t.old_qty, least(r.qty, (select n.qty from public.positions n where n.trade_id = t.trade_id)))
+                    else r.qty end as qty
+        from told t
+        cross join lateral (
+            select greatest(coalesce(private.positive(t.b ->> 'qty'), t.old_qty), t.told_qty, t.old_filled_qty) as qty) r
+        where (t.told_at < t.broker_updated_at and t.told_qty <= t.old_filled_qty
+               and not private.is_terminal(private.state_of(t.b ->> 'status', t.told_qty))) is not true
+    )
+    select min(j.told_id) filter (where j.broker_order_id is distinct from j.told_id and exists (
+               select from public.orders x where x.broker_order_id = j.told_id and x.id <> j.id)),
+           array_agg(row(j.id, j.profile_id, j.b, j.told_qty, j.told_at, j.has_filled,
+                         case when not j.has_filled then 0 when j.told_qty >= j.old_qty then j.reserved_usd
+                              else round(j.reserved_usd * (j.told_qty - j.old_filled_qty) / (j.old_qty - j.old_filled_qty), 9) end,
+                         j.state, j.qty, j.limit_price, j.stop_price,
+                         (j.limit_price, j.stop_price) is distinct from (j.old_limit_price, j.old_stop_price)
+                         and not private.is_terminal(j.state))::private.order_change order by j.place)
+               -- What has ended stays as it ended; new are at most fills, or that it had been at the broker at all.
+               filter (where (j.has_filled or not private.is_terminal(j.old_state) or j.broker_order_id is null)
+                         and (j.state <> j.old_state or j.has_filled or j.broker_status is distinct from j.b ->> 'status'
+                              or (j.qty, j.limit_price, j.stop_price) is distinct from (j.old_qty, j.old_limit_price, j.old_stop_price)
+                              or j.id = private.as_uuid(j.b ->> 'client_order_id')
+                                 and j.broker_order_id is distinct from coalesce(j.told_id, j.broker_order_id)))
+      into v_taken, v_changes
+    from judged j;
+    if v_taken is not null then
+        perform private.fail(409, 'CONFLICT', format('The broker''s order %s is another order here already.', left(v_taken, 60)));
     end if;
-    if v_filled > o.filled_qty then
-        perform private.book_fill(o, v_filled, (b ->> 'filled_avg_price')::numeric,
-                                  coalesce((b ->> 'updated_at')::timestamptz, clock_timestamp()));
-        v_release := case when v_filled >= o.qty then o.reserved_usd
-                          else round(o.reserved_usd * (v_filled - o.filled_qty) / (o.qty - o.filled_qty), 9) end;
-        if v_release > 0 then
-            update public.profile_capital c set reserved_usd = c.reserved_usd - v_release where c.profile_id = o.profile_id;
-        end if;
+    return coalesce(v_changes, '{}');
+end;
+$$;
+
+-- Take over what the broker says about orders, each of them told of once: fills first, then the state; never backwards.
+-- Answers which of them changed. The caller holds the profiles' capital rows.
+create function private.apply_words(p_ids uuid[], p_words jsonb[])
+    returns uuid[]
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_changes private.order_change[] := private.order_changes(p_ids, p_words);
+    v_fills private.told_fill[];
+    v_moved uuid[];
+    v_changed uuid[];
+begin
+    select array_agg(row(c.id, c.told_qty, (c.word ->> 'filled_avg_price')::numeric,
+                         coalesce(c.told_at, clock_timestamp()))::private.told_fill) filter (where c.has_filled),
+           array_agg(c.id) filter (where c.has_moved), coalesce(array_agg(c.id), '{}')
+      into v_fills, v_moved, v_changed
+    from unnest(v_changes) c;
+    if v_fills is not null then
+        perform private.book_fills(v_fills);
+        update public.profile_capital p
+           set reserved_usd = p.reserved_usd - c.release_usd
+          from (select d.profile_id, sum(d.release_usd) as release_usd from unnest(v_changes) d
+                where d.release_usd > 0 group by d.profile_id) c
+         where p.profile_id = c.profile_id;
     end if;
-    v_state := case when private.is_terminal(o.state) then o.state
-                    else private.state_of(b ->> 'status', greatest(v_filled, o.filled_qty)) end;
-    -- The broker restates what rests there: after a split, beside a partly filled sibling, where a stop trails.
-    v_qty := greatest(coalesce(private.positive(b ->> 'qty'), o.qty), v_filled, o.filled_qty);
-    v_limit := coalesce(private.price(b ->> 'limit_price'), o.limit_price);
-    v_stop := coalesce(private.price(b ->> 'stop_price'), o.stop_price);
-    if o.purpose = 'entry' and greatest(v_filled, o.filled_qty) > 0 then
-        v_qty := o.qty;  -- what is reserved goes by it
-    elsif o.purpose in ('stop_loss', 'take_profit') and v_qty > o.qty then
-        -- After a split the position follows later, and until then nothing may look as if it covered too much.
-        v_qty := greatest(o.qty, least(v_qty, (select n.qty from public.positions n where n.trade_id = o.trade_id)));
-    end if;
-    v_changed := v_state <> o.state or v_filled > o.filled_qty or o.broker_status is distinct from b ->> 'status'
-                 or (v_qty, v_limit, v_stop) is distinct from (o.qty, o.limit_price, o.stop_price)
-                 or o.id = private.as_uuid(b ->> 'client_order_id') and o.broker_order_id is distinct from coalesce(b ->> 'broker_order_id', o.broker_order_id);
-    if o.broker_order_id is distinct from b ->> 'broker_order_id'
-       and exists (select from public.orders x where x.broker_order_id = b ->> 'broker_order_id' and x.id <> o.id) then
-        perform private.fail(409, 'CONFLICT', format('The broker''s order %s is another order here already.', left(b ->> 'broker_order_id', 60)));
-    end if;
-    -- What has ended stays as it ended; new are at most fills, or that it had been at the broker at all.
-    if v_changed and not (private.is_terminal(o.state) and v_filled <= o.filled_qty and o.broker_order_id is not null) then
-        update public.orders u
-           set state = v_state,
-               -- Under our own id the broker's word holds; a leg goes by the broker's id from the start.
-               broker_order_id = case when u.id = private.as_uuid(b ->> 'client_order_id')
-                                      then coalesce(b ->> 'broker_order_id', u.broker_order_id)
-                                      else coalesce(u.broker_order_id, b ->> 'broker_order_id') end,
-               broker_status = b ->> 'status',
-               broker_request_id = coalesce(b ->> 'request_id', u.broker_request_id),
-               broker_updated_at = greatest(u.broker_updated_at, (b ->> 'updated_at')::timestamptz),
-               accepted_at = coalesce(u.accepted_at, clock_timestamp()),
-               filled_qty = greatest(u.filled_qty, v_filled),
-               -- Only with a fill: a later one is priced by the difference of the averages.
-               filled_avg_price = case when v_filled > u.filled_qty then (b ->> 'filled_avg_price')::numeric else u.filled_avg_price end,
-               qty = v_qty, limit_price = v_limit, stop_price = v_stop,
-               reserved_usd = u.reserved_usd - v_release,
-               reason = coalesce(b ->> 'reason', u.reason)
-         where u.id = p_order_id;
-        if (v_limit, v_stop) is distinct from (o.limit_price, o.stop_price) and not private.is_terminal(v_state) then
-            perform private.follow_leg(p_order_id);
-        end if;
-    else
-        v_changed := false;
-    end if;
+    update public.orders u
+       set state = c.state,
+           -- Under our own id the broker's word holds; a leg goes by the broker's id from the start.
+           broker_order_id = case when u.id = private.as_uuid(c.word ->> 'client_order_id')
+                                  then coalesce(c.word ->> 'broker_order_id', u.broker_order_id)
+                                  else coalesce(u.broker_order_id, c.word ->> 'broker_order_id') end,
+           broker_status = c.word ->> 'status',
+           broker_request_id = coalesce(c.word ->> 'request_id', u.broker_request_id),
+           broker_updated_at = greatest(u.broker_updated_at, c.told_at),
+           accepted_at = coalesce(u.accepted_at, clock_timestamp()),
+           filled_qty = greatest(u.filled_qty, c.told_qty),
+           -- Only with a fill: a later one is priced by the difference of the averages.
+           filled_avg_price = case when c.has_filled then (c.word ->> 'filled_avg_price')::numeric else u.filled_avg_price end,
+           qty = c.qty, limit_price = c.limit_price, stop_price = c.stop_price,
+           reserved_usd = u.reserved_usd - c.release_usd,
+           reason = coalesce(c.word ->> 'reason', u.reason)
+      from unnest(v_changes) c
+     where u.id = c.id;
+    perform private.follow_leg(m.id) from unnest(v_moved) m (id);
     return v_changed;
 end;
 $$;
@@ -166,8 +220,8 @@ as $$
      where o.id = p_order_id and n.trade_id = o.trade_id and o.purpose in ('stop_loss', 'take_profit');
 $$;
 
--- Make orders of the legs that are not known yet; answers the broker's ids of these.
-create function private.make_legs(p_parent_id uuid, p_legs jsonb)
+-- Make orders of the legs that are not known yet; answers the broker's ids of these. Errors: INVALID.
+create function private.make_legs(p_parents uuid[], p_legs jsonb[])
     returns text[]
     language plpgsql
     volatile
@@ -175,8 +229,16 @@ create function private.make_legs(p_parent_id uuid, p_legs jsonb)
     set search_path = ''
 as $$
 declare
+    v_bad uuid;
     v_new text[];
 begin
+    select l.parent_id into v_bad from unnest(p_parents, p_legs) l (parent_id, leg)
+    where (private.positive(l.leg ->> 'qty') > 0 and l.leg ->> 'side' in ('buy', 'sell')
+           and l.leg ->> 'type' = any (private.order_types()) and l.leg ->> 'broker_order_id' is not null) is not true
+    limit 1;
+    if found then
+        perform private.fail(422, 'INVALID', format('A leg of order %s has no id, quantity, side or type that is known here.', v_bad));
+    end if;
     with made as (
         insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
             order_class, time_in_force, limit_price, stop_price, state, exit_reason, trade_id, parent_id,
@@ -190,59 +252,75 @@ begin
                case when l.leg ->> 'type' = 'limit' then 'take_profit' else 'stop_loss' end,
                o.trade_id, o.id, l.leg ->> 'broker_order_id', l.leg ->> 'status', (l.leg ->> 'updated_at')::timestamptz, o.market_at,
                clock_timestamp(), clock_timestamp(), o.submitted_at, clock_timestamp(),
-               (select r.id from public.orders r where r.broker_order_id = l.leg ->> 'replaces')
-        from jsonb_array_elements(p_legs) l (leg) join public.orders o on o.id = p_parent_id
+               case when l.leg ->> 'replaces' is not null then
+                   (select r.id from public.orders r where r.broker_order_id = l.leg ->> 'replaces') end
+        from unnest(p_parents, p_legs) l (parent_id, leg) join public.orders o on o.id = l.parent_id
         where not exists (select from public.orders x where x.broker_order_id = l.leg ->> 'broker_order_id')
         returning broker_order_id)
-    select array_agg(m.broker_order_id) into v_new from made m;
+    select coalesce(array_agg(m.broker_order_id), '{}') into v_new from made m;
     return v_new;
 end;
 $$;
 
--- Legs that the broker made for a bracket become orders of their own the first time they are seen.
-create function private.apply_legs(p_parent_id uuid, p_legs jsonb)
-    returns boolean
+-- Take over what the broker says about orders and about their legs, which become orders of their own the first time they
+-- are seen. Each order is told of once. Answers what changed, and whose legs did. Errors: INVALID, CONFLICT.
+create function private.apply_broker_orders(p_ids uuid[], p_words jsonb[])
+    returns uuid[]
     language plpgsql
     volatile
     security definer
     set search_path = ''
 as $$
 declare
-    v_sound boolean;
-    v_unseen boolean;
-    v_new text[];                                -- the broker's ids of those not seen before
-    v_leg jsonb;
-    v_changed boolean := false;
+    v_parents uuid[];
+    v_legs jsonb[];
+    v_new text[];                                -- the broker's ids of the legs not seen before
+    v_known uuid[];                              -- legs of which there is more to say than what they were made of
+    v_words jsonb[];
+    v_changed uuid[];
 begin
-    if jsonb_typeof(p_legs) is distinct from 'array' or p_legs = '[]' then
-        return false;
+    select array_agg(i.id), array_agg(l.value) into v_parents, v_legs
+    from unnest(p_ids, p_words) i (id, word),
+         jsonb_array_elements(case jsonb_typeof(i.word -> 'legs') when 'array' then i.word -> 'legs' end) l;
+    if v_legs is null then
+        return private.apply_words(p_ids, p_words);
     end if;
-    select bool_and((private.positive(e.value ->> 'qty') > 0 and e.value ->> 'side' in ('buy', 'sell')
-                     and e.value ->> 'type' = any (private.order_types()) and e.value ->> 'broker_order_id' is not null) is true),
-           bool_or(not exists (select from public.orders x where x.broker_order_id = e.value ->> 'broker_order_id'))
-      into v_sound, v_unseen
-    from jsonb_array_elements(p_legs) e;
-    if not v_sound then
-        perform private.fail(422, 'INVALID', format('A leg of order %s has no id, quantity, side or type that is known here.', p_parent_id));
-    end if;
-    if v_unseen then
-        v_new := private.make_legs(p_parent_id, p_legs);
-    end if;
-    for v_leg in select e.value from jsonb_array_elements(p_legs) e loop
-        if v_leg ->> 'broker_order_id' = any (v_new) then
-            v_changed := true;
-            if v_leg ->> 'replaces' is not null then
-                perform private.follow_leg(o.id) from public.orders o where o.broker_order_id = v_leg ->> 'broker_order_id';
-            end if;
-            -- It was made of this word, and there is no more in it.
-            continue when coalesce((v_leg ->> 'filled_qty')::numeric, 0) = 0 and length(v_leg ->> 'status') between 1 and 60
-                          and private.state_of(v_leg ->> 'status', 0) = 'working';
-        end if;
-        v_changed := private.apply_broker_order((select o.id from public.orders o where o.broker_order_id = v_leg ->> 'broker_order_id'), v_leg)
-                     or v_changed;
-    end loop;
-    return v_changed;
+    v_new := private.make_legs(v_parents, v_legs);
+    select array_agg(k.id), array_agg(k.leg) into v_known, v_words
+    from (select distinct on (o.id) o.id, l.leg
+          from unnest(v_legs) with ordinality l (leg, place) join public.orders o on o.broker_order_id = l.leg ->> 'broker_order_id'
+          where o.id not in (select unnest(p_ids))
+            and (l.leg ->> 'broker_order_id' not in (select unnest(v_new)) or coalesce((l.leg ->> 'filled_qty')::numeric, 0) <> 0
+                 or (length(l.leg ->> 'status') between 1 and 60) is not true
+                 or private.state_of(l.leg ->> 'status', 0) <> 'working')
+          order by o.id, l.place desc) k;
+    v_changed := private.apply_words(p_ids || v_known, p_words || v_words);
+    perform private.follow_leg(o.id) from unnest(v_legs) l (leg) join public.orders o on o.broker_order_id = l.leg ->> 'broker_order_id'
+    where l.leg ->> 'replaces' is not null and l.leg ->> 'broker_order_id' = any (v_new);
+    return v_changed || array(
+        select l.parent_id from unnest(v_parents, v_legs) l (parent_id, leg)
+        join public.orders o on o.broker_order_id = l.leg ->> 'broker_order_id'
+        where l.leg ->> 'broker_order_id' in (select unnest(v_new)) or o.id in (select unnest(v_changed)));
 end;
+$$;
+
+-- Whether no order is told of by two of these words, nor as a leg or as the one that was replaced: only then can they be
+-- taken over all at once.
+create function private.are_apart(p_words jsonb[])
+    returns boolean
+    language sql
+    immutable
+    set search_path = ''
+as $$
+    select count(*) = count(distinct t.id)
+    from (select distinct w.place, n.id
+          from unnest(p_words) with ordinality w (b, place)
+          cross join lateral (
+              select x.id from unnest(array[w.b ->> 'client_order_id', w.b ->> 'broker_order_id', w.b ->> 'replaces']) x (id)
+              union all
+              select l.value ->> 'broker_order_id'
+              from jsonb_array_elements(case jsonb_typeof(w.b -> 'legs') when 'array' then w.b -> 'legs' end) l) n
+          where n.id is not null) t;
 $$;
 
 -- Lock the capital of every profile that a batch touches, in one order for all callers.
@@ -254,12 +332,16 @@ create function private.lock_capital_of(p_ids uuid[], p_broker_ids text[])
     set search_path = ''
 as $$
     select 1 from public.profile_capital c
-     where c.profile_id in (select o.profile_id from public.orders o
-                             where o.id = any (p_ids) or o.broker_order_id = any (p_broker_ids))
+     where c.profile_id = any (array(
+         select o.profile_id from public.orders o where o.id = any (p_ids)
+         union
+         select o.profile_id from public.orders o where o.broker_order_id = any (p_broker_ids)))
      order by c.profile_id for update;
 $$;
 
-create function private.apply_submission(p jsonb, p_shard text)
+-- Record what came of sending orders; answers what each of them is now. The caller holds the profiles' capital rows.
+-- Errors: NOT_FOUND, INVALID, CONFLICT.
+create function private.apply_submissions(p_results jsonb[], p_shard text)
     returns jsonb
     language plpgsql
     volatile
@@ -267,27 +349,48 @@ create function private.apply_submission(p jsonb, p_shard text)
     set search_path = ''
 as $$
 declare
-    o public.orders;
+    v_bad jsonb;
+    v_is_known boolean;
+    v_ids uuid[];
+    v_words jsonb[];
+    v_answers jsonb := '[]';
 begin
-    select * into o from public.orders where id = private.as_uuid(p ->> 'id') and shard = p_shard for update;
-    if not found then
-        perform private.fail(404, 'NOT_FOUND', format('Order %s does not exist in shard %s.', left(p ->> 'id', 60), p_shard));
-    elsif coalesce(p ->> 'outcome', '') not in ('accepted', 'rejected', 'unknown', 'not_sent') then
-        perform private.fail(422, 'INVALID', format('Outcome %L of order %s is not known.', p ->> 'outcome', o.id));
-    elsif p ->> 'outcome' = 'accepted' then
-        if not private.apply_broker_order(o.id, (p -> 'order') || jsonb_build_object('request_id', p ->> 'request_id')) then
-            update public.orders u set broker_request_id = coalesce(p ->> 'request_id', u.broker_request_id) where u.id = o.id;
-        end if;
-        perform private.apply_legs(o.id, p #> '{order,legs}');
-    elsif o.state in ('submitting', 'unknown') then
-        update public.orders u
-           set state = case p ->> 'outcome' when 'rejected' then 'rejected' when 'unknown' then 'unknown'
-                            else case u.purpose when 'entry' then 'canceled' else 'ready' end end::public.order_state,
-               code = coalesce(p ->> 'code', u.code), reason = coalesce(left(p ->> 'reason', 500), u.reason),
-               broker_request_id = coalesce(p ->> 'request_id', u.broker_request_id)
-         where u.id = o.id;
+    select array_agg(private.as_uuid(r.p ->> 'id')), array_agg((r.p -> 'order') || jsonb_build_object('request_id', r.p ->> 'request_id'))
+      into v_ids, v_words
+    from unnest(p_results) r (p) where r.p ->> 'outcome' = 'accepted';
+    if cardinality(p_results) > 1
+       and (not private.are_apart(v_words) or (select count(distinct r.p ->> 'id') < count(*) from unnest(p_results) r (p))) then
+        for i in 1 .. cardinality(p_results) loop
+            v_answers := v_answers || private.apply_submissions(p_results[i:i], p_shard);
+        end loop;
+        return v_answers;
     end if;
-    return (select jsonb_build_object('id', u.id, 'state', u.state) from public.orders u where u.id = o.id);
+    select r.p, o.id is not null into v_bad, v_is_known
+    from unnest(p_results) with ordinality r (p, place)
+    left join public.orders o on o.id = private.as_uuid(r.p ->> 'id') and o.shard = p_shard
+    where o.id is null or coalesce(r.p ->> 'outcome', '') not in ('accepted', 'rejected', 'unknown', 'not_sent')
+    order by r.place limit 1;
+    if v_is_known then
+        perform private.fail(422, 'INVALID', format('Outcome %L of order %s is not known.', v_bad ->> 'outcome', v_bad ->> 'id'));
+    elsif found then
+        perform private.fail(404, 'NOT_FOUND', format('Order %s does not exist in shard %s.', left(v_bad ->> 'id', 60), p_shard));
+    end if;
+    if v_ids is not null then
+        perform private.apply_broker_orders(v_ids, v_words);
+    end if;
+    update public.orders u
+       set state = case when r.p ->> 'outcome' = 'accepted' or u.state not in ('submitting', 'unknown') then u.state
+                        else case r.p ->> 'outcome' when 'rejected' then 'rejected' when 'unknown' then 'unknown'
+                             else case u.purpose when 'entry' then 'canceled' else 'ready' end end::public.order_state end,
+           code = case when r.p ->> 'outcome' = 'accepted' then u.code else coalesce(r.p ->> 'code', u.code) end,
+           reason = case when r.p ->> 'outcome' = 'accepted' then u.reason else coalesce(left(r.p ->> 'reason', 500), u.reason) end,
+           broker_request_id = coalesce(r.p ->> 'request_id', u.broker_request_id)
+      from unnest(p_results) r (p)
+     where u.id = private.as_uuid(r.p ->> 'id')
+       and case r.p ->> 'outcome' when 'accepted' then u.broker_request_id is distinct from coalesce(r.p ->> 'request_id', u.broker_request_id)
+                else u.state in ('submitting', 'unknown') end;
+    return (select jsonb_agg(jsonb_build_object('id', u.id, 'state', u.state) order by r.place)
+            from unnest(p_results) with ordinality r (p, place) join public.orders u on u.id = private.as_uuid(r.p ->> 'id'));
 end;
 $$;
 
@@ -305,18 +408,16 @@ create function public.record_submission(p_shard text, p_token bigint, p_results
     set enable_mergejoin = off
 as $$
 declare
-    v_result jsonb;
-    v_answers jsonb := '[]';
+    v_results jsonb[];
+    v_answers jsonb;
 begin
     perform private.check_lease(p_shard, p_token);
+    v_results := array(select e.value from jsonb_array_elements(p_results) e);
     perform private.lock_controls(p_exclusive => false);  -- a pause waits for this, or sees what it settles
-    perform private.lock_capital_of(
-        (select array_agg(private.as_uuid(e.value ->> 'id')) from jsonb_array_elements(p_results) e), '{}');
-    for v_result in select e.value from jsonb_array_elements(p_results) e loop
-        v_answers := v_answers || private.apply_submission(v_result, p_shard);
-    end loop;
+    perform private.lock_capital_of(array(select private.as_uuid(r.p ->> 'id') from unnest(v_results) r (p)), '{}');
+    v_answers := private.apply_submissions(v_results, p_shard);
     perform private.settle_quiescence();
-    return v_answers;
+    return coalesce(v_answers, '[]');
 end;
 $$;
 
@@ -405,7 +506,48 @@ begin
 end;
 $$;
 
-create function private.apply_update(b jsonb, p_shard text)
+-- A word of the broker's beside the order that it tells of, as we have it; NULL when there is none.
+create type private.told_order as (
+    place int,
+    word  jsonb,
+    known public.orders
+);
+
+-- Find the orders that words of the broker's tell of, by our id or by the broker's.
+create function private.orders_told_of(p_words jsonb[])
+    returns private.told_order[]
+    language plpgsql
+    stable
+    security definer
+    set search_path = ''
+as $$
+begin
+    return array(
+        select row(w.place, w.b, (
+            select o from public.orders o
+            where o.id = private.as_uuid(w.b ->> 'client_order_id') or o.broker_order_id = w.b ->> 'broker_order_id'
+            order by (o.broker_order_id = w.b ->> 'broker_order_id') is true desc limit 1))::private.told_order
+        from unnest(p_words) with ordinality w (b, place) order by w.place);
+end;
+$$;
+
+-- Whether an order that had ended on our side lives at the broker, and the engine has to cancel it, or has filled after
+-- its end. What the broker itself has ended does not live again: a word that says so is an old one. `p_old`: the order
+-- as it was, or the one whose place it took.
+create function private.is_late(p_old public.orders, p_order public.orders, p_filled_before numeric, b jsonb)
+    returns boolean
+    language sql
+    immutable
+    set search_path = ''
+as $$
+    select private.is_terminal(p_old.state) and p_old.state not in ('filled', 'replaced')
+       and (not private.is_terminal(private.state_of(b ->> 'status', 0))
+            and (p_old.id = p_order.id and p_old.broker_status in ('filled', 'canceled', 'expired', 'rejected')) is not true
+            or p_order.filled_qty > p_filled_before);
+$$;
+
+-- Take over what the broker says about orders; answers what became of each. The caller holds the profiles' capital rows.
+create function private.apply_updates(p_words jsonb[], p_shard text)
     returns jsonb
     language plpgsql
     volatile
@@ -413,50 +555,65 @@ create function private.apply_update(b jsonb, p_shard text)
     set search_path = ''
 as $$
 declare
-    v_before public.orders;
-    v_old public.orders;                         -- the one whose place it took
-    v_id uuid;
-    v_after public.orders;
-    v_changed boolean;
-    v_late boolean;
-    v_after_pause boolean := false;
+    v_told private.told_order[] := private.orders_told_of(p_words);
+    t private.told_order;
+    v_old public.orders;                         -- the one whose place the only word's order took
+    v_now public.orders;
+    v_ids uuid[];
+    v_words jsonb[];
+    v_changed uuid[];
+    v_late uuid[];
+    v_after_pause uuid[];
+    v_answers jsonb := '[]';
 begin
-    select o.* into v_before from public.orders o
-     where o.id = private.as_uuid(b ->> 'client_order_id') or o.broker_order_id = b ->> 'broker_order_id'
-     order by (o.broker_order_id = b ->> 'broker_order_id') is true desc limit 1;
-    if v_before.id is null and b ->> 'replaces' is not null then
-        select o.* into v_old from public.orders o where o.broker_order_id = b ->> 'replaces';
+    if cardinality(p_words) > 1
+       and (not private.are_apart(p_words)
+            or (select count(distinct (k.known).id) < count((k.known).id)
+                       or bool_or((k.known).id is null and k.word ->> 'replaces' is not null) from unnest(v_told) k)) then
+        for i in 1 .. cardinality(p_words) loop
+            v_answers := v_answers || private.apply_updates(p_words[i:i], p_shard);
+        end loop;
+        return v_answers;
+    end if;
+    t := v_told[1];
+    if (t.known).id is null and t.word ->> 'replaces' is not null then
+        select o.* into v_old from public.orders o where o.broker_order_id = t.word ->> 'replaces';
         if v_old.shard = p_shard and not private.is_terminal(v_old.state) then
             -- Its predecessor is not known to be over: that one is looked up first.
-            return jsonb_build_object('id', null, 'client_order_id', b ->> 'client_order_id', 'state', null, 'changed', false, 'deferred', true);
+            return jsonb_build_array(jsonb_build_object('id', null, 'client_order_id', t.word ->> 'client_order_id', 'state', null,
+                                                        'changed', false, 'deferred', true));
         elsif v_old.shard = p_shard then
-            v_id := private.take_place(v_old, b);
-            select o.* into v_before from public.orders o where o.id = v_id;
+            t.known := (select o from public.orders o where o.id = private.take_place(v_old, t.word));
         else
-            v_before := v_old;
+            t.known := v_old;
         end if;
+        v_told := array[t];
     end if;
-    if v_before.id is null then
-        return jsonb_build_object('id', null, 'client_order_id', b ->> 'client_order_id', 'state', null, 'changed', false);
-    elsif v_before.shard <> p_shard then
-        -- Another engine's order in the same account: known, and that engine's to record.
-        return jsonb_build_object('id', v_before.id, 'state', v_before.state, 'changed', false, 'late', false);
+    select array_agg((k.known).id), array_agg(k.word) into v_ids, v_words from unnest(v_told) k where (k.known).shard = p_shard;
+    if v_ids is not null then
+        v_changed := private.apply_broker_orders(v_ids, v_words);
     end if;
-    v_changed := private.apply_broker_order(v_before.id, b);
-    v_changed := private.apply_legs(v_before.id, b -> 'legs') or v_changed;
-    select o.* into v_after from public.orders o where o.id = v_before.id;
-    -- Ended on our side, alive at the broker: the engine has to cancel it. Or it filled after its end. What the broker
-    -- itself has ended does not live again: a word that says so is an old one.
-    v_old := case when v_old.id is null then v_before else v_old end;
-    v_late := private.is_terminal(v_old.state) and v_old.state not in ('filled', 'replaced')
-              and (not private.is_terminal(private.state_of(b ->> 'status', 0))
-                   and (v_old.id = v_after.id and v_old.broker_status in ('filled', 'canceled', 'expired', 'rejected')) is not true
-                   or v_after.filled_qty > v_before.filled_qty);
-    if v_late then
-        v_after_pause := v_after.purpose = 'entry' and private.was_paused_since_end(v_old);
-        perform private.note_late(v_after, b, v_after_pause);
-    end if;
-    return jsonb_build_object('id', v_after.id, 'state', v_after.state, 'changed', v_changed, 'late', v_late, 'after_pause', v_after_pause);
+    for t in select k.* from unnest(v_told) k
+             where (k.known).shard = p_shard and private.is_terminal(coalesce(v_old.state, (k.known).state)) loop
+        select o.* into v_now from public.orders o where o.id = (t.known).id;
+        if private.is_late(case when v_old.id is null then t.known else v_old end, v_now, (t.known).filled_qty, t.word) then
+            v_late := v_late || v_now.id;
+            if v_now.purpose = 'entry' and private.was_paused_since_end(case when v_old.id is null then t.known else v_old end) then
+                v_after_pause := v_after_pause || v_now.id;
+            end if;
+            perform private.note_late(v_now, t.word, v_now.id = any (v_after_pause));
+        end if;
+    end loop;
+    return (
+        select jsonb_agg(case
+            when (k.known).id is null then
+                jsonb_build_object('id', null, 'client_order_id', k.word ->> 'client_order_id', 'state', null, 'changed', false)
+            when (k.known).shard <> p_shard then  -- another engine's in the same account: known, and that engine's to record
+                jsonb_build_object('id', (k.known).id, 'state', (k.known).state, 'changed', false, 'late', false)
+            else jsonb_build_object('id', o.id, 'state', o.state, 'changed', o.id in (select unnest(v_changed)),
+                                    'late', coalesce(o.id = any (v_late), false),
+                                    'after_pause', coalesce(o.id = any (v_after_pause), false)) end order by k.place)
+        from unnest(v_told) k left join public.orders o on o.id = (k.known).id);
 end;
 $$;
 
@@ -474,20 +631,19 @@ create function public.record_order_updates(p_shard text, p_token bigint, p_upda
     set enable_mergejoin = off
 as $$
 declare
-    v_update jsonb;
-    v_answers jsonb := '[]';
+    v_words jsonb[];
+    v_answers jsonb;
 begin
     perform private.check_lease(p_shard, p_token);
+    v_words := array(select e.value from jsonb_array_elements(p_updates) e);
     perform private.lock_controls(p_exclusive => false);  -- a pause waits for this, or sees what it settles
     perform private.lock_capital_of(
-        (select array_agg(private.as_uuid(e.value ->> 'client_order_id')) from jsonb_array_elements(p_updates) e),
-        (select array_agg(r.id) from jsonb_array_elements(p_updates) e
-         cross join lateral (values (e.value ->> 'broker_order_id'), (e.value ->> 'replaces')) r (id)));
-    for v_update in select e.value from jsonb_array_elements(p_updates) e loop
-        v_answers := v_answers || private.apply_update(v_update, p_shard);
-    end loop;
+        array(select private.as_uuid(w.b ->> 'client_order_id') from unnest(v_words) w (b)),
+        array(select r.id from unnest(v_words) w (b)
+              cross join lateral (values (w.b ->> 'broker_order_id'), (w.b ->> 'replaces')) r (id)));
+    v_answers := private.apply_updates(v_words, p_shard);
     perform private.settle_quiescence();
-    return v_answers;
+    return coalesce(v_answers, '[]');
 end;
 $$;
 

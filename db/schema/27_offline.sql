@@ -104,7 +104,7 @@ begin
       order by c.profile_id for update;
     for v_exit in select e.value from jsonb_array_elements(p_exits) e loop
         perform private.have_offline_exit(v_exit, p_shard, p_token);
-        v_answers := v_answers || private.apply_submission(v_exit, p_shard);
+        v_answers := v_answers || private.apply_submissions(array[v_exit], p_shard);
     end loop;
     return v_answers;
 end;

@@ -265,8 +265,7 @@ begin
         coalesce(p_closes, v_id), b ->> 'broker_order_id', (b ->> 'updated_at')::timestamptz, clock_timestamp(), clock_timestamp());
     perform private.audit('adopt_order', 'profile:' || f.id, 'done', 'An order of the account that is not ours was adopted.',
                           jsonb_build_object('order_id', v_id, 'symbol', b ->> 'symbol', 'side', b ->> 'side', 'qty', p_qty), f.owner_id);
-    perform private.apply_broker_order(v_id, b);
-    perform private.apply_legs(v_id, b -> 'legs');
+    perform private.apply_broker_orders(array[v_id], array[b]);
 end;
 $$;
 

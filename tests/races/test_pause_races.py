@@ -154,11 +154,11 @@ class TestPauseAgainstRecords:
             call = recording(floor)
             call.execute("select private.lock_controls(false), private.lock_capital_of(%s::uuid[], '{}')", (orders,))
             first, second = (Jsonb({"id": order, "outcome": "unknown"}) for order in batch)
-            call.execute("select private.apply_submission(%s, 'main')", (first,))
+            call.execute("select private.apply_submissions(array[%s], 'main')", (first,))
             with ThreadPoolExecutor(1) as pool:
                 pausing = pool.submit(commands.pause_trading, floor.admin, reason="Stop")
                 time.sleep(0.2)  # the pause waits for the order that is being recorded
-                call.execute("select private.apply_submission(%s, 'main')", (second,))
+                call.execute("select private.apply_submissions(array[%s], 'main')", (second,))
                 call.commit()
                 call.close()
                 failures += [pausing.exception()]
