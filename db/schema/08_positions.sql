@@ -136,22 +136,28 @@ create function private.book_fills(p_told private.told_fill[])
     security definer
     set search_path = ''
 as $$
+declare
+    v_trades uuid[];
 begin
-    insert into public.fills (order_id, trade_id, owner_id, profile_id, symbol, side, purpose, qty, price, cumulative_qty, executed_at)
-    select o.id, o.trade_id, o.owner_id, o.profile_id, o.symbol, o.side, o.purpose, t.filled_qty - o.filled_qty,
-           case when f.price > 0 then f.price else t.avg_price end,  -- else the broker has corrected what was filled before
-           t.filled_qty, t.at
-    from unnest(p_told) with ordinality t (order_id, filled_qty, avg_price, at, place)
-    join public.orders o on o.id = t.order_id
-    cross join lateral (select round((t.filled_qty * t.avg_price - o.filled_qty * coalesce(o.filled_avg_price, 0))
-                                     / nullif(t.filled_qty - o.filled_qty, 0), 18) as price) f
-    order by t.place;
-    insert into public.trades (id, owner_id, profile_id, symbol, position_side, opened_at)
-    select o.trade_id, o.owner_id, o.profile_id, o.symbol, o.position_side, t.at
-    from unnest(p_told) t join public.orders o on o.id = t.order_id
-    where o.purpose = 'entry'
-    on conflict (id) do nothing;
-    perform private.restate_trades(array(select distinct o.trade_id from unnest(p_told) t join public.orders o on o.id = t.order_id));
+    with told as materialized (
+        select o.*, t.filled_qty as told_qty, t.avg_price as told_price, t.at, t.place
+        from unnest(p_told) with ordinality t (order_id, filled_qty, avg_price, at, place) join public.orders o on o.id = t.order_id
+    ), noted as (
+        insert into public.fills (order_id, trade_id, owner_id, profile_id, symbol, side, purpose, qty, price, cumulative_qty, executed_at)
+        select t.id, t.trade_id, t.owner_id, t.profile_id, t.symbol, t.side, t.purpose, t.told_qty - t.filled_qty,
+               case when f.price > 0 then f.price else t.told_price end,  -- else the broker has corrected what was filled before
+               t.told_qty, t.at
+        from told t
+        cross join lateral (select round((t.told_qty * t.told_price - t.filled_qty * coalesce(t.filled_avg_price, 0))
+                                         / nullif(t.told_qty - t.filled_qty, 0), 18) as price) f
+        order by t.place
+    ), opened as (
+        insert into public.trades (id, owner_id, profile_id, symbol, position_side, opened_at)
+        select t.trade_id, t.owner_id, t.profile_id, t.symbol, t.position_side, t.at from told t where t.purpose = 'entry'
+        on conflict (id) do nothing
+    )
+    select array_agg(distinct t.trade_id) into v_trades from told t;
+    perform private.restate_trades(v_trades);
 end;
 $$;
 

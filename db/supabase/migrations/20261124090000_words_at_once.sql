@@ -29,22 +29,28 @@ create function private.book_fills(p_told private.told_fill[])
     security definer
     set search_path = ''
 as $$
+declare
+    v_trades uuid[];
 begin
-    insert into public.fills (order_id, trade_id, owner_id, profile_id, symbol, side, purpose, qty, price, cumulative_qty, executed_at)
-    select o.id, o.trade_id, o.owner_id, o.profile_id, o.symbol, o.side, o.purpose, t.filled_qty - o.filled_qty,
-           case when f.price > 0 then f.price else t.avg_price end,  -- else the broker has corrected what was filled before
-           t.filled_qty, t.at
-    from unnest(p_told) with ordinality t (order_id, filled_qty, avg_price, at, place)
-    join public.orders o on o.id = t.order_id
-    cross join lateral (select round((t.filled_qty * t.avg_price - o.filled_qty * coalesce(o.filled_avg_price, 0))
-                                     / nullif(t.filled_qty - o.filled_qty, 0), 18) as price) f
-    order by t.place;
-    insert into public.trades (id, owner_id, profile_id, symbol, position_side, opened_at)
-    select o.trade_id, o.owner_id, o.profile_id, o.symbol, o.position_side, t.at
-    from unnest(p_told) t join public.orders o on o.id = t.order_id
-    where o.purpose = 'entry'
-    on conflict (id) do nothing;
-    perform private.restate_trades(array(select distinct o.trade_id from unnest(p_told) t join public.orders o on o.id = t.order_id));
+    with told as materialized (
+        select o.*, t.filled_qty as told_qty, t.avg_price as told_price, t.at, t.place
+        from unnest(p_told) with ordinality t (order_id, filled_qty, avg_price, at, place) join public.orders o on o.id = t.order_id
+    ), noted as (
+        insert into public.fills (order_id, trade_id, owner_id, profile_id, symbol, side, purpose, qty, price, cumulative_qty, executed_at)
+        select t.id, t.trade_id, t.owner_id, t.profile_id, t.symbol, t.side, t.purpose, t.told_qty - t.filled_qty,
+               case when f.price > 0 then f.price else t.told_price end,  -- else the broker has corrected what was filled before
+               t.told_qty, t.at
+        from told t
+        cross join lateral (select round((t.told_qty * t.told_price - t.filled_qty * coalesce(t.filled_avg_price, 0))
+                                         / nullif(t.told_qty - t.filled_qty, 0), 18) as price) f
+        order by t.place
+    ), opened as (
+        insert into public.trades (id, owner_id, profile_id, symbol, position_side, opened_at)
+        select t.trade_id, t.owner_id, t.profile_id, t.symbol, t.position_side, t.at from told t where t.purpose = 'entry'
+        on conflict (id) do nothing
+    )
+    select array_agg(distinct t.trade_id) into v_trades from told t;
+    perform private.restate_trades(v_trades);
 end;
 $$;
 
@@ -335,25 +341,19 @@ create function private.order_changes(p_ids uuid[], p_words jsonb[])
 as $$
 declare
     v_changes private.order_change[];
-    v_bad uuid;
+    v_unsound text;
     v_taken text;
 begin
-    select w.id into v_bad
-    from unnest(p_ids, p_words) w (id, b)
-    cross join lateral (select coalesce((w.b ->> 'filled_qty')::numeric, 0) as qty) t
-    where (t.qty >= 0 and t.qty < 1e15 and (t.qty = 0 or (w.b ->> 'filled_avg_price')::numeric between 1e-9 and 1e9)
-           and length(w.b ->> 'status') between 1 and 60) is not true
-    limit 1;
-    if found then
-        perform private.fail(422, 'INVALID', format('The broker''s word on order %s has no status, or a filled quantity or price that is no number.', v_bad));
-    end if;
     with told as (
         select o.id, o.profile_id, o.purpose, o.trade_id, o.state as old_state, o.qty as old_qty, o.filled_qty as old_filled_qty,
                o.limit_price as old_limit_price, o.stop_price as old_stop_price, o.reserved_usd, o.broker_order_id, o.broker_status,
                o.broker_updated_at, w.b, coalesce((w.b ->> 'filled_qty')::numeric, 0) as told_qty,
                (w.b ->> 'updated_at')::timestamptz as told_at, w.b ->> 'broker_order_id' as told_id, w.place,
                coalesce(private.price(w.b ->> 'limit_price'), o.limit_price) as limit_price,
-               coalesce(private.price(w.b ->> 'stop_price'), o.stop_price) as stop_price
+               coalesce(private.price(w.b ->> 'stop_price'), o.stop_price) as stop_price,
+               ((w.b ->> 'filled_qty')::numeric >= 0 and (w.b ->> 'filled_qty')::numeric < 1e15
+                and ((w.b ->> 'filled_qty')::numeric = 0 or (w.b ->> 'filled_avg_price')::numeric between 1e-9 and 1e9)) is not false
+               and (length(w.b ->> 'status') between 1 and 60) is true as is_sound
         from unnest(p_ids, p_words) with ordinality w (id, b, place)
         join public.orders o on o.id = w.id
         for update of o
@@ -373,7 +373,8 @@ begin
         where (t.told_at < t.broker_updated_at and t.told_qty <= t.old_filled_qty
                and not private.is_terminal(private.state_of(t.b ->> 'status', t.told_qty))) is not true
     )
-    select min(j.told_id) filter (where j.broker_order_id is distinct from j.told_id and exists (
+    select min(j.id::text) filter (where not j.is_sound),
+           min(j.told_id) filter (where j.broker_order_id is distinct from j.told_id and exists (
                select from public.orders x where x.broker_order_id = j.told_id and x.id <> j.id)),
            array_agg(row(j.id, j.profile_id, j.b, j.told_qty, j.told_at, j.has_filled,
                          case when not j.has_filled then 0 when j.told_qty >= j.old_qty then j.reserved_usd
@@ -387,9 +388,11 @@ begin
                               or (j.qty, j.limit_price, j.stop_price) is distinct from (j.old_qty, j.old_limit_price, j.old_stop_price)
                               or j.id = private.as_uuid(j.b ->> 'client_order_id')
                                  and j.broker_order_id is distinct from coalesce(j.told_id, j.broker_order_id)))
-      into v_taken, v_changes
+      into v_unsound, v_taken, v_changes
     from judged j;
-    if v_taken is not null then
+    if v_unsound is not null then
+        perform private.fail(422, 'INVALID', format('The broker''s word on order %s has no status, or a filled quantity or price that is no number.', v_unsound));
+    elsif v_taken is not null then
         perform private.fail(409, 'CONFLICT', format('The broker''s order %s is another order here already.', left(v_taken, 60)));
     end if;
     return coalesce(v_changes, '{}');
@@ -447,7 +450,7 @@ begin
 end;
 $$;
 
--- Make orders of the legs that are not known yet; answers the broker's ids of these. Errors: INVALID.
+-- Make orders of the legs that are not known yet; answers the broker's ids of these.
 create function private.make_legs(p_parents uuid[], p_legs jsonb[])
     returns text[]
     language plpgsql
@@ -456,16 +459,8 @@ create function private.make_legs(p_parents uuid[], p_legs jsonb[])
     set search_path = ''
 as $$
 declare
-    v_bad uuid;
     v_new text[];
 begin
-    select l.parent_id into v_bad from unnest(p_parents, p_legs) l (parent_id, leg)
-    where (private.positive(l.leg ->> 'qty') > 0 and l.leg ->> 'side' in ('buy', 'sell')
-           and l.leg ->> 'type' = any (private.order_types()) and l.leg ->> 'broker_order_id' is not null) is not true
-    limit 1;
-    if found then
-        perform private.fail(422, 'INVALID', format('A leg of order %s has no id, quantity, side or type that is known here.', v_bad));
-    end if;
     with made as (
         insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
             order_class, time_in_force, limit_price, stop_price, state, exit_reason, trade_id, parent_id,
@@ -501,16 +496,23 @@ as $$
 declare
     v_parents uuid[];
     v_legs jsonb[];
+    v_unsound uuid[];
+    v_have_moved boolean;                        -- some took another's place
     v_new text[];                                -- the broker's ids of the legs not seen before
     v_known uuid[];                              -- legs of which there is more to say than what they were made of
     v_words jsonb[];
     v_changed uuid[];
 begin
-    select array_agg(i.id), array_agg(l.value) into v_parents, v_legs
+    select array_agg(i.id), array_agg(l.value), bool_or(l.value ->> 'replaces' is not null),
+           array_agg(i.id) filter (where (private.positive(l.value ->> 'qty') > 0 and l.value ->> 'side' in ('buy', 'sell')
+               and l.value ->> 'type' = any (private.order_types()) and l.value ->> 'broker_order_id' is not null) is not true)
+      into v_parents, v_legs, v_have_moved, v_unsound
     from unnest(p_ids, p_words) i (id, word),
          jsonb_array_elements(case jsonb_typeof(i.word -> 'legs') when 'array' then i.word -> 'legs' end) l;
     if v_legs is null then
         return private.apply_words(p_ids, p_words);
+    elsif v_unsound is not null then
+        perform private.fail(422, 'INVALID', format('A leg of order %s has no id, quantity, side or type that is known here.', v_unsound[1]));
     end if;
     v_new := private.make_legs(v_parents, v_legs);
     select array_agg(k.id), array_agg(k.leg) into v_known, v_words
@@ -522,8 +524,10 @@ begin
                  or private.state_of(l.leg ->> 'status', 0) <> 'working')
           order by o.id, l.place desc) k;
     v_changed := private.apply_words(p_ids || v_known, p_words || v_words);
-    perform private.follow_leg(o.id) from unnest(v_legs) l (leg) join public.orders o on o.broker_order_id = l.leg ->> 'broker_order_id'
-    where l.leg ->> 'replaces' is not null and l.leg ->> 'broker_order_id' = any (v_new);
+    if v_have_moved then
+        perform private.follow_leg(o.id) from unnest(v_legs) l (leg) join public.orders o on o.broker_order_id = l.leg ->> 'broker_order_id'
+        where l.leg ->> 'replaces' is not null and l.leg ->> 'broker_order_id' = any (v_new);
+    end if;
     return v_changed || array(
         select l.parent_id from unnest(v_parents, v_legs) l (parent_id, leg)
         join public.orders o on o.broker_order_id = l.leg ->> 'broker_order_id'
@@ -580,6 +584,7 @@ declare
     v_is_known boolean;
     v_ids uuid[];
     v_words jsonb[];
+    v_changed uuid[];
     v_answers jsonb := '[]';
 begin
     select array_agg(private.as_uuid(r.p ->> 'id')), array_agg((r.p -> 'order') || jsonb_build_object('request_id', r.p ->> 'request_id'))
@@ -603,19 +608,21 @@ begin
         perform private.fail(404, 'NOT_FOUND', format('Order %s does not exist in shard %s.', left(v_bad ->> 'id', 60), p_shard));
     end if;
     if v_ids is not null then
-        perform private.apply_broker_orders(v_ids, v_words);
+        v_changed := private.apply_broker_orders(v_ids, v_words);
     end if;
-    update public.orders u
-       set state = case when r.p ->> 'outcome' = 'accepted' or u.state not in ('submitting', 'unknown') then u.state
-                        else case r.p ->> 'outcome' when 'rejected' then 'rejected' when 'unknown' then 'unknown'
-                             else case u.purpose when 'entry' then 'canceled' else 'ready' end end::public.order_state end,
-           code = case when r.p ->> 'outcome' = 'accepted' then u.code else coalesce(r.p ->> 'code', u.code) end,
-           reason = case when r.p ->> 'outcome' = 'accepted' then u.reason else coalesce(left(r.p ->> 'reason', 500), u.reason) end,
-           broker_request_id = coalesce(r.p ->> 'request_id', u.broker_request_id)
-      from unnest(p_results) r (p)
-     where u.id = private.as_uuid(r.p ->> 'id')
-       and case r.p ->> 'outcome' when 'accepted' then u.broker_request_id is distinct from coalesce(r.p ->> 'request_id', u.broker_request_id)
-                else u.state in ('submitting', 'unknown') end;
+    if cardinality(v_ids) < cardinality(p_results) is not false or not v_ids <@ v_changed then
+        update public.orders u
+           set state = case when r.p ->> 'outcome' = 'accepted' then u.state
+                            else case r.p ->> 'outcome' when 'rejected' then 'rejected' when 'unknown' then 'unknown'
+                                 else case u.purpose when 'entry' then 'canceled' else 'ready' end end::public.order_state end,
+               code = case when r.p ->> 'outcome' = 'accepted' then u.code else coalesce(r.p ->> 'code', u.code) end,
+               reason = case when r.p ->> 'outcome' = 'accepted' then u.reason else coalesce(left(r.p ->> 'reason', 500), u.reason) end,
+               broker_request_id = coalesce(r.p ->> 'request_id', u.broker_request_id)
+          from unnest(p_results) r (p)
+         where u.id = private.as_uuid(r.p ->> 'id')
+           and case r.p ->> 'outcome' when 'accepted' then u.broker_request_id is distinct from coalesce(r.p ->> 'request_id', u.broker_request_id)
+                    else u.state in ('submitting', 'unknown') end;
+    end if;
     return (select jsonb_agg(jsonb_build_object('id', u.id, 'state', u.state) order by r.place)
             from unnest(p_results) with ordinality r (p, place) join public.orders u on u.id = private.as_uuid(r.p ->> 'id'));
 end;
@@ -700,9 +707,11 @@ declare
     v_told private.told_order[] := private.orders_told_of(p_words);
     t private.told_order;
     v_old public.orders;                         -- the one whose place the only word's order took
+    v_was public.orders;
     v_now public.orders;
     v_ids uuid[];
     v_words jsonb[];
+    v_have_ended boolean;                        -- some had ended here before
     v_changed uuid[];
     v_late uuid[];
     v_after_pause uuid[];
@@ -725,27 +734,33 @@ begin
             return jsonb_build_array(jsonb_build_object('id', null, 'client_order_id', t.word ->> 'client_order_id', 'state', null,
                                                         'changed', false, 'deferred', true));
         elsif v_old.shard = p_shard then
-            t.known := (select o from public.orders o where o.id = private.take_place(v_old, t.word));
+            v_ids := array[private.take_place(v_old, t.word)];
+            t.known := (select o from public.orders o where o.id = v_ids[1]);
         else
             t.known := v_old;
         end if;
         v_told := array[t];
     end if;
-    select array_agg((k.known).id), array_agg(k.word) into v_ids, v_words from unnest(v_told) k where (k.known).shard = p_shard;
+    select array_agg((k.known).id), array_agg(k.word), bool_or(private.is_terminal(coalesce(v_old.state, (k.known).state)))
+      into v_ids, v_words, v_have_ended
+    from unnest(v_told) k where (k.known).shard = p_shard;
     if v_ids is not null then
         v_changed := private.apply_broker_orders(v_ids, v_words);
     end if;
-    for t in select k.* from unnest(v_told) k
-             where (k.known).shard = p_shard and private.is_terminal(coalesce(v_old.state, (k.known).state)) loop
-        select o.* into v_now from public.orders o where o.id = (t.known).id;
-        if private.is_late(case when v_old.id is null then t.known else v_old end, v_now, (t.known).filled_qty, t.word) then
-            v_late := v_late || v_now.id;
-            if v_now.purpose = 'entry' and private.was_paused_since_end(case when v_old.id is null then t.known else v_old end) then
-                v_after_pause := v_after_pause || v_now.id;
+    if v_have_ended then
+        for t in select k.* from unnest(v_told) k
+                 where (k.known).shard = p_shard and private.is_terminal(coalesce(v_old.state, (k.known).state)) loop
+            v_was := case when v_old.id is null then t.known else v_old end;
+            select o.* into v_now from public.orders o where o.id = (t.known).id;
+            if private.is_late(v_was, v_now, (t.known).filled_qty, t.word) then
+                v_late := v_late || v_now.id;
+                if v_now.purpose = 'entry' and private.was_paused_since_end(v_was) then
+                    v_after_pause := v_after_pause || v_now.id;
+                end if;
+                perform private.note_late(v_now, t.word, v_now.id = any (v_after_pause));
             end if;
-            perform private.note_late(v_now, t.word, v_now.id = any (v_after_pause));
-        end if;
-    end loop;
+        end loop;
+    end if;
     return (
         select jsonb_agg(case
             when (k.known).id is null then
