@@ -52,7 +52,9 @@ class OrderSync:
             noted, self._noted = self._noted, {}
             found = self._look_up([broker_id for broker_id in plan.lookups if broker_id not in noted], ours)
             # A leg is told with its entry, which was seen after the list.
-            known = self._foreign.keys() | {leg.broker_order_id for order in found for leg in order.legs}
+            with_entry = {leg.broker_order_id for order in found for leg in order.legs}
+            found = [order for order in found if order.broker_order_id not in with_entry]
+            known = self._foreign.keys() | with_entry
             news = [order for order in plan.updates if order.broker_order_id not in known]
             changed = self.record([*news, *noted.values(), *self._with_successors(found)])
             self._cancel_due(ours, market)

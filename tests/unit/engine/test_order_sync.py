@@ -157,6 +157,20 @@ def test_a_leg_that_filled_is_found_in_a_list_beneath_its_entry(
     assert {order.broker_order_id for order in authority.updates} == {leg.broker_order_id for leg in legs}
 
 
+def test_legs_that_ended_with_their_entry_are_told_with_it_alone(
+    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority
+) -> None:
+    ours = [an_order(), an_order(id="leg", purpose=Purpose.STOP_LOSS)]
+    authority.book = a_snapshot(orders=tuple(ours))
+    leg = at_broker(ours[1], status="canceled")
+    entry = at_broker(ours[0], status="canceled", legs=(leg,))
+    broker.known = {order.broker_order_id: order for order in (entry, leg)}
+
+    sync.run(MARKET)
+
+    assert authority.updates == [entry]
+
+
 def test_what_no_list_has_is_looked_up_over_several_passes_and_none_is_forgotten(
     sync: OrderSync,
     broker: FakeBroker,
