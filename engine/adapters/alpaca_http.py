@@ -17,6 +17,7 @@ import structlog
 from alpaca.common.exceptions import APIError
 from alpaca.common.rest import RESTClient
 
+from engine.adapters.alpaca_posts import Posts
 from engine.adapters.alpaca_rate import AlpacaRateLimit
 from engine.domain.errors import BrokerRefused, BrokerUnavailable
 
@@ -36,7 +37,7 @@ def tame(client: RESTClient, base_url: str, rate: AlpacaRateLimit | None = None)
     session = client._session
     # A proxy from the environment would swallow calls to this machine.
     session.trust_env = urlsplit(base_url).hostname not in ("127.0.0.1", "localhost")
-    session.request = _guarded(session.request, rate)  # type: ignore[method-assign]  # no other hook
+    session.request = _guarded(session, rate)  # type: ignore[method-assign]  # no other hook
 
 
 def last_request_id() -> str | None:
@@ -106,13 +107,20 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _guarded(send: Callable[..., requests.Response], rate: AlpacaRateLimit | None) -> Callable[..., requests.Response]:
+def _guarded(session: requests.Session, rate: AlpacaRateLimit | None) -> Callable[..., requests.Response]:
+    call, posts = session.request, Posts(session)
+
+    def send(method: str, url: str, **options: Any) -> requests.Response:
+        if method != "POST" or session.cookies:  # what sets cookies may want them back
+            return call(method, url, timeout=TIMEOUT_S, **options)
+        return posts.send(url, body=options["json"], headers=options["headers"], timeout_s=TIMEOUT_S)
+
     def request(method: str, url: str, **options: Any) -> requests.Response:
         _LAST.request_id = None
         if rate is not None:
             rate.take(urgent=getattr(_LAST, "urgent", False))
         began_s = time.perf_counter()
-        response = send(method, url, timeout=TIMEOUT_S, **options)
+        response = send(method, url, **options)
         _LAST.request_id = response.headers.get("X-Request-ID")
         if rate is not None:
             rate.note(response.status_code, response.headers)

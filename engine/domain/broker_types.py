@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -123,11 +124,16 @@ class MarketTime:
 
     def weekdays_since(self, then: datetime) -> int:
         """Count the weekdays after `then`'s day up to today, as New York counts days."""
-        day = timedelta(days=1)
-        return int(np.busday_count(then.astimezone(NEW_YORK).date() + day, self.session_date + day))
+        return _weekdays_after(then.astimezone(NEW_YORK).date(), self.session_date)
 
     def is_complete(self, bar: Bar) -> bool:
         """Tell whether a bar can no longer change."""
         if bar.timeframe == "1Day":
             return not (self.is_open and bar.at.astimezone(NEW_YORK).date() == self.session_date)
         return bar.at + TIMEFRAME_LENGTHS[bar.timeframe] <= self.now
+
+
+@lru_cache(maxsize=1000)  # it is asked of each resting entry at each look, and they were decided on few days
+def _weekdays_after(day: date, today: date) -> int:
+    one = timedelta(days=1)
+    return int(np.busday_count(day + one, today + one))

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -25,6 +25,7 @@ from engine.service.crash_points import AFTER_CLAIM, AFTER_SUBMIT, BEFORE_SEND, 
 from engine.service.health_tracker import HealthTracker
 from engine.service.lease import Lease
 from engine.service.order_sync import OrderSync
+from engine.service.sending import FEW_LEFT, Permit, Sending
 from engine.service.views import Book
 
 PAUSED_MESSAGE: Final = "Trade execution is paused by administrator"
@@ -33,14 +34,6 @@ LEGS_GONE_WITHIN_S: Final = 2.0
 CLAIM_MAX: Final = 50
 LOOK_AGAIN_S: Final = 0.05
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """The right to send one order until a moment of this machine's monotonic clock."""
-
-    order: Order
-    until_s: float
 
 
 class TradeExecutor:
@@ -68,29 +61,31 @@ class TradeExecutor:
         self._clock = clock
         self._rate = rate
         self._lock = threading.Lock()
+        self._senders = senders
         self._pool = ThreadPoolExecutor(senders, thread_name_prefix="sender")
         self._recorder = ThreadPoolExecutor(1, thread_name_prefix="recorder")
 
     def submit_ready(self) -> int:
         """Claim what is ready, send it, record what came of it, until no more is; return how many were claimed.
 
-        While one batch is recorded the next one is sent; a batch that cannot be recorded is looked up later.
+        The next batch is claimed while the last few of one are sent, and each is recorded while the next one is
+        sent; a batch that cannot be recorded is looked up later.
         """
         claimed = 0
+        batches: list[Sending] = []
         recordings: list[Future[None]] = []
         with self._lock, ExitStack() as on_leaving:
             on_leaving.callback(wait, recordings)
-            while not self._health.brake_is_on:
-                asked_s = self._clock.monotonic_s()
-                permits = [_permit(order, asked_s) for order in self._claim()]
-                submissions = self._send(permits)
+            permits = self._take_permits()
+            while permits:
                 claimed += len(permits)
-                # What was handed back is ready again: it waits for the next turn.
-                is_held_up = any(submission.outcome is Outcome.NOT_SENT for submission in submissions)
-                if len(permits) < CLAIM_MAX or is_held_up:
-                    self._record(permits, submissions)
+                crash_point(AFTER_CLAIM)
+                if len(permits) == 1:  # not worth waking anybody up
+                    self._record(permits, [self.process_order_job(permits[0])])
                     break
-                recordings.append(self._recorder.submit(self._record, permits, submissions))
+                batches.append(Sending(permits, self.process_order_job, self._pool, self._senders))
+                recordings.append(self._recorder.submit(self._record_all, batches[-1]))
+                permits = self._take_more(batches)
             for recording in recordings:
                 recording.result()
         return claimed
@@ -141,25 +136,31 @@ class TradeExecutor:
                 )
         return self._submit(permit)
 
-    def _send(self, permits: Sequence[Permit]) -> list[Submission]:
-        """Send claimed orders, several at a time; return what came of each."""
-        if permits:
-            crash_point(AFTER_CLAIM)
-        if len(permits) == 1:  # not worth waking a sender up
-            return [self.process_order_job(permits[0])]
-        return list(self._pool.map(self.process_order_job, permits))
+    def _take_more(self, batches: Sequence[Sending]) -> list[Permit]:
+        """Take permits once hardly any of the last batch is left to be sent, if there may be more orders."""
+        batches[-1].wait_for_few_left()
+        # What was handed back is ready again: it waits for the next turn.
+        is_held_up = any(batch.is_held_up for batch in batches)
+        return [] if len(batches[-1].permits) < CLAIM_MAX or is_held_up else self._take_permits(unsent=FEW_LEFT)
+
+    def _take_permits(self, *, unsent: int = 0) -> list[Permit]:
+        if self._health.brake_is_on:
+            return []
+        asked_s = self._clock.monotonic_s()
+        return [_permit(order, asked_s) for order in self._claim(unsent)]
+
+    def _record_all(self, batch: Sending) -> None:
+        self._record(batch.permits, batch.submissions())
 
     def _record(self, permits: Sequence[Permit], submissions: Sequence[Submission]) -> None:
-        if not submissions:
-            return
         crash_point(AFTER_SUBMIT)
         self._desk.record_submissions(submissions)
         self._sync.note_sent([_sent(*pair) for pair in zip(permits, submissions, strict=True) if pair[1].order])
         self._book.outdate()
 
-    def _claim(self) -> list[Order]:
-        """Claim no more than the broker's limit lets through; exits have calls of their own."""
-        left = CLAIM_MAX if self._rate is None else self._rate.calls_left()
+    def _claim(self, unsent: int) -> list[Order]:
+        """Claim no more than the broker's limit lets through beside what is not sent; exits have calls of their own."""
+        left = CLAIM_MAX if self._rate is None else self._rate.calls_left() - unsent
         return self._desk.claim(limit=max(1, min(left, CLAIM_MAX)), exits_only=left < 1)
 
     def _submit(self, permit: Permit) -> Submission:

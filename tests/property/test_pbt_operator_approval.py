@@ -61,7 +61,7 @@ def configs(approval: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[di
         optional={
             "position_limits": some_of({"positions_max": st.integers(1, 99), "position_notional_max_usd": USD}),
             "sector_exposure": some_of({"max_pct": st.sampled_from(["0.5", "1"]), "sectors": st.just({"IBM": "tech"})}),
-            "order_rate": some_of({"per_minute_max": st.integers(0, 99), "of_later": st.text(max_size=5)}),
+            "order_rate": some_of({"per_minute_max": st.integers(0, 99), "of_later": WORDS}),
             "signal_layers": some_of({"macro": st.booleans()}),
             "of_another_time": st.dictionaries(st.sampled_from("abc"), st.integers() | st.booleans(), max_size=3),
         },

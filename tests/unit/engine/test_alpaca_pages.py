@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 import structlog
 
 from engine.adapters.alpaca_broker import PAGE, AlpacaBroker
+from engine.adapters.alpaca_posts import Posts
 from engine.adapters.alpaca_rate import AlpacaRateLimit
 from engine.domain.book import Purpose
 from engine.domain.errors import BrokerUnavailable
@@ -95,14 +97,15 @@ class TestRateLimit:
         rate.note(200, SPENT)
         self.sent: list[str] = []
 
-        def send(_: Any, request: requests.PreparedRequest, **__: Any) -> requests.Response:
-            self.sent.append(f"{request.method} {request.path_url.split('?')[0]}")
+        def answer(method: str, path: str) -> requests.Response:
+            self.sent.append(f"{method} {path.split('?')[0]}")
             response = requests.Response()
-            is_list = request.method == "GET" and ":by_client" not in str(request.url)
+            is_list = method == "GET" and ":by_client" not in path
             response.status_code, response._content = 200, json.dumps([] if is_list else BODY).encode()
             return response
 
-        monkeypatch.setattr(requests.Session, "send", send)
+        monkeypatch.setattr(requests.Session, "send", lambda _, asked, **__: answer(asked.method, asked.path_url))
+        monkeypatch.setattr(Posts, "send", lambda _, url, **__: answer("POST", urlsplit(url).path))
         return broker
 
     def test_an_entry_is_not_sent_and_an_exit_is(self, broker: AlpacaBroker) -> None:

@@ -1,18 +1,22 @@
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from engine.domain.book import Order, OrderState, Purpose
 from engine.domain.control import ControlMode
-from engine.domain.submission import Outcome
+from engine.domain.errors import AuthorityUnavailable
+from engine.domain.submission import Outcome, Submission
 from engine.service.health_tracker import HealthTracker
 from engine.service.lease import Lease
 from engine.service.order_sync import OrderSync
-from engine.service.trade_executor import CLAIM_MAX, PAUSED_MESSAGE, Permit, TradeExecutor
+from engine.service.sending import Permit
+from engine.service.trade_executor import CLAIM_MAX, PAUSED_MESSAGE, TradeExecutor
 from engine.service.views import Book
 from tests.unit.engine.builders import MARKET, NOON, a_leg, a_snapshot, an_order, at_broker, protected_trade
 from tests.unit.engine.fakes import FakeAuthority, FakeBroker, ManualClock, a_control, a_lease
@@ -69,6 +73,46 @@ def test_everything_that_is_ready_goes_out_in_one_turn_however_much_it_is(
 
     assert executor.submit_ready() == len(ready)
     assert {order.id for order in broker.sent} == {order.id for order in ready}
+
+
+def test_the_next_batch_is_claimed_while_the_last_of_one_is_sent(
+    executor: TradeExecutor, authority: FakeAuthority, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority.claimable = ready = [replace(ENTRY, id=f"entry-{n}") for n in range(CLAIM_MAX + 1)]
+    claim, submit, is_claimed = authority.claim, broker.submit, threading.Event()
+
+    def claim_and_tell(**limits: Any) -> list[Order]:
+        if broker.sent:
+            is_claimed.set()
+        return claim(**limits)
+
+    def wait_for_it(order: Order) -> Submission:
+        assert order is not ready[CLAIM_MAX - 1] or is_claimed.wait(10)
+        return submit(order)
+
+    monkeypatch.setattr(authority, "claim", claim_and_tell)
+    monkeypatch.setattr(broker, "submit", wait_for_it)
+
+    assert executor.submit_ready() == len(ready)
+    assert len(authority.submissions) == len(ready)
+
+
+def test_the_last_batch_is_recorded_although_no_more_can_be_claimed(
+    executor: TradeExecutor, authority: FakeAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority.claimable = [replace(ENTRY, id=f"entry-{n}") for n in range(CLAIM_MAX)]
+    claim = authority.claim
+
+    def claim_once(**limits: Any) -> list[Order]:
+        if not authority.claimable:
+            raise AuthorityUnavailable("away")
+        return claim(**limits)
+
+    monkeypatch.setattr(authority, "claim", claim_once)
+
+    with pytest.raises(AuthorityUnavailable):
+        executor.submit_ready()
+    assert len(authority.submissions) == CLAIM_MAX
 
 
 def test_the_turn_ends_with_what_is_handed_back(
