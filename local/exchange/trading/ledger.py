@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,7 +17,7 @@ from uuid import UUID, uuid5
 from local.exchange.market.calendar import TICK, Moment
 from local.exchange.market.halts import Halt
 from local.exchange.market.market import Market, Shock
-from local.exchange.trading.account import Account, Fill, Split, cash_change, crypto_fee
+from local.exchange.trading.account import Account, Fill, Settings, Split, cash_change, crypto_fee
 from local.exchange.trading.book import Book
 from local.exchange.trading.controls import Controls
 from local.exchange.trading.hours import Clock, Phase
@@ -60,6 +61,7 @@ class Ledger:
         self.account: Account = load_account(state, self.store.positions())
         self.book = Book(self.store.open_orders())
         self.controls = Controls.load(state.controls)
+        self._dumped: tuple[Settings, Controls] | None = None
         if self._owns_market:
             self.market.disturb(self.store.shocks())
             self.market.suspend(self.store.halts())
@@ -67,6 +69,7 @@ class Ledger:
 
     def _forget_changes(self) -> None:
         self._orders: dict[str, Order] = {}
+        self._regrouped: list[Order] = []
         self._fills: list[Fill] = []
         self._splits: list[Split] = []
         self._closes: list[Close] = []
@@ -105,12 +108,12 @@ class Ledger:
     def _changes(self) -> Changes:
         self.state.cash = self.account.cash
         self.state.last_equity = self.account.last_equity
-        self.state.settings = dump_settings(self.account.settings)
-        self.state.controls = self.controls.dump()
+        self._dump_choices()
         positions, symbols = self.account.positions, sorted(self._symbols)
         return Changes(
             state=self.state,
             orders=self._orders.values(),
+            regrouped=self._regrouped,
             fills=self._fills,
             splits=self._splits,
             closes=self._closes,
@@ -119,6 +122,13 @@ class Ledger:
             positions=[positions[symbol] for symbol in symbols if symbol in positions],
             positions_closed=[symbol for symbol in symbols if symbol not in positions],
         )
+
+    def _dump_choices(self) -> None:
+        """Bring the texts of settings and controls up to date, which few transactions change."""
+        chosen = (self.account.settings, self.controls)
+        if chosen != self._dumped:
+            self._dumped = deepcopy(chosen)
+            self.state.settings, self.state.controls = dump_settings(self.account.settings), self.controls.dump()
 
     def _about_to_change(self, symbol: str) -> None:
         self._symbols.add(symbol)
@@ -196,6 +206,7 @@ class Ledger:
         """Make an exit follow another parent, the one that replaced its own."""
         self.book.remove(order)
         order.parent_id = parent_id
+        self._regrouped.append(order)
         self.add(order)
 
     def fill(self, order: Order, qty: Decimal, price: Decimal) -> None:
