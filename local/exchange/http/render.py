@@ -21,6 +21,8 @@ from local.exchange.trading.margin import Valuation
 from local.exchange.trading.numbers import CENT, ZERO, plain
 from local.exchange.trading.order import Order, Side, Status, is_crypto
 
+_dumps = json.JSONEncoder(separators=(",", ":")).encode
+
 
 def json_response(body: object, status: int = 200) -> web.Response:
     return web.json_response(body, status=status, dumps=_dumps)
@@ -249,7 +251,3 @@ def cents(value: Decimal) -> str:
 
 def ratio(part: Decimal, whole: Decimal) -> str:
     return plain((part / whole).quantize(Decimal("0.000000001"))) if whole else "0"
-
-
-def _dumps(body: object) -> str:
-    return json.dumps(body, separators=(",", ":"))

@@ -136,7 +136,7 @@ class Book:
 
     def _refresh(self, order: Order) -> None:
         key, group = order.group_id, self._by_group[order.group_id].values()
-        held = max((each.remaining for each in group if _holds_back(each)), default=ZERO)
+        held = max([each.remaining for each in group if _holds_back(each)], default=ZERO)
         self._reserved[order.symbol] += held - self._held_by_group.get(key, ZERO)
         if group:
             self._held_by_group[key] = held

@@ -40,6 +40,14 @@ class Update:
     position_qty: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told of updates while listening; none is made while nobody is."""
+
+    tell: Callable[[Update], None]
+    is_listening: Callable[[], bool]
+
+
 class Ledger:
     """Orders, account and simulated time; every change goes through one of its methods."""
 
@@ -47,7 +55,7 @@ class Ledger:
         self.store = store
         self.market = market
         self._owns_market = owns_market  # one ledger of several keeps the market's shocks and halts
-        self.listeners: list[Callable[[Update], None]] = []
+        self.listeners: list[Listener] = []
         self._in_transaction = False
         self._load()
 
@@ -57,7 +65,7 @@ class Ledger:
             raise LookupError("the ledger has no state row")
         self.state: State = state
         self._namespace = UUID(state.ledger_id)
-        self._clock = Clock(Moment(state.session, state.tick), state.after)
+        self.clock = Clock(Moment(state.session, state.tick), state.after)
         self.account: Account = load_account(state, self.store.positions())
         self.book = Book(self.store.open_orders())
         self.controls = Controls.load(state.controls)
@@ -103,7 +111,8 @@ class Ledger:
         self._forget_changes()
         for update in updates:
             for listener in self.listeners:
-                listener(update)
+                if listener.is_listening():
+                    listener.tell(update)
 
     def _changes(self) -> Changes:
         self.state.cash = self.account.cash
@@ -142,7 +151,7 @@ class Ledger:
 
     @clock.setter
     def clock(self, clock: Clock) -> None:
-        self._clock = clock
+        self._clock, self._clock_time = clock, clock.time(self.market.calendar)
         self.state.session, self.state.tick = clock.moment.session, clock.moment.tick
         self.state.after = clock.after
 
@@ -154,7 +163,7 @@ class Ledger:
     @property
     def now(self) -> datetime:
         """The simulated time: that of the last tick, or of the last event where it is later."""
-        return max(self.clock.time(self.market.calendar), self.state.stamp)
+        return max(self._clock_time, self.state.stamp)
 
     @property
     def is_open(self) -> bool:
@@ -166,7 +175,7 @@ class Ledger:
 
     def stamp(self) -> datetime:
         """Return a time for one event; no two events share one, so paging by time is exact."""
-        self.state.stamp = max(self.clock.time(self.market.calendar), self.state.stamp + _AFTER)
+        self.state.stamp = max(self._clock_time, self.state.stamp + _AFTER)
         return self.state.stamp
 
     # -- changes --------------------------------------------------------------------------------
@@ -276,7 +285,7 @@ class Ledger:
         lasting = self.market.halts.lasting(symbol)
         if not self._owns_market or halted is (lasting is not None):
             return
-        now = self.clock.time(self.market.calendar)
+        now = self._clock_time
         self._halts.append(replace(lasting, until=now) if lasting else Halt(symbol, now))
         self.market.suspend({(halt.symbol, halt.since): halt for halt in [*self.store.halts(), *self._halts]}.values())
 
@@ -285,7 +294,7 @@ class Ledger:
         self._closes.append(Close(self.state.session, self.stamp(), equity))
 
     def _tell(self, event: str, order: Order, fill: Fill | None = None) -> None:
-        if self.listeners:
+        if any(listener.is_listening() for listener in self.listeners):
             held = self.account.qty(order.symbol)
             self._updates.append(Update(event, replace(order), order.updated_at, fill, held))
 
