@@ -169,8 +169,11 @@ class Store:
     def _write_orders(self, orders: Collection[Order]) -> None:
         """Insert the orders that were numbered since the last write, and update the others."""
         first_new = self._next_seq or 0
-        self._db.executemany(ORDERS.insert, [ORDERS.to_row(order) for order in orders if order.seq >= first_new])
-        self._db.executemany(ORDERS.update, [ORDERS.to_changes(order) for order in orders if order.seq < first_new])
+        new = [ORDERS.to_row(order) for order in orders if order.seq >= first_new]
+        known = [ORDERS.to_changes(order) for order in orders if order.seq < first_new]
+        for statement, rows in ((ORDERS.insert, new), (ORDERS.update, known)):
+            if rows:
+                self._db.executemany(statement, rows)
 
     def _upsert(self, table: Table[Row], values: Iterable[Row]) -> None:
         self._db.executemany(table.upsert, map(table.to_row, values))
