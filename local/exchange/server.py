@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import signal
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from local.exchange.trading.store import LedgerDamaged, LedgerInUse
 
 HOST = "127.0.0.1"
 SHUTDOWN_S = 1.0
+COLLECT_AFTER = (20_000, 10, 10)  # objects made, and how many rounds make a longer one
 NIGHT_S_MAX = 0.75  # wall time of each half of a night: after the close, before the open
 
 
@@ -31,6 +33,7 @@ async def serve(setup: Setup) -> None:
     if setup.runs:
         exchange.set_clock(mode="running", seconds_per_session=exchange.ledger.state.seconds_per_session)
     app = create_app(exchange, setup.access)
+    _collect_seldom()
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
@@ -43,6 +46,13 @@ async def serve(setup: Setup) -> None:
     finally:
         await runner.cleanup()
         exchange.ledger.store.close()
+
+
+def _collect_seldom() -> None:
+    """Let the garbage collector pass over the tape and the rest that stays, and come less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 def open_ledger(setup: Setup) -> Exchange:

@@ -9,7 +9,7 @@ from copy import copy
 from local.exchange.http.faults import Fault, FaultSwitch, Kind
 from local.exchange.trading.account import Position
 from local.exchange.trading.exchange import Exchange
-from local.exchange.trading.ledger import Update
+from local.exchange.trading.ledger import Listener, Update
 
 REMEMBERED = 1_000
 
@@ -37,10 +37,10 @@ class Lag:
         """Remember the positions that an account had before each of its fills."""
 
         def note(update: Update) -> None:
-            if update.fill is not None and self._is_armed(Kind.POSITION_LAG):
+            if update.fill is not None:
                 self._note_fill(exchange)
 
-        exchange.ledger.listeners.append(note)
+        exchange.ledger.listeners.append(Listener(note, lambda: self._is_armed(Kind.POSITION_LAG)))
 
     def start(self, exchange: Exchange) -> None:
         """Take the present positions as those before the next fill."""

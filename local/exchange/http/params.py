@@ -21,12 +21,8 @@ E = TypeVar("E", bound=StrEnum)
 async def json_body(request: web.Request) -> dict[str, Any]:
     """Return the body as an object, numbers as the exact decimals that were sent."""
     try:
-        body = json.loads(
-            await request.read(),
-            parse_float=Decimal,
-            parse_int=Decimal,
-            parse_constant=_refuse_constant,
-        )
+        sent = await request.read()
+        body = _DECODER.decode(sent.decode(json.detect_encoding(sent), "surrogatepass"))
     except (ValueError, ArithmeticError, RecursionError):
         raise malformed_body() from None
     if not isinstance(body, dict):
@@ -93,3 +89,6 @@ def order_id(request: web.Request) -> str:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse_constant)

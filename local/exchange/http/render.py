@@ -21,6 +21,8 @@ from local.exchange.trading.margin import Valuation
 from local.exchange.trading.numbers import CENT, ZERO, plain
 from local.exchange.trading.order import Order, Side, Status, is_crypto
 
+_dumps = json.JSONEncoder(separators=(",", ":")).encode
+
 
 def json_response(body: object, status: int = 200) -> web.Response:
     return web.json_response(body, status=status, dumps=_dumps)
@@ -37,19 +39,19 @@ def order_text(order: Order) -> str:
 
 def order_body(order: Order, legs: Iterable[Order] | None = None) -> dict[str, Any]:
     """Return an order; `legs` is None where they were not asked for."""
-    submitted_at = utc(order.submitted_at)
+    submitted_at = _order_time(order.submitted_at)
     return {
         "id": order.id,
         "client_order_id": order.client_order_id,
         "created_at": submitted_at,
-        "updated_at": utc(order.updated_at),
+        "updated_at": _order_time(order.updated_at),
         "submitted_at": submitted_at,
-        "filled_at": utc(order.filled_at),
-        "expired_at": utc(order.expired_at),
-        "expires_at": utc(order.expires_at),
-        "canceled_at": utc(order.canceled_at),
-        "failed_at": utc(order.failed_at),
-        "replaced_at": utc(order.replaced_at),
+        "filled_at": _order_time(order.filled_at),
+        "expired_at": _order_time(order.expired_at),
+        "expires_at": _order_time(order.expires_at),
+        "canceled_at": _order_time(order.canceled_at),
+        "failed_at": _order_time(order.failed_at),
+        "replaced_at": _order_time(order.replaced_at),
         "replaced_by": order.replaced_by,
         "replaces": order.replaces,
         "asset_id": asset_id(order.symbol),
@@ -239,6 +241,11 @@ def utc(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat().replace("+00:00", "Z")
 
 
+# Orders share times, and are shown again and again. Equal times of two zones would be taken for one
+# another: those of orders are all UTC.
+_order_time = lru_cache(maxsize=4096)(utc)
+
+
 def number(value: Decimal | None) -> str | None:
     return None if value is None else plain(value)
 
@@ -249,7 +256,3 @@ def cents(value: Decimal) -> str:
 
 def ratio(part: Decimal, whole: Decimal) -> str:
     return plain((part / whole).quantize(Decimal("0.000000001"))) if whole else "0"
-
-
-def _dumps(body: object) -> str:
-    return json.dumps(body, separators=(",", ":"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -11,6 +12,7 @@ from aiohttp import WSMsgType, web
 from local.exchange.http.faults import Fault, FaultSwitch, Kind
 from local.exchange.http.keys import ACCOUNTS, FAULTS, LISTENERS, member_of
 from local.exchange.http.render import number, order_body, utc
+from local.exchange.trading import ledger
 from local.exchange.trading.accounts import Accounts, Member
 from local.exchange.trading.ledger import Update
 from local.exchange.trading.numbers import plain
@@ -77,18 +79,20 @@ class Listeners:
 
     def watch(self, member: Member) -> None:
         """Pass on what happens in an account to those who listen to it."""
-        member.exchange.ledger.listeners.append(lambda update: self.tell(member.key_id, update))
+        tell, has_any = partial(self.tell, member.key_id), partial(self._has_any, member.key_id)
+        member.exchange.ledger.listeners.append(ledger.Listener(tell, has_any))
 
     def tell(self, key_id: str, update: Update) -> None:
         """Pass an update on; the ledger calls this after the update was written."""
-        if not any(key_id == listening for listening, _ in self._joined.values()):
-            return
         body = update_body(update)
         fault = self._faults.take(*DELIVERY, symbol=update.order.symbol) if self._faults.armed else None
         if fault is None:
             self._send(key_id, _message(STREAM, body))
         else:
             self._misdeliver(key_id, body, fault)
+
+    def _has_any(self, key_id: str) -> bool:
+        return any(key_id == listening for listening, _ in self._joined.values())
 
     def _misdeliver(self, key_id: str, body: dict[str, Any], fault: Fault) -> None:
         if fault.kind is Kind.STREAM_UNKNOWN_STATUS:

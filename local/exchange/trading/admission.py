@@ -61,7 +61,7 @@ def check_account(ledger: Ledger) -> None:
 
 def check_client_order_id(client_order_id: str | None, ledger: Ledger) -> None:
     """Refuse an id that any order, open or long ended, has already used."""
-    if client_order_id and ledger.store.order_by_client_id(client_order_id):
+    if client_order_id and ledger.store.has_client_id(client_order_id):
         raise errors.duplicate_client_order_id()
 
 

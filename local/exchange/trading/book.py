@@ -135,12 +135,13 @@ class Book:
             self.opening_at_quotes.pop(order.id, None)
 
     def _refresh(self, order: Order) -> None:
-        key, group = order.group_id, self._by_group[order.group_id].values()
-        held = max((each.remaining for each in group if _holds_back(each)), default=ZERO)
-        self._reserved[order.symbol] += held - self._held_by_group.get(key, ZERO)
-        if group:
+        key = order.group_id
+        group = self._by_group[key].values()
+        if order.intent.closes:  # no other holds anything back
+            held = max([each.remaining for each in group if _holds_back(each)], default=ZERO)
+            self._reserved[order.symbol] += held - self._held_by_group.get(key, ZERO)
             self._held_by_group[key] = held
-        else:
+        if not group:
             del self._by_group[key]
             self._held_by_group.pop(key, None)
         self._waiting.pop(order.symbol, None)

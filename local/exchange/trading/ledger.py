@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from uuid import UUID, uuid5
+from hashlib import sha1
+from uuid import UUID
 
 from local.exchange.market.calendar import TICK, Moment
 from local.exchange.market.halts import Halt
 from local.exchange.market.market import Market, Shock
-from local.exchange.trading.account import Account, Fill, Split, cash_change, crypto_fee
+from local.exchange.trading.account import Account, Fill, Settings, Split, cash_change, crypto_fee
 from local.exchange.trading.book import Book
 from local.exchange.trading.controls import Controls
 from local.exchange.trading.hours import Clock, Phase
@@ -39,6 +41,14 @@ class Update:
     position_qty: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told of updates while listening; none is made while nobody is."""
+
+    tell: Callable[[Update], None]
+    is_listening: Callable[[], bool]
+
+
 class Ledger:
     """Orders, account and simulated time; every change goes through one of its methods."""
 
@@ -46,7 +56,7 @@ class Ledger:
         self.store = store
         self.market = market
         self._owns_market = owns_market  # one ledger of several keeps the market's shocks and halts
-        self.listeners: list[Callable[[Update], None]] = []
+        self.listeners: list[Listener] = []
         self._in_transaction = False
         self._load()
 
@@ -55,11 +65,12 @@ class Ledger:
         if state is None:
             raise LookupError("the ledger has no state row")
         self.state: State = state
-        self._namespace = UUID(state.ledger_id)
-        self._clock = Clock(Moment(state.session, state.tick), state.after)
+        self._namespace = sha1(UUID(state.ledger_id).bytes, usedforsecurity=False)
+        self.clock = Clock(Moment(state.session, state.tick), state.after)
         self.account: Account = load_account(state, self.store.positions())
         self.book = Book(self.store.open_orders())
         self.controls = Controls.load(state.controls)
+        self._dumped: tuple[Settings, Controls] | None = None
         if self._owns_market:
             self.market.disturb(self.store.shocks())
             self.market.suspend(self.store.halts())
@@ -67,6 +78,7 @@ class Ledger:
 
     def _forget_changes(self) -> None:
         self._orders: dict[str, Order] = {}
+        self._regrouped: list[Order] = []
         self._fills: list[Fill] = []
         self._splits: list[Split] = []
         self._closes: list[Close] = []
@@ -100,17 +112,18 @@ class Ledger:
         self._forget_changes()
         for update in updates:
             for listener in self.listeners:
-                listener(update)
+                if listener.is_listening():
+                    listener.tell(update)
 
     def _changes(self) -> Changes:
         self.state.cash = self.account.cash
         self.state.last_equity = self.account.last_equity
-        self.state.settings = dump_settings(self.account.settings)
-        self.state.controls = self.controls.dump()
+        self._dump_choices()
         positions, symbols = self.account.positions, sorted(self._symbols)
         return Changes(
             state=self.state,
             orders=self._orders.values(),
+            regrouped=self._regrouped,
             fills=self._fills,
             splits=self._splits,
             closes=self._closes,
@@ -119,6 +132,13 @@ class Ledger:
             positions=[positions[symbol] for symbol in symbols if symbol in positions],
             positions_closed=[symbol for symbol in symbols if symbol not in positions],
         )
+
+    def _dump_choices(self) -> None:
+        """Bring the texts of settings and controls up to date, which few transactions change."""
+        chosen = (self.account.settings, self.controls)
+        if chosen != self._dumped:
+            self._dumped = deepcopy(chosen)
+            self.state.settings, self.state.controls = dump_settings(self.account.settings), self.controls.dump()
 
     def _about_to_change(self, symbol: str) -> None:
         self._symbols.add(symbol)
@@ -132,7 +152,7 @@ class Ledger:
 
     @clock.setter
     def clock(self, clock: Clock) -> None:
-        self._clock = clock
+        self._clock, self._clock_time = clock, clock.time(self.market.calendar)
         self.state.session, self.state.tick = clock.moment.session, clock.moment.tick
         self.state.after = clock.after
 
@@ -144,7 +164,7 @@ class Ledger:
     @property
     def now(self) -> datetime:
         """The simulated time: that of the last tick, or of the last event where it is later."""
-        return max(self.clock.time(self.market.calendar), self.state.stamp)
+        return max(self._clock_time, self.state.stamp)
 
     @property
     def is_open(self) -> bool:
@@ -156,7 +176,7 @@ class Ledger:
 
     def stamp(self) -> datetime:
         """Return a time for one event; no two events share one, so paging by time is exact."""
-        self.state.stamp = max(self.clock.time(self.market.calendar), self.state.stamp + _AFTER)
+        self.state.stamp = max(self._clock_time, self.state.stamp + _AFTER)
         return self.state.stamp
 
     # -- changes --------------------------------------------------------------------------------
@@ -168,8 +188,15 @@ class Ledger:
         return seq, self.derived_id(str(seq))
 
     def derived_id(self, name: str) -> str:
-        """Return an id that depends on the ledger and `name` alone: runs can be repeated."""
-        return str(uuid5(self._namespace, name))
+        """Return an id that depends on the ledger and `name` alone: runs can be repeated.
+
+        It is `uuid5` of the two, written without a `UUID` on the way: a bracket takes six.
+        """
+        seeded = self._namespace.copy()
+        seeded.update(name.encode())
+        digits = seeded.hexdigest()
+        variant = "89ab"[int(digits[16], 16) % 4]
+        return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
     def add(self, order: Order) -> None:
         self.book.add(order)
@@ -196,6 +223,7 @@ class Ledger:
         """Make an exit follow another parent, the one that replaced its own."""
         self.book.remove(order)
         order.parent_id = parent_id
+        self._regrouped.append(order)
         self.add(order)
 
     def fill(self, order: Order, qty: Decimal, price: Decimal) -> None:
@@ -265,7 +293,7 @@ class Ledger:
         lasting = self.market.halts.lasting(symbol)
         if not self._owns_market or halted is (lasting is not None):
             return
-        now = self.clock.time(self.market.calendar)
+        now = self._clock_time
         self._halts.append(replace(lasting, until=now) if lasting else Halt(symbol, now))
         self.market.suspend({(halt.symbol, halt.since): halt for halt in [*self.store.halts(), *self._halts]}.values())
 
@@ -274,7 +302,7 @@ class Ledger:
         self._closes.append(Close(self.state.session, self.stamp(), equity))
 
     def _tell(self, event: str, order: Order, fill: Fill | None = None) -> None:
-        if self.listeners:
+        if any(listener.is_listening() for listener in self.listeners):
             held = self.account.qty(order.symbol)
             self._updates.append(Update(event, replace(order), order.updated_at, fill, held))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 from local.exchange.trading.account import Fill
@@ -64,23 +67,23 @@ _STATUS = {
 
 def list_open(book: Book, wanted: OrderFilter) -> list[Order]:
     """Return one page of open orders as the book has them, thousands of which may be listed again and again."""
-    orders = [order for order in book if order.status is not Status.HELD]
-    after, until, after_seq, before_seq = wanted.after, wanted.until, wanted.after_seq, wanted.before_seq
-    if after is not None:
-        orders = [order for order in orders if order.submitted_at > after]
-    if until is not None:
-        orders = [order for order in orders if order.submitted_at < until]
-    if after_seq is not None:
-        orders = [order for order in orders if order.seq > after_seq]
-    if before_seq is not None:
-        orders = [order for order in orders if order.seq < before_seq]
-    if wanted.side is not None:
-        orders = [order for order in orders if order.side is wanted.side]
-    if wanted.symbols:
-        orders = [order for order in orders if order.symbol in wanted.symbols]
+    orders, key = list(book), attrgetter("seq")
+    first = 0 if wanted.after_seq is None else bisect_right(orders, wanted.after_seq, key=key)
+    end = len(orders) if wanted.before_seq is None else bisect_left(orders, wanted.before_seq, key=key)
+    within = orders[first:end]
     if wanted.direction is Direction.DESC:
-        orders.reverse()
-    return orders[: wanted.limit]
+        within.reverse()
+    return list(islice((order for order in within if _is_listed(order, wanted)), wanted.limit))
+
+
+def _is_listed(order: Order, wanted: OrderFilter) -> bool:
+    return (
+        order.status is not Status.HELD
+        and (wanted.after is None or order.submitted_at > wanted.after)
+        and (wanted.until is None or order.submitted_at < wanted.until)
+        and (wanted.side is None or order.side is wanted.side)
+        and (not wanted.symbols or order.symbol in wanted.symbols)
+    )
 
 
 def list_orders(store: Store, wanted: OrderFilter) -> list[Order]:

@@ -37,11 +37,11 @@ class OrderType(StrEnum):
 
     @property
     def has_limit(self) -> bool:
-        return self in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+        return self in _LIMITS
 
     @property
     def has_stop(self) -> bool:
-        return self in (OrderType.STOP, OrderType.STOP_LIMIT)
+        return self in _STOPS
 
     @property
     def waits_for_trigger(self) -> bool:
@@ -60,11 +60,11 @@ class TimeInForce(StrEnum):
     @property
     def is_immediate(self) -> bool:
         """Tell whether the order has one tick to trade in."""
-        return self in (TimeInForce.IOC, TimeInForce.FOK)
+        return self in _IMMEDIATE
 
     @property
     def is_auction(self) -> bool:
-        return self in (TimeInForce.OPG, TimeInForce.CLS)
+        return self in _AUCTIONS
 
 
 class OrderClass(StrEnum):
@@ -93,7 +93,7 @@ class Intent(StrEnum):
 
     @property
     def closes(self) -> bool:
-        return self in (Intent.BUY_TO_CLOSE, Intent.SELL_TO_CLOSE)
+        return self in _CLOSING
 
 
 class Status(StrEnum):
@@ -128,6 +128,12 @@ class Status(StrEnum):
         return self in _TRADING
 
 
+# Kept at hand, since Python 3.11 takes its time over each member that is named.
+_LIMITS = (OrderType.LIMIT, OrderType.STOP_LIMIT)
+_STOPS = (OrderType.STOP, OrderType.STOP_LIMIT)
+_IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
+_AUCTIONS = (TimeInForce.OPG, TimeInForce.CLS)
+_CLOSING = (Intent.BUY_TO_CLOSE, Intent.SELL_TO_CLOSE)
 TERMINAL = {Status.FILLED, Status.CANCELED, Status.EXPIRED, Status.REPLACED, Status.REJECTED}
 RARE = {
     Status.DONE_FOR_DAY,
@@ -173,6 +179,15 @@ NEXT_STATES: dict[Status, set[Status]] = {
     Status.ACCEPTED_FOR_BIDDING: {Status.NEW, Status.PENDING_CANCEL},
     Status.PENDING_REVIEW: {Status.NEW, Status.PENDING_CANCEL, Status.REJECTED},
     **{status: set() for status in TERMINAL},
+}
+
+
+_STAMPS = {
+    Status.FILLED: "filled_at",
+    Status.CANCELED: "canceled_at",
+    Status.EXPIRED: "expired_at",
+    Status.REJECTED: "failed_at",
+    Status.REPLACED: "replaced_at",
 }
 
 
@@ -280,12 +295,6 @@ class Order:
             raise IllegalTransition(f"order {self.id}: {self.status} -> {status}")
         self.status = status
         self.updated_at = at
-        stamp = {
-            Status.FILLED: "filled_at",
-            Status.CANCELED: "canceled_at",
-            Status.EXPIRED: "expired_at",
-            Status.REJECTED: "failed_at",
-            Status.REPLACED: "replaced_at",
-        }.get(status)
+        stamp = _STAMPS.get(status)
         if stamp:
             setattr(self, stamp, at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import Field, fields
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -21,28 +21,27 @@ Row = TypeVar("Row", bound=_Dataclass)
 
 
 class Table(Generic[Row]):
-    """One SQLite table whose columns are the fields of a dataclass, the first one its key."""
+    """One SQLite table whose columns are the fields of a dataclass, the first one its key.
 
-    def __init__(self, name: str, row_type: type[Row]) -> None:
+    `fixed` names those besides the key that never change once they are written: an update leaves
+    them, and with them the indexes that they are in, alone.
+    """
+
+    def __init__(self, name: str, row_type: type[Row], *, fixed: Collection[str] = ()) -> None:
         self._type = row_type
         self._names = [field.name for field in fields(row_type)]
         hints = get_type_hints(row_type)
-        self._values = attrgetter(*self._names)
-        self._encoders = _where_needed(_encoder, [hints[column] for column in self._names])
+        key, *others = self._names
+        changing = [column for column in others if column not in fixed]
         self._decoders = _where_needed(_decoder, [hints[column] for column in self._names])
         columns, marks = ", ".join(self._names), ", ".join("?" * len(self._names))
-        updates = ", ".join(f"{column} = excluded.{column}" for column in self._names[1:])
         self.select = f"select {columns} from {name}"
-        self.upsert = (
-            f"insert into {name} ({columns}) values ({marks}) on conflict ({self._names[0]}) do update set {updates}"
-        )
-
-    def to_row(self, value: Row) -> list[Any]:
-        values = list(self._values(value))
-        for position, encode_one in self._encoders:
-            if (raw := values[position]) is not None:
-                values[position] = encode_one(raw)
-        return values
+        self.insert = f"insert into {name} ({columns}) values ({marks})"
+        overwrites = ", ".join(f"{column} = excluded.{column}" for column in others)
+        self.upsert = f"{self.insert} on conflict ({key}) do update set {overwrites}"
+        self.update = f"update {name} set {', '.join(f'{column} = ?' for column in changing)} where {key} = ?"
+        self.to_row = _reader(self._names, hints)  # the values of `insert` and `upsert`
+        self.to_changes = _reader([*changing, key], hints)  # the values of `update`
 
     def from_row(self, row: tuple[Any, ...]) -> Row:
         values = list(row)
@@ -55,19 +54,30 @@ class Table(Generic[Row]):
 def encode(value: Any) -> Any:
     """Return a value as SQLite stores it; times become texts that sort as the times do."""
     if isinstance(value, Decimal):
-        return _text(value)
+        return format(value, "f")
     if isinstance(value, datetime):
         return _sortable(value)
     return value
 
 
-def _text(value: Decimal) -> str:
-    return format(value, "f")
-
-
 @lru_cache(maxsize=4096)  # an order is written again and again, and few of its times change
 def _sortable(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _reader(columns: Sequence[str], hints: Mapping[str, Any]) -> Callable[[Any], list[Any]]:
+    """Return what reads some fields of a dataclass as SQLite stores them."""
+    read = attrgetter(*columns)
+    encoders = _where_needed(_encoder, [hints[column] for column in columns])
+
+    def row(value: Any) -> list[Any]:
+        values = list(read(value))
+        for position, encode_one in encoders:
+            if (raw := values[position]) is not None:
+                values[position] = encode_one(raw)
+        return values
+
+    return row
 
 
 def _where_needed(
@@ -85,7 +95,7 @@ def _encoder(hint: Any) -> Callable[[Any], Any] | None:
     """
     kind = _kind(hint)
     if kind is Decimal:
-        return _text
+        return "{:f}".format
     if kind is datetime:
         return _sortable
     if kind is bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
@@ -81,18 +81,25 @@ class Changes:
     """What one transaction writes; collected in memory, written at once."""
 
     state: State
-    orders: Iterable[Order] = ()
+    orders: Collection[Order] = ()
+    regrouped: Sequence[Order] = ()
     fills: Sequence[Fill] = ()
     splits: Sequence[Split] = ()
     closes: Sequence[Close] = ()
     shocks: Sequence[Shock] = ()
     halts: Sequence[Halt] = ()
-    positions: Iterable[Position] = ()
+    positions: Sequence[Position] = ()
     positions_closed: Iterable[str] = ()
 
 
-STATE = Table("state", State)
-ORDERS = Table("orders", Order)
+STATE = Table("state", State, fixed=("ledger_id", "seed", "first_session", "account_id", "created_at", "opening_cash"))
+# To SQLite an order that gets another parent is a changed key: every index would be written anew with
+# each order that is. `Changes.regrouped` tells of the few that do.
+ORDERS = Table(
+    "orders",
+    Order,
+    fixed=("seq", "client_order_id", "symbol", "side", "type", "order_class", "intent", "submitted_at", "parent_id"),
+)
 FILLS = Table("fills", Fill)
 SPLITS = Table("splits", Split)
 POSITIONS = Table("positions", Position)
@@ -114,6 +121,8 @@ class Store:
             raise LedgerDamaged(f"{path} cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:
             raise LedgerDamaged(f"{path} is damaged: {error}") from error
+        known = self._db.execute("select next_seq from state").fetchone()
+        self._next_seq: int | None = known and known[0]  # as written last; None in a ledger that is empty
 
     def close(self) -> None:
         self._db.close()
@@ -127,14 +136,21 @@ class Store:
             self._db.execute("rollback")
             raise
         self._db.execute("commit")
+        self._next_seq = changes.state.next_seq
 
     def _write(self, changes: Changes) -> None:
-        self._upsert(STATE, [changes.state])
-        self._upsert(ORDERS, changes.orders)
-        self._upsert(FILLS, changes.fills)
-        self._upsert(SPLITS, changes.splits)
-        self._upsert(CLOSES, changes.closes)
-        self._upsert(POSITIONS, changes.positions)
+        self._write_state(changes.state)
+        self._write_orders(changes.orders)
+        for order in changes.regrouped:
+            self._db.execute("update orders set parent_id = ? where id = ?", [order.parent_id, order.id])
+        for table, values in (
+            (FILLS, changes.fills),
+            (SPLITS, changes.splits),
+            (CLOSES, changes.closes),
+            (POSITIONS, changes.positions),
+        ):
+            if values:
+                self._upsert(table, values)
         for symbol in changes.positions_closed:
             self._db.execute("delete from positions where symbol = ?", [symbol])
         for shock in changes.shocks:
@@ -143,6 +159,21 @@ class Store:
         for halt in changes.halts:
             row = [halt.symbol, encode(halt.since), encode(halt.until)]
             self._db.execute("insert or replace into halts values (?, ?, ?)", row)
+
+    def _write_state(self, state: State) -> None:
+        if self._next_seq is None:
+            self._db.execute(STATE.insert, STATE.to_row(state))
+        else:
+            self._db.execute(STATE.update, STATE.to_changes(state))
+
+    def _write_orders(self, orders: Collection[Order]) -> None:
+        """Insert the orders that were numbered since the last write, and update the others."""
+        first_new = self._next_seq or 0
+        new = [ORDERS.to_row(order) for order in orders if order.seq >= first_new]
+        known = [ORDERS.to_changes(order) for order in orders if order.seq < first_new]
+        for statement, rows in ((ORDERS.insert, new), (ORDERS.update, known)):
+            if rows:
+                self._db.executemany(statement, rows)
 
     def _upsert(self, table: Table[Row], values: Iterable[Row]) -> None:
         self._db.executemany(table.upsert, map(table.to_row, values))
@@ -172,6 +203,11 @@ class Store:
 
     def order_by_client_id(self, client_order_id: str) -> Order | None:
         return next(self._select(ORDERS, "client_order_id = ?", [client_order_id]), None)
+
+    def has_client_id(self, client_order_id: str) -> bool:
+        """Tell whether any order, open or long ended, has an id of the client's."""
+        found = self._db.execute("select 1 from orders where client_order_id = ?", [client_order_id])
+        return found.fetchone() is not None
 
     def legs(self, parent_id: str) -> list[Order]:
         return list(self._select(ORDERS, "parent_id = ? order by seq", [parent_id]))

@@ -124,19 +124,25 @@ def _legs(ticket: Ticket, first: Order, ledger: Ledger, *, side: Side, active: b
 def _leg(first: Order, ledger: Ledger, leg: Leg, side: Side, kind: OrderType) -> Order:
     seq, order_id = ledger.new_id()
     at = ledger.stamp()
-    return replace(
-        first,
+    return Order(
         id=order_id,
         seq=seq,
         client_order_id=ledger.derived_id(f"client/{seq}"),
+        symbol=first.symbol,
         side=side,
         type=kind,
+        time_in_force=first.time_in_force,
+        order_class=first.order_class,
         intent=Intent.of(side, closes=True),
+        qty=first.qty,
+        notional=first.notional,
         status=Status.HELD,
         submitted_at=at,
         updated_at=at,
-        limit_price=None,
-        stop_price=None,
+        trail_price=first.trail_price,
+        trail_percent=first.trail_percent,
+        extended_hours=first.extended_hours,
+        expires_at=first.expires_at,
         parent_id=first.id,
         leg=leg,
     )

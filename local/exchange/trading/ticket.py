@@ -198,9 +198,10 @@ def _choice(body: Mapping[str, Any], field: str, kind: type[E], default: E | Non
         return default
     if isinstance(value, str) and value in _ELSEWHERE.get(field, ()):
         raise not_simulated(f"{field} {value}")
-    if value not in list(kind):
-        raise invalid(f"invalid {field}")
-    return kind(value)
+    try:
+        return kind(value)
+    except ValueError:
+        raise invalid(f"invalid {field}") from None
 
 
 def _required_text(body: Mapping[str, Any], field: str) -> str:

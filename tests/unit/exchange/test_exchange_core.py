@@ -6,7 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import pytest
 
@@ -16,6 +16,7 @@ from local.exchange.trading import lifecycle
 from local.exchange.trading.audit import check_ledger
 from local.exchange.trading.exchange import Birth, Exchange, open_exchange
 from local.exchange.trading.invariants import InvariantBroken
+from local.exchange.trading.ledger import Listener, Update
 from local.exchange.trading.listing import Direction, OrderFilter, Wanted, list_orders
 from local.exchange.trading.matching import FillProfile
 from local.exchange.trading.order import NEXT_STATES, IllegalTransition, Order, Side, Status
@@ -214,6 +215,26 @@ class TestDeterminism:
 
 
 class TestLedger:
+    def test_ids_are_those_of_the_standard_when_they_are_derived(self, found: Callable[..., Exchange]) -> None:
+        ledger_id = UUID("7d1e3a52-3a5c-4b1e-9a50-0123456789ab")
+        ledger = found(ledger_id=str(ledger_id)).ledger
+
+        names = [str(number) for number in range(50)]  # every variant of an id among them
+
+        assert [ledger.derived_id(name) for name in names] == [str(uuid5(ledger_id, name)) for name in names]
+
+    def test_update_goes_to_those_alone_who_listen_when_it_is_told(self, found: Callable[..., Exchange]) -> None:
+        exchange = found()
+        exchange.step_to_open()
+        heard: list[Update] = []
+        ignored: list[Update] = []
+        exchange.ledger.listeners += [Listener(heard.append, lambda: True), Listener(ignored.append, lambda: False)]
+
+        submit(exchange)
+
+        assert [(update.event, update.order.status) for update in heard] == [("new", Status.NEW)]
+        assert ignored == []
+
     def test_forgets_everything_when_a_change_breaks_off(self, found: Callable[..., Exchange]) -> None:
         exchange = found()
         exchange.step_to_open()
