@@ -122,7 +122,8 @@ begin
         from told t
         cross join lateral (
             select greatest(coalesce(private.positive(t.b ->> 'qty'), t.old_qty), t.told_qty, t.old_filled_qty) as qty) r
-        where (t.told_at < t.broker_updated_at and t.told_qty <= t.old_filled_qty
+        where not t.is_sound  -- is refused, however old it is
+           or (t.told_at < t.broker_updated_at and t.told_qty <= t.old_filled_qty
                and not private.is_terminal(private.state_of(t.b ->> 'status', t.told_qty))) is not true
     )
     select min(j.id::text) filter (where not j.is_sound),

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
+from db.errors import Invalid
 from tests.db.conftest import BrokerOrder, Engine
 
 LOOK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -99,6 +100,14 @@ class TestWords:
         at_once, one_by_one = in_one_call_and_in_many(desk, "record_order_updates", told)
 
         assert at_once == one_by_one
+
+
+    def test_a_word_that_cannot_be_read_is_refused_however_old_it_is(self, engine: Engine) -> None:
+        order = engine.working()
+        engine.update(order.says("new", at="15:30"))
+
+        with pytest.raises(Invalid, match="has no status"):
+            engine.update(order.says("", at="15:02"))
 
 
 class TestSubmissions:
