@@ -79,7 +79,8 @@ create type private.order_change as (
     qty             numeric,
     limit_price     numeric,
     stop_price      numeric,
-    has_moved       boolean                      -- its prices did, and it still rests
+    has_moved       boolean,                     -- its prices did, and it still rests
+    has_grown       boolean                      -- a protective order that asks for more than we knew
 );
 
 -- What the broker says about orders and we do not know yet; words that are older than what we know, and that say
@@ -115,13 +116,14 @@ begin
                     else private.state_of(t.b ->> 'status', greatest(t.told_qty, t.old_filled_qty)) end as state,
                -- The broker restates what rests there: after a split, beside a partly filled sibling, where a stop trails.
                case when t.purpose = 'entry' and greatest(t.told_qty, t.old_filled_qty) > 0 then t.old_qty  -- what is reserved goes by it
-                    when t.purpose in ('stop_loss', 'take_profit') and r.qty > t.old_qty then
+                    when g.has_grown then
                         -- After a split the position follows later, and until then nothing may look as if it covered too much.
                         greatest(t.old_qty, least(r.qty, (select n.qty from public.positions n where n.trade_id = t.trade_id)))
-                    else r.qty end as qty
+                    else r.qty end as qty, g.has_grown
         from told t
         cross join lateral (
             select greatest(coalesce(private.positive(t.b ->> 'qty'), t.old_qty), t.told_qty, t.old_filled_qty) as qty) r
+        cross join lateral (select t.purpose in ('stop_loss', 'take_profit') and r.qty > t.old_qty as has_grown) g
         where not t.is_sound  -- is refused, however old it is
            or (t.told_at < t.broker_updated_at and t.told_qty <= t.old_filled_qty
                and not private.is_terminal(private.state_of(t.b ->> 'status', t.told_qty))) is not true
@@ -134,7 +136,7 @@ begin
                               else round(j.reserved_usd * (j.told_qty - j.old_filled_qty) / (j.old_qty - j.old_filled_qty), 9) end,
                          j.state, j.qty, j.limit_price, j.stop_price,
                          (j.limit_price, j.stop_price) is distinct from (j.old_limit_price, j.old_stop_price)
-                         and not private.is_terminal(j.state))::private.order_change order by j.place)
+                         and not private.is_terminal(j.state), j.has_grown)::private.order_change order by j.place)
                -- What has ended stays as it ended; new are at most fills, or that it had been at the broker at all.
                filter (where (j.has_filled or not private.is_terminal(j.old_state) or j.broker_order_id is null)
                          and (j.state <> j.old_state or j.has_filled or j.broker_status is distinct from j.b ->> 'status'
@@ -165,13 +167,21 @@ declare
     v_changes private.order_change[] := private.order_changes(p_ids, p_words);
     v_fills private.told_fill[];
     v_moved uuid[];
+    v_have_grown boolean;
     v_changed uuid[];
+    v_one_by_one uuid[] := '{}';
 begin
     select array_agg(row(c.id, c.told_qty, (c.word ->> 'filled_avg_price')::numeric,
                          coalesce(c.told_at, clock_timestamp()))::private.told_fill) filter (where c.has_filled),
-           array_agg(c.id) filter (where c.has_moved), coalesce(array_agg(c.id), '{}')
-      into v_fills, v_moved, v_changed
+           array_agg(c.id) filter (where c.has_moved), bool_or(c.has_grown), coalesce(array_agg(c.id), '{}')
+      into v_fills, v_moved, v_have_grown, v_changed
     from unnest(v_changes) c;
+    if v_have_grown and cardinality(p_ids) > 1 then  -- how much it may cover goes by what is held at its turn
+        for i in 1 .. cardinality(p_ids) loop
+            v_one_by_one := v_one_by_one || private.apply_words(p_ids[i:i], p_words[i:i]);
+        end loop;
+        return v_one_by_one;
+    end if;
     if v_fills is not null then
         perform private.book_fills(v_fills);
         update public.profile_capital p
@@ -179,6 +189,9 @@ begin
           from (select d.profile_id, sum(d.release_usd) as release_usd from unnest(v_changes) d
                 where d.release_usd > 0 group by d.profile_id) c
          where p.profile_id = c.profile_id;
+        if v_have_grown then
+            v_changes := private.order_changes(p_ids, p_words);
+        end if;
     end if;
     update public.orders u
        set state = c.state,
@@ -264,18 +277,19 @@ as $$
 declare
     v_parents uuid[];
     v_legs jsonb[];
+    v_places bigint[];                           -- of the words that tell of the legs
     v_unsound uuid[];
     v_have_moved boolean;                        -- some took another's place
     v_new text[];                                -- the broker's ids of the legs not seen before
-    v_known uuid[];                              -- legs of which there is more to say than what they were made of
+    v_ids uuid[];
     v_words jsonb[];
     v_changed uuid[];
 begin
-    select array_agg(i.id), array_agg(l.value), bool_or(l.value ->> 'replaces' is not null),
+    select array_agg(i.id), array_agg(l.value), array_agg(i.place), bool_or(l.value ->> 'replaces' is not null),
            array_agg(i.id) filter (where (private.positive(l.value ->> 'qty') > 0 and l.value ->> 'side' in ('buy', 'sell')
                and l.value ->> 'type' = any (private.order_types()) and l.value ->> 'broker_order_id' is not null) is not true)
-      into v_parents, v_legs, v_have_moved, v_unsound
-    from unnest(p_ids, p_words) i (id, word),
+      into v_parents, v_legs, v_places, v_have_moved, v_unsound
+    from unnest(p_ids, p_words) with ordinality i (id, word, place),
          jsonb_array_elements(case jsonb_typeof(i.word -> 'legs') when 'array' then i.word -> 'legs' end) l;
     if v_legs is null then
         return private.apply_words(p_ids, p_words);
@@ -283,15 +297,19 @@ begin
         perform private.fail(422, 'INVALID', format('A leg of order %s has no id, quantity, side or type that is known here.', v_unsound[1]));
     end if;
     v_new := private.make_legs(v_parents, v_legs);
-    select array_agg(k.id), array_agg(k.leg) into v_known, v_words
-    from (select distinct on (o.id) o.id, l.leg
-          from unnest(v_legs) with ordinality l (leg, place) join public.orders o on o.broker_order_id = l.leg ->> 'broker_order_id'
-          where o.id not in (select unnest(p_ids))
-            and (l.leg ->> 'broker_order_id' not in (select unnest(v_new)) or coalesce((l.leg ->> 'filled_qty')::numeric, 0) <> 0
-                 or (length(l.leg ->> 'status') between 1 and 60) is not true
-                 or private.state_of(l.leg ->> 'status', 0) <> 'working')
-          order by o.id, l.place desc) k;
-    v_changed := private.apply_words(p_ids || v_known, p_words || v_words);
+    select array_agg(k.id order by k.place, k.leg_place), array_agg(k.word order by k.place, k.leg_place) into v_ids, v_words
+    from (select i.id, i.word, i.place, 0 as leg_place from unnest(p_ids, p_words) with ordinality i (id, word, place)
+          union all
+          (select distinct on (o.id) o.id, l.leg, l.place, l.leg_place
+           from unnest(v_legs, v_places) with ordinality l (leg, place, leg_place)
+           join public.orders o on o.broker_order_id = l.leg ->> 'broker_order_id'
+           where o.id not in (select unnest(p_ids))
+             -- A new one was made of its word: there may be more in it.
+             and (l.leg ->> 'broker_order_id' not in (select unnest(v_new)) or coalesce((l.leg ->> 'filled_qty')::numeric, 0) <> 0
+                  or (length(l.leg ->> 'status') between 1 and 60) is not true
+                  or private.state_of(l.leg ->> 'status', 0) <> 'working')
+           order by o.id, l.leg_place desc)) k;
+    v_changed := private.apply_words(v_ids, v_words);
     if v_have_moved then
         perform private.follow_leg(o.id) from unnest(v_legs) l (leg) join public.orders o on o.broker_order_id = l.leg ->> 'broker_order_id'
         where l.leg ->> 'replaces' is not null and l.leg ->> 'broker_order_id' = any (v_new);
@@ -320,6 +338,24 @@ as $$
               select l.value ->> 'broker_order_id'
               from jsonb_array_elements(case jsonb_typeof(w.b -> 'legs') when 'array' then w.b -> 'legs' end) l) n
           where n.id is not null) t;
+$$;
+
+-- Whether one of these words tells, beside its order, of a leg that has grown: how much that may cover depends on the words
+-- before it.
+create function private.tell_of_growth(p_words jsonb[])
+    returns boolean
+    language plpgsql
+    stable
+    security definer
+    set search_path = ''
+as $$
+begin
+    return exists (
+        select from unnest(p_words) w (b)
+        cross join lateral jsonb_array_elements(case jsonb_typeof(w.b -> 'legs') when 'array' then w.b -> 'legs' end) l
+        join public.orders o on o.broker_order_id = l.value ->> 'broker_order_id'
+        where private.positive(l.value ->> 'qty') > o.qty);
+end;
 $$;
 
 -- Lock the capital of every profile that a batch touches, in one order for all callers.
@@ -571,9 +607,11 @@ declare
     v_answers jsonb := '[]';
 begin
     if cardinality(p_words) > 1
-       and (not private.are_apart(p_words)
+       and (not private.are_apart(p_words) or private.tell_of_growth(p_words)
             or (select count(distinct (k.known).id) < count((k.known).id)
-                       or bool_or((k.known).id is null and k.word ->> 'replaces' is not null) from unnest(v_told) k)) then
+                       or bool_or((k.known).id is null and k.word ->> 'replaces' is not null
+                                  or (k.known).purpose <> 'entry' and private.positive(k.word ->> 'qty') > (k.known).qty)
+                from unnest(v_told) k)) then
         for i in 1 .. cardinality(p_words) loop
             v_answers := v_answers || private.apply_updates(p_words[i:i], p_shard);
         end loop;

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from db.errors import Invalid
 from tests.db.conftest import BrokerOrder, Engine
 
-LOOK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LOOK = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 STATUSES = ("new", "held", "partially_filled", "filled", "canceled", "expired", "rejected", "replaced", "missing")
 TABLES = {
     "orders": "state, code, reason, qty, limit_price, stop_price, filled_qty, filled_avg_price, reserved_usd,"
@@ -24,7 +24,7 @@ TABLES = {
     " opened_at, closed_at",
     "positions": "trade_id, qty, avg_entry_price, cost_usd, stop_price, take_profit_price",
     "profile_capital": "profile_id, reserved_usd, used_usd, realized_usd",
-    "trade_months": "profile_id, symbol, trades, wins, gains_usd, losses_usd",
+    "trade_months where trades > 0": "profile_id, symbol, trades, wins, gains_usd, losses_usd",
     "reconciliation_findings": "key, kind, detail",
 }
 PROFILES = ("Alice trend daily", "Bob trend hourly")
@@ -100,7 +100,6 @@ class TestWords:
         at_once, one_by_one = in_one_call_and_in_many(desk, "record_order_updates", told)
 
         assert at_once == one_by_one
-
 
     def test_a_word_that_cannot_be_read_is_refused_however_old_it_is(self, engine: Engine) -> None:
         order = engine.working()
