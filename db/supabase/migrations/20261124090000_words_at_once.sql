@@ -196,26 +196,34 @@ as $$
 $$;
 
 -- Whether an entry could trade with an order of ours on the other side in the same broker account. Looked up by price, and
--- apart from it what has none: as many orders may rest beyond the price as there are positions.
+-- apart from it what has none: as many orders may rest beyond the price as there are positions. Asked for in the order of
+-- one index, with no other way to it: what is known of how many orders are open is often old, and any index looks cheap.
 create or replace function private.crosses(p_id uuid, p_symbol text, p_side public.order_side, p_price numeric, p_account text)
     returns boolean
     language plpgsql
     stable
     set search_path = ''
+    set enable_sort = off
 as $$
 declare
+    v_side public.order_side := private.other_side(p_side);
     v_from numeric := case p_side when 'buy' then 0 else p_price end;
     v_to numeric := case p_side when 'buy' then p_price else 'infinity' end;
 begin
     return exists (
         select from (
             select o.id, o.profile_id from public.orders o
-            where o.symbol = p_symbol and o.side = private.other_side(p_side) and o.limit_price between v_from and v_to
+            where o.symbol = p_symbol and o.side = v_side and o.limit_price between v_from and v_to
               and o.order_type in ('limit', 'market') and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')
-            union all
+            order by o.limit_price) x
+        join public.profiles p on p.id = x.profile_id
+        where x.id <> p_id and p.broker_account = p_account)
+    or exists (
+        select from (
             select o.id, o.profile_id from public.orders o
-            where o.symbol = p_symbol and o.side = private.other_side(p_side) and o.limit_price is null
-              and o.order_type in ('limit', 'market') and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')) x
+            where o.symbol = p_symbol and o.side = v_side and o.limit_price is null
+              and o.order_type in ('limit', 'market') and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')
+            order by o.limit_price) x
         join public.profiles p on p.id = x.profile_id
         where x.id <> p_id and p.broker_account = p_account);
 end;
