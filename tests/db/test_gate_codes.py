@@ -231,6 +231,12 @@ class TestConduct:
 
         assert engine.ask_one(BOB).code == code
 
+    def test_an_entry_that_could_meet_our_own_exit_at_any_price_is_denied(self, engine, db):
+        engine.exit(engine.held(ALICE).id)
+
+        assert db.execute("select limit_price from orders where purpose = 'exit'").fetchall() == [(None,)]
+        assert engine.ask_one(BOB).code == "WASH_TRADE"
+
     def test_orders_of_another_broker_account_cannot_meet(self, engine, db):
         engine.held(ALICE)
         db.execute("update orders set limit_price = 100 where purpose = 'take_profit'")
