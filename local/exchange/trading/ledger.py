@@ -12,8 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from hashlib import sha1
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from local.exchange.market.calendar import TICK, Moment
 from local.exchange.market.halts import Halt
@@ -65,7 +64,7 @@ class Ledger:
         if state is None:
             raise LookupError("the ledger has no state row")
         self.state: State = state
-        self._namespace = sha1(UUID(state.ledger_id).bytes, usedforsecurity=False)
+        self._namespace = UUID(state.ledger_id)
         self.clock = Clock(Moment(state.session, state.tick), state.after)
         self.account: Account = load_account(state, self.store.positions())
         self.book = Book(self.store.open_orders())
@@ -188,15 +187,8 @@ class Ledger:
         return seq, self.derived_id(str(seq))
 
     def derived_id(self, name: str) -> str:
-        """Return an id that depends on the ledger and `name` alone: runs can be repeated.
-
-        It is `uuid5` of the two, written without a `UUID` on the way: a bracket takes six.
-        """
-        seeded = self._namespace.copy()
-        seeded.update(name.encode())
-        digits = seeded.hexdigest()
-        variant = "89ab"[int(digits[16], 16) % 4]
-        return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+        """Return an id that depends on the ledger and `name` alone: runs can be repeated."""
+        return str(uuid5(self._namespace, name))
 
     def add(self, order: Order) -> None:
         self.book.add(order)
