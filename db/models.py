@@ -276,15 +276,6 @@ class Lease(Row):
     expires_at: datetime
 
 
-class Answer(Row):
-    """The gate's answer to one request."""
-
-    id: UUID
-    state: OrderState
-    code: str | None
-    reason: str | None
-
-
 class Recorded(Row):
     """What an order is after the broker's word was taken over.
 
@@ -354,6 +345,16 @@ class Order(Row):
     created_at: datetime
     submitted_at: datetime | None
     replaces_broker_id: str | None = None
+
+
+class Answer(Row):
+    """The gate's answer to one request, with the order when its permit came with it."""
+
+    id: UUID
+    state: OrderState
+    code: str | None
+    reason: str | None
+    permit: Order | None = None
 
 
 class OpenTrade(Row):

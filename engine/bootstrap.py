@@ -134,6 +134,7 @@ def bootstrap(settings: Settings, *, view_age_max_s: float = 0.4) -> Engine:
         report=health.note_disk,
     )
     monitor = PositionMonitor(data, store, exits, book, clock, without_authority=offline.view)
+    executor = TradeExecutor(broker, desk, book, sync, health, lease, clock, senders=settings.engine_senders, rate=rate)
     metrics.watch(health)
     metrics.RATE_LIMIT_REMAINING.set_function(rate.calls_left)
     return Engine(
@@ -177,11 +178,10 @@ def bootstrap(settings: Settings, *, view_age_max_s: float = 0.4) -> Engine:
             judgement,
             book,
             health,
+            executor,
             without_authority=offline.view,
         ),
-        executor=TradeExecutor(
-            broker, desk, book, sync, health, lease, clock, senders=settings.engine_senders, rate=rate
-        ),
+        executor=executor,
         reconciler=reconciler,
         snapshots=snapshots,
         history=history,

@@ -146,8 +146,7 @@ def _trade(engine: Engine) -> None:
     if engine.health.brake_is_on:
         return
     market = engine.market.read()
-    if engine.trader.tick(market, may_enter=_closed_trades_are_heeded(engine, market)):
-        engine.executor.submit_ready()
+    engine.trader.tick(market, may_enter=_closed_trades_are_heeded(engine, market))
     engine.history.record()
 
 

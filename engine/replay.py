@@ -66,8 +66,8 @@ class Replay:
         engine.sync.run(market)
         fetching.result()
         cared_for = engine.monitor.run(market) if at_close else engine.monitor.run_urgent(market)
-        asked = engine.trader.tick(market)
-        if cared_for or asked or any(order.state is OrderState.READY for order in engine.book.read().orders):
+        engine.trader.tick(market)
+        if cared_for or any(order.state is OrderState.READY for order in engine.book.read().orders):
             engine.executor.submit_ready()
         # Time stands still until the next step, which begins with a sync: none is needed here.
 

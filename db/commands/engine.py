@@ -64,9 +64,9 @@ def engine_snapshot(client: Client, *, shard: str, token: int) -> EngineSnapshot
     return EngineSnapshot.model_validate_json(told)
 
 
-def request_entries(client: Client, *, shard: str, token: int, requests: Payload) -> list[Answer]:
-    """Put entries to the gate; answers come in the order of the requests."""
-    data = call(client, "request_entries", p_shard=shard, p_token=token, p_requests=list(requests))
+def request_entries(client: Client, *, shard: str, token: int, requests: Payload, permits: int = 0) -> list[Answer]:
+    """Put entries to the gate; answers come in the order of the requests, up to `permits` of them with a permit."""
+    data = call(client, "request_entries", p_shard=shard, p_token=token, p_requests=list(requests), p_permits=permits)
     return [Answer.model_validate(row) for row in data]
 
 

@@ -508,9 +508,34 @@ begin
 end;
 $$;
 
--- The gate, for one or hundreds of entries. The same id sent again answers the same and does nothing.
+-- Give new entries of a call that passed their permits at once: the caller has held the controls' shared lock since before
+-- they were judged. Answers what became of each, with the order where its permit was issued; p_max: how many at most.
+create function private.with_permits(p_answers jsonb, p_new uuid[], p_shard text, p_token bigint, p_config jsonb, p_max int)
+    returns jsonb
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_passed uuid[] := array(
+        select (a.value ->> 'id')::uuid from jsonb_array_elements(p_answers) with ordinality a
+        where a.value ->> 'state' = 'ready' and (a.value ->> 'id')::uuid = any (p_new) order by a.ordinality limit least(p_max, 500));
+begin
+    if cardinality(v_passed) = 0 or not private.engine_is_current(p_shard) then
+        return p_answers;  -- an outdated engine is told so when it claims
+    end if;
+    return (select jsonb_agg(case when o.id is null then a.value
+                                  else a.value || jsonb_build_object('state', o.state, 'permit', to_jsonb(o)) end order by a.ordinality)
+            from jsonb_array_elements(p_answers) with ordinality a
+            left join private.issue_permits(v_passed, p_shard, p_token, p_config) o on o.id = (a.value ->> 'id')::uuid);
+end;
+$$;
+
+-- The gate, for one or hundreds of entries. The same id sent again answers the same and does nothing. p_permits: how many
+-- of those that pass may be sent at once, as claimed ones are; their answers carry the order. A repeated id gets none.
 -- Called by: the engine. Errors: LEASE_LOST; INVALID when any request is malformed, and then nothing changes.
-create function public.request_entries(p_shard text, p_token bigint, p_requests jsonb)
+create function public.request_entries(p_shard text, p_token bigint, p_requests jsonb, p_permits int default 0)
     returns jsonb
     language plpgsql
     volatile
@@ -553,25 +578,29 @@ begin
     select c.* into v_risk from public.risk_configs c where c.active;
     v_risk.config := v_risk.config || '{}';  -- unpacked once: each look into a packed one unpacks it whole
     if cardinality(v_new) = 1 and cardinality(v_read) = 1 then
-        return private.decide_wave(v_new, v_owners, v_risk, v_locked, v_overridden);
+        v_answers := private.decide_wave(v_new, v_owners, v_risk, v_locked, v_overridden);
+    else
+        v_new := array(select distinct on (r.id) r from unnest(v_new) r order by r.id, r.position);
+        for v_wave in select array_agg(r order by r.position) from unnest(v_new) r
+                      join private.waves_of(v_new, v_owners, v_risk.config) w on w.n = r.position group by w.wave order by w.wave loop
+            v_waves := v_waves + 1;
+            v_answers := private.decide_wave(v_wave, v_owners, v_risk, v_locked, v_overridden);
+        end loop;
+        if v_waves <> 1 or cardinality(v_new) <> cardinality(v_read) then
+            v_answers := (select coalesce(jsonb_agg(jsonb_build_object('id', o.id, 'state', o.state, 'code', o.code, 'reason', o.reason)
+                                                    order by r.position), '[]')
+                          from unnest(v_read) r join public.orders o on o.id = r.id);
+        end if;
     end if;
-    v_new := array(select distinct on (r.id) r from unnest(v_new) r order by r.id, r.position);
-    for v_wave in select array_agg(r order by r.position) from unnest(v_new) r
-                  join private.waves_of(v_new, v_owners, v_risk.config) w on w.n = r.position group by w.wave order by w.wave loop
-        v_waves := v_waves + 1;
-        v_answers := private.decide_wave(v_wave, v_owners, v_risk, v_locked, v_overridden);
-    end loop;
-    if v_waves = 1 and cardinality(v_new) = cardinality(v_read) then
-        return v_answers;
+    if p_permits > 0 then
+        return private.with_permits(v_answers, array(select r.id from unnest(v_new) r), p_shard, p_token, v_risk.config, p_permits);
     end if;
-    return (select coalesce(jsonb_agg(jsonb_build_object('id', o.id, 'state', o.state, 'code', o.code, 'reason', o.reason)
-                                      order by r.position), '[]')
-            from unnest(v_read) r join public.orders o on o.id = r.id);
+    return v_answers;
 end;
 $$;
-revoke execute on function public.request_entries(text, bigint, jsonb) from public, anon, authenticated;
-grant execute on function public.request_entries(text, bigint, jsonb) to service_role;
-comment on function public.request_entries(text, bigint, jsonb) is
+revoke execute on function public.request_entries(text, bigint, jsonb, int) from public, anon, authenticated;
+grant execute on function public.request_entries(text, bigint, jsonb, int) to service_role;
+comment on function public.request_entries(text, bigint, jsonb, int) is
     'The gate: judges entries, reserves capital, records every check. Engine only.';
 
 -- What is known now of an entry that was put to the gate before: as it was asked, its signal and its quote as old as they were.

@@ -1,5 +1,27 @@
 -- Permits: the right to send one order until a deadline, and the broker's answers.
 
+-- Issue the permits for orders that may be sent now: the caller has judged that under the controls' shared lock, and
+-- holds the orders or the capital they reserve. Answers the orders in no order of their own.
+create function private.issue_permits(p_ids uuid[], p_shard text, p_token bigint, p_config jsonb)
+    returns setof public.orders
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_ttl interval := make_interval(secs => coalesce((p_config #>> '{order_limits,permit_ttl_s}')::numeric, 10)::float8);
+    v_holder text := (select l.holder from public.engine_leases l where l.shard = p_shard);
+    v_now timestamptz := clock_timestamp();
+begin
+    return query
+        update public.orders o
+           set state = 'submitting', claimed_by = v_holder, permit_token = p_token, submitted_at = v_now, permit_deadline = v_now + v_ttl
+         where o.id = any (p_ids) and o.state = 'ready'
+        returning o.*;
+end;
+$$;
+
 -- Issue permits: exits first, entries only while nothing in their scope is paused or halted, and to no engine
 -- that is older than the schema. Called by: the engine. Errors: LEASE_LOST, ENGINE_OUTDATED.
 create function public.claim_orders(p_shard text, p_token bigint, p_limit int default 50, p_purpose text default null)
@@ -14,39 +36,32 @@ create function public.claim_orders(p_shard text, p_token bigint, p_limit int de
     set enable_mergejoin = off
 as $$
 declare
-    v_entry_ttl interval;
-    v_permit_ttl interval;
-    v_holder text;
+    v_config jsonb;
     v_is_current boolean;
+    v_ids uuid[];
 begin
     perform private.check_lease(p_shard, p_token);
     if not exists (select 1 from public.orders o where o.shard = p_shard and o.state in ('ready', 'awaiting_approval')) then
         return;
     end if;
-    select make_interval(secs => coalesce((c.config #>> '{order_limits,entry_ttl_s}')::numeric, 60)::float8),
-           make_interval(secs => coalesce((c.config #>> '{order_limits,permit_ttl_s}')::numeric, 10)::float8),
-           (select l.holder from public.engine_leases l where l.shard = p_shard), private.engine_is_current(p_shard)
-      into v_entry_ttl, v_permit_ttl, v_holder, v_is_current
-    from private.active_risk_config() c;
+    select c.config, private.engine_is_current(p_shard) into v_config, v_is_current from private.active_risk_config() c;
     perform private.apply_due();
     perform private.lock_controls(p_exclusive => false);
-    perform private.expire_waiting(p_shard, clock_timestamp() - v_entry_ttl);
-    return query
-        update public.orders o
-           set state = 'submitting', claimed_by = v_holder, permit_token = p_token, submitted_at = clock_timestamp(),
-               permit_deadline = clock_timestamp() + v_permit_ttl
-         where o.id in (
-            select r.id from public.orders r
-             where r.shard = p_shard and r.state = 'ready'
-               and (p_purpose is null or r.purpose::text = p_purpose)
-               and private.effective_mode(r.profile_id, r.symbol)
-                   < case r.purpose when 'entry' then 'PAUSED' else 'HALTED' end::public.control_mode
-               and (r.purpose <> 'entry' or v_is_current)
-             order by (r.purpose = 'entry'), r.created_at, r.id
-             limit least(greatest(coalesce(p_limit, 50), 1), 500)
-             for update skip locked)
-        returning o.*;
-    if not found and not v_is_current then
+    perform private.expire_waiting(
+        p_shard, clock_timestamp() - make_interval(secs => coalesce((v_config #>> '{order_limits,entry_ttl_s}')::numeric, 60)::float8));
+    v_ids := array(
+        select r.id from public.orders r
+         where r.shard = p_shard and r.state = 'ready'
+           and (p_purpose is null or r.purpose::text = p_purpose)
+           and private.effective_mode(r.profile_id, r.symbol)
+               < case r.purpose when 'entry' then 'PAUSED' else 'HALTED' end::public.control_mode
+           and (r.purpose <> 'entry' or v_is_current)
+         order by (r.purpose = 'entry'), r.created_at, r.id
+         limit least(greatest(coalesce(p_limit, 50), 1), 500)
+         for update skip locked);
+    if cardinality(v_ids) > 0 then
+        return query select p.* from private.issue_permits(v_ids, p_shard, p_token, v_config) p;
+    elsif not v_is_current then
         perform private.refuse_outdated_engine(p_shard);
     end if;
 end;

@@ -14,7 +14,7 @@ from engine.domain.broker_types import Bar, BrokerOrder
 from engine.domain.control import ControlMode, TradingControl
 from engine.domain.journal import OfflineExit
 from engine.domain.reconcile import Finding
-from engine.domain.requests import EntryRequest, ExitRequest
+from engine.domain.requests import Answer, EntryRequest, ExitRequest
 from engine.domain.submission import Submission
 
 PROTECTIVE: Final = frozenset({Purpose.STOP_LOSS, Purpose.TAKE_PROFIT})
@@ -31,6 +31,11 @@ def to_snapshot(row: models.EngineSnapshot) -> Snapshot:
         orders=row.orders,
         risk_config=row.risk_config.config,
     )
+
+
+def to_answer(row: models.Answer) -> Answer:
+    permit = None if row.permit is None else to_order(row.permit)
+    return Answer(str(row.id), OrderState(row.state), row.code, row.reason, permit)
 
 
 def to_order(row: models.Order) -> Order:

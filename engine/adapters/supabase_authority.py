@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
@@ -169,9 +170,10 @@ class SupabaseOrderDesk:
     def __init__(self, session: ShardSession) -> None:
         self._session = session
 
-    def request_entries(self, requests: Sequence[EntryRequest]) -> list[Answer]:
+    def request_entries(self, requests: Sequence[EntryRequest], *, permits: int = 0) -> list[Answer]:
         """Put entries to the gate; answers in the same order, the same id twice acts once."""
-        return self._ask(commands.request_entries, [rows.entry_row(request) for request in requests])
+        asked = [rows.entry_row(request) for request in requests]
+        return self._ask(partial(commands.request_entries, permits=permits), asked)
 
     def request_exits(self, requests: Sequence[ExitRequest]) -> list[Answer]:
         return self._ask(commands.request_exits, [rows.exit_row(request) for request in requests])
@@ -230,7 +232,7 @@ class SupabaseOrderDesk:
 
     def _ask(self, command: Callable[..., Any], requests: list[dict[str, Any]]) -> list[Answer]:
         answers = self._session.call(command, shard=self._session.shard, token=self._session.token, requests=requests)
-        return [Answer(str(row.id), OrderState(row.state), row.code, row.reason) for row in answers]
+        return [rows.to_answer(row) for row in answers]
 
 
 class SupabaseStateStore:

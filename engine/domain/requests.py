@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID, uuid5
 
-from engine.domain.book import OrderState, Purpose
+from engine.domain.book import Order, OrderState, Purpose
 
 # Ids are derived, never drawn: the same decision made twice, before and after a crash, is one order.
 _IDS: Final = UUID("6b7c1f0e-6d2c-5a53-9a8e-1f3d2c4b5a69")
@@ -64,12 +64,13 @@ class ExitRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The gate's answer to one request; `code` and `reason` say why not."""
+    """The gate's answer to one request; `code` and `reason` say why not, `permit` is the order that may be sent now."""
 
     id: str
     state: OrderState
     code: str | None
     reason: str | None
+    permit: Order | None = None
 
 
 def entry_id(*, profile_id: str, symbol: str, side: str, bar_at: datetime) -> str:

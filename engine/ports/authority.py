@@ -81,8 +81,11 @@ class Leases(Protocol):
 class OrderDesk(Protocol):
     """The gate and the life of orders."""
 
-    def request_entries(self, requests: Sequence[EntryRequest]) -> list[Answer]:
-        """Put entries to the gate; answers in the same order, the same id twice acts once."""
+    def request_entries(self, requests: Sequence[EntryRequest], *, permits: int = 0) -> list[Answer]:
+        """Put entries to the gate; answers in the same order, the same id twice acts once.
+
+        Up to `permits` of those that pass may be sent at once, as claimed ones are: their answers carry the order.
+        """
         ...
 
     def request_exits(self, requests: Sequence[ExitRequest]) -> list[Answer]: ...

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from pydantic import ValidationError
 
-from engine.domain.book import Profile, Snapshot
+from engine.domain.book import Order, OrderState, Profile, Snapshot
 from engine.domain.broker_types import MarketTime, Quote, Side
 from engine.domain.errors import AuthorityUnavailable, ConfigError
 from engine.domain.layers import Ruling, daily_symbols, switched_on
@@ -27,6 +27,7 @@ from engine.service.crash_points import MID_TICK, crash_point
 from engine.service.exit_desk import Exit, ExitDesk
 from engine.service.health_tracker import HealthTracker
 from engine.service.judgement import Judgement, Wish
+from engine.service.trade_executor import TradeExecutor
 from engine.service.views import Book
 
 LAYERS_TIMEFRAME: Final = "1Day"
@@ -47,6 +48,7 @@ class AutoTrader:
         judgement: Judgement,
         book: Book,
         health: HealthTracker,
+        executor: TradeExecutor,
         *,
         without_authority: Callable[[], Snapshot | None] | None = None,
     ) -> None:
@@ -58,6 +60,7 @@ class AutoTrader:
         self._judgement = judgement
         self._book = book
         self._health = health
+        self._executor = executor
         self._without_authority = without_authority or (lambda: book.last)
 
     def refresh(self, market: MarketTime) -> None:
@@ -77,7 +80,7 @@ class AutoTrader:
                 self._history.refresh(wanted, timeframe, market)
 
     def tick(self, market: MarketTime, *, may_enter: bool = True) -> int:
-        """Judge new bars, ask for what follows from them; return how many requests were made.
+        """Judge new bars, ask for what follows from them and send what passes; return how many requests were made.
 
         While the authority is away, or nothing may be entered for another reason, exits go on from what is
         known; entries wait and are judged again after.
@@ -91,6 +94,8 @@ class AutoTrader:
         closings = [exit for wish in to_leave for exit in _closings(wish, snapshot)]
         self._exits.request(closings, market.now)
         self._judgement.remember(to_leave)
+        if closings and not is_away:
+            self._executor.submit_ready()  # before anything is entered
         if is_away or not may_enter:
             return len(closings)
         entries = self._entries(to_enter, snapshot, market)
@@ -99,24 +104,35 @@ class AutoTrader:
         return len(closings) + len(entries)
 
     def handle_signal(self, request: EntryRequest) -> Answer | None:
-        """Put one entry to the gate; None when trading is paused and it was only put on record."""
+        """Put one entry to the gate, send it if it passes; None when trading is paused: it was only put on record."""
         return self.handle_signals([request])[0]
 
     def handle_signals(self, requests: Sequence[EntryRequest]) -> list[Answer | None]:
-        """Put entries to the gate, hundreds in one call.
+        """Put entries to the gate, hundreds in one call, and send those that pass.
 
         While paused they go there too, so that each denial is recorded where people look for it;
         nothing becomes of them, and the answer is None.
         """
-        heeded = []
-        for first in range(0, len(requests), ENTRIES_PER_CALL):
-            asked = requests[first : first + ENTRIES_PER_CALL]
-            with metrics.GATE_CALL.time():
-                answers = self._desk.request_entries(asked)
-            self._book.outdate()
-            crash_point(MID_TICK)
-            heeded += [self._heed_pause(*pair) for pair in zip(asked, answers, strict=True)]
-        return heeded
+        calls = [requests[at : at + ENTRIES_PER_CALL] for at in range(0, len(requests), ENTRIES_PER_CALL)]
+        answers = [answer for asked in calls[:-1] for answer in self._ask(asked)]
+
+        def ask_last(permits: int) -> list[Order]:  # with the last call, so that no permit waits for another one
+            last = self._ask(calls[-1], permits)
+            answers.extend(last)
+            return [answer.permit for answer in last if answer.permit]
+
+        if calls:
+            self._executor.submit_asked(ask_last)
+        if any(answer.state is OrderState.READY for answer in answers):
+            self._executor.submit_ready()
+        return [self._heed_pause(*pair) for pair in zip(requests, answers, strict=True)]
+
+    def _ask(self, requests: Sequence[EntryRequest], permits: int = 0) -> list[Answer]:
+        with metrics.GATE_CALL.time():
+            answers = self._desk.request_entries(requests, permits=permits)
+        self._book.outdate()
+        crash_point(MID_TICK)
+        return answers
 
     def _read_book(self) -> tuple[Snapshot | None, bool]:
         """Return our books, and whether the authority is away."""

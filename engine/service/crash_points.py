@@ -12,10 +12,10 @@ import signal
 import threading
 from typing import Final
 
-AFTER_CLAIM: Final = "after_claim"  # permits are out, nothing was sent
+AFTER_CLAIM: Final = "after_claim"  # permits were taken up, nothing was sent
 BEFORE_SEND: Final = "before_send"  # every check was passed, the order is on its way to the socket
 AFTER_SUBMIT: Final = "after_submit"  # the broker has answered, nothing was recorded
-MID_TICK: Final = "mid_tick"  # the gate has answered, nothing was claimed
+MID_TICK: Final = "mid_tick"  # the gate has answered, its permits were not taken up
 OFFLINE_INTENDED: Final = "offline_intended"  # an exit is in the journal, nothing was sent
 OFFLINE_SENT: Final = "offline_sent"  # the broker has answered, the journal has the intent alone
 REPLAY_TOLD: Final = "replay_told"  # the authority knows the journal, the journal does not know that

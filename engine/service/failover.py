@@ -20,9 +20,11 @@ class FailoverDesk:
         self._desk = desk
         self._offline = offline
 
-    def request_entries(self, requests: Sequence[EntryRequest]) -> list[Answer]:
-        """Put entries to the gate; nowhere else."""
-        return self._desk.request_entries(requests)
+    def request_entries(self, requests: Sequence[EntryRequest], *, permits: int = 0) -> list[Answer]:
+        """Put entries to the gate, nowhere else; permits come once it knows what was done without it."""
+        if permits:
+            self._offline.replay()
+        return self._desk.request_entries(requests, permits=permits)
 
     def request_exits(self, requests: Sequence[ExitRequest]) -> list[Answer]:
         """Ask the authority, once it knows what was done without it; or carry the exits out without it."""

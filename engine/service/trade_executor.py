@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import replace
@@ -66,7 +66,27 @@ class TradeExecutor:
         self._recorder = ThreadPoolExecutor(1, thread_name_prefix="recorder")
 
     def submit_ready(self) -> int:
-        """Claim what is ready, send it, record what came of it, until no more is; return how many were claimed.
+        """Claim what is ready, send it, record what came of it, until no more is; return how many were claimed."""
+        with self._lock:
+            return self._send_all(self._take_permits())
+
+    def submit_asked(self, ask: Callable[[int], Sequence[Order]]) -> int:
+        """Put entries to the gate by `ask`, and send those that pass with a permit at once; return how many went.
+
+        `ask` is told how many permits may come with the gate's answer: none while other orders are sent, since
+        a permit is not to wait. What passes without one waits to be claimed.
+        """
+        if self._health.brake_is_on or not self._lock.acquire(blocking=False):
+            ask(0)
+            return 0
+        try:
+            asked_s = self._clock.monotonic_s()
+            return self._send_all([_permit(order, asked_s) for order in ask(max(0, self._room()))])
+        finally:
+            self._lock.release()
+
+    def _send_all(self, permits: Sequence[Permit]) -> int:
+        """Send a batch, and what else is ready; the caller holds the lock.
 
         The next batch is claimed while the last few of one are sent, and each is recorded while the next one is
         sent; a batch that cannot be recorded is looked up later.
@@ -74,9 +94,8 @@ class TradeExecutor:
         claimed = 0
         batches: list[Sending] = []
         recordings: list[Future[None]] = []
-        with self._lock, ExitStack() as on_leaving:
+        with ExitStack() as on_leaving:
             on_leaving.callback(wait, recordings)
-            permits = self._take_permits()
             while permits:
                 claimed += len(permits)
                 crash_point(AFTER_CLAIM)
@@ -160,8 +179,12 @@ class TradeExecutor:
 
     def _claim(self, unsent: int) -> list[Order]:
         """Claim no more than the broker's limit lets through beside what is not sent; exits have calls of their own."""
-        left = CLAIM_MAX if self._rate is None else self._rate.calls_left() - unsent
-        return self._desk.claim(limit=max(1, min(left, CLAIM_MAX)), exits_only=left < 1)
+        room = self._room(unsent)
+        return self._desk.claim(limit=max(1, room), exits_only=room < 1)
+
+    def _room(self, unsent: int = 0) -> int:
+        """Return how many entries may go out beside those that are not sent yet; not positive: none."""
+        return CLAIM_MAX if self._rate is None else min(self._rate.calls_left() - unsent, CLAIM_MAX)
 
     def _submit(self, permit: Permit) -> Submission:
         order = permit.order

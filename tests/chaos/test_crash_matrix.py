@@ -37,6 +37,7 @@ def test_nothing_is_lost_or_doubled_when_an_engine_is_struck(
 ) -> None:
     stage = make_stage(random.Random(f"{point.number} {action} {seed}"))
     stage.set_the_scene(**dict(point.story.scene))
+    point.story.setting(stage)
     machine, trap = bring_there(stage, point, action)
     ACTIONS[action](stage, machine, trap)
     point.story.at_the_end(stage)

@@ -82,13 +82,15 @@ def test_the_order_is_adopted_with_its_fill_when_it_filled_before_the_restart(
     assert len(sent_ids(exchange)) == 1
 
 
-def test_the_order_is_sent_once_when_killed_mid_tick(
+def test_the_order_is_never_sent_when_killed_as_the_gate_has_answered_with_its_permit(
     start_engine: StartEngine, clean_db: psycopg.Connection, exchange: RunningExchange
 ) -> None:
     kill_and_restart(start_engine, clean_db, "mid_tick")
 
-    assert states(clean_db, "entry") == ["working"]
-    assert len(sent_ids(exchange)) == 1
+    assert states(clean_db, "entry") == ["canceled"]
+    assert sent_ids(exchange) == []
+    row = clean_db.execute("select sum(reserved_usd) from profile_capital").fetchone()
+    assert row == (0,)
 
 
 def test_an_exit_is_sent_once_under_its_first_id_when_killed_between_claim_and_submit(

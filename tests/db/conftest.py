@@ -61,8 +61,10 @@ class Engine:
             "signal": {"strategy": "test", "strength": "1", "bar_at": "2007-01-03T14:00:00+00:00", "detail": {}},
         } | changes
 
-    def ask(self, *requests: dict[str, Any]) -> list[Answer]:
-        return commands.request_entries(self.client, shard=self.shard, token=self.token, requests=requests)
+    def ask(self, *requests: dict[str, Any], permits: int = 0) -> list[Answer]:
+        return commands.request_entries(
+            self.client, shard=self.shard, token=self.token, requests=requests, permits=permits
+        )
 
     def ask_one(self, profile: str = "Alice trend daily", **changes: Any) -> Answer:
         return self.ask(self.entry(profile, **changes))[0]

@@ -12,13 +12,17 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from db import commands
+from db.models import Order
 from tests.races.conftest import SHARDS, SYMBOLS, Floor, at_once, rounds
 
 PAUSE_WITHIN_S = 5
 
 
 class Claimer:
-    """A thread of an engine that asks, claims and hands back as fast as it can."""
+    """A thread of an engine that asks, takes permits and hands them back as fast as it can.
+
+    Every second one takes them with the gate's answer, the others claim.
+    """
 
     def __init__(self, floor: Floor, n: int) -> None:
         self._floor = floor
@@ -26,16 +30,22 @@ class Claimer:
         self._engine = floor.engine(self._shard)
         self._profile = random.Random(n).choice(floor.profiles[self._shard])
         self._symbol = SYMBOLS[n]
+        self._permits_asked = n % 2
         self.permits = 0
 
     def run(self, stop: Event) -> None:
         while not stop.is_set():
-            self._engine.ask(self._floor.entry(self._engine, self._profile, self._symbol))
-            for order in commands.claim_orders(
-                self._engine.client, shard=self._shard, token=self._engine.token, limit=3
-            ):
+            for order in [*self._permitted(), *self._claimed()]:
                 self.permits += 1
                 self._engine.record(order.id, "not_sent")
+
+    def _permitted(self) -> list[Order]:
+        entry = self._floor.entry(self._engine, self._profile, self._symbol)
+        answers = self._engine.ask(entry, permits=self._permits_asked)
+        return [answer.permit for answer in answers if answer.permit]
+
+    def _claimed(self) -> list[Order]:
+        return commands.claim_orders(self._engine.client, shard=self._shard, token=self._engine.token, limit=3)
 
 
 class TestPauseAgainstClaims:

@@ -24,6 +24,7 @@ from tests.support.engine import EAGER_TO_LEAVE, SIZES
 BEFORE, HALF, AFTER = Moment.BEFORE, Moment.HALF, Moment.AFTER
 AUTHORITY, BROKER, ENGINE, PERSON, DATABASE = "authority", "broker", "engine", "person", "database"
 PERMIT: Final = '"submitting"'
+SENT: Final = {"working", "partially_filled", "filled"}
 SEND: Final = "POST /v2/orders"
 WAITING: Final = (
     "select pid from pg_stat_activity where usename = 'authenticator' and wait_event_type = 'Lock'"
@@ -37,13 +38,14 @@ TRAILING: Final = {"trailing_stop_pct": "0.02", "take_profit_pct": "0.5"}
 class Story:
     """What has happened before the point (`lead_up`), and what brings the engine to it (`provoke`).
 
-    `once_there` happens while it is held, `at_the_end` when all is over but for the settling; `engine` is what
-    the first engine's environment has besides.
+    `setting` is what people have decided before any engine starts; `once_there` happens while it is held, `at_the_end`
+    when all is over but for the settling; `engine` is what the first engine's environment has besides.
     """
 
     lead_up: Callable[[Stage, Machine], None] | None = None
     provoke: Callable[[Stage, Machine], None] = lambda _stage, _machine: None
     scene: tuple[tuple[str, str], ...] = ()
+    setting: Callable[[Stage], None] = lambda _stage: None
     once_there: Callable[[Stage], None] = lambda _stage: None
     at_the_end: Callable[[Stage], None] = lambda _stage: None
     engine: tuple[tuple[str, str], ...] = ()
@@ -158,9 +160,14 @@ def rise(stage: Stage, _machine: Machine) -> None:
     stage.step(3)
 
 
+def ask_people(stage: Stage) -> None:
+    """A person has to approve each entry."""
+    commands.update_approval_config(stage.sign_in("admin"), patch={"auto_approve_paper": False})
+
+
 def to_be_approved(stage: Stage, machine: Machine) -> None:
     """Entries wait for a person."""
-    commands.update_approval_config(stage.sign_in("admin"), patch={"auto_approve_paper": False})
+    ask_people(stage)
     stage.start(machine.name)
     stage.wait(lambda: "awaiting_approval" in stage.states(), "entries wait for approval")
 
@@ -168,6 +175,13 @@ def to_be_approved(stage: Stage, machine: Machine) -> None:
 def approve(stage: Stage, _machine: Machine) -> None:
     for (id,) in stage.db.execute("select id from operator_approvals where status = 'pending'").fetchall():
         commands.decide_approval(stage.sign_in("operator"), approval_id=id, decision="approve")
+
+
+def approve_one_and_refuse_the_rest(stage: Stage) -> None:
+    stage.wait(lambda: "awaiting_approval" in stage.states(), "entries wait for approval")
+    approve(stage, stage.machine("first"))
+    stage.wait(lambda: SENT & set(stage.states()), "what was approved is sent")
+    refuse_the_rest(stage)
 
 
 def refuse_the_rest(stage: Stage) -> None:
@@ -275,6 +289,7 @@ def sleep_over_the_close(stage: Stage, _machine: Machine) -> None:
 
 
 ENTER = Story()
+ASKED_FOR = Story(setting=ask_people, at_the_end=approve_one_and_refuse_the_rest)
 REJECTED, GARBLED, TIMED_OUT = Story(provoke=reject), Story(provoke=garble), Story(provoke=gateway_times_out)
 FILLED, FILLED_IN_PART = Story(to_work, fill), Story(to_work, fill_in_part)
 STRIPPED, LEFT, FELL = Story(to_hold, strip), Story(to_hold, leave), Story(to_hold, fall)
@@ -294,14 +309,14 @@ POINTS: Final = (
     # Intent and reservation
     Point(1, "before the intent is asked for", ENTER, AUTHORITY, "rpc/request_entries", BEFORE),
     Point(2, "the intent is half asked for", ENTER, AUTHORITY, "rpc/request_entries", HALF),
-    Point(3, "the intent is committed and its answer lost", ENTER, AUTHORITY, "rpc/request_entries", AFTER),
+    Point(3, "the intent is committed and its answer lost", ASKED_FOR, AUTHORITY, "rpc/request_entries", AFTER),
     Point(4, "within the transaction, before the reservation is committed", ENTER, DATABASE, "public.decisions"),
-    Point(5, "reserved, not claimed", ENTER, ENGINE, "mid_tick"),
+    Point(5, "reserved, not claimed", APPROVED, AUTHORITY, "rpc/claim_orders", BEFORE),
     # Submit
     Point(6, "the permit is out, nothing was sent", ENTER, ENGINE, "after_claim"),
     Point(7, "connected, no byte of the order was sent", ENTER, BROKER, SEND, BEFORE),
     Point(8, "the order is half sent", ENTER, BROKER, SEND, HALF),
-    Point(9, "the permit is committed and its answer lost", ENTER, AUTHORITY, "rpc/claim_orders", AFTER, PERMIT),
+    Point(9, "the permit is committed and its answer lost", ENTER, AUTHORITY, "rpc/request_entries", AFTER, PERMIT),
     Point(10, "accepted, the answer was not read", ENTER, BROKER, SEND, AFTER),
     Point(11, "the answer was read, nothing was recorded", ENTER, ENGINE, "after_submit"),
     Point(12, "the acceptance is committed and its answer lost", ENTER, AUTHORITY, "rpc/record_submission", AFTER),

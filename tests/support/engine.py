@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from engine.adapters.sim_clock import SimClock
 from engine.bootstrap import Engine, bootstrap
 from engine.config import Settings
+from engine.domain.book import Order
 from engine.domain.broker_types import MarketTime
 from local.migrations import ROOT
 from local.processes import Child
@@ -46,6 +47,16 @@ class SteppedEngine:
         self.engine.executor.submit_ready()
         self.engine.sync.run(market)
         return market
+
+    def claim_one(self) -> Order:
+        """Let the trader ask for its entry and claim it, and send nothing: the brake is on while it asks."""
+        engine = self.engine
+        engine.settings.brake_path.parent.mkdir(parents=True, exist_ok=True)
+        engine.settings.brake_path.touch()
+        engine.trader.tick(self.now())
+        engine.settings.brake_path.unlink()
+        (claimed,) = engine.executor._desk.claim()
+        return claimed
 
     def step(self, minutes: int = 60) -> MarketTime:
         """Let market time pass, then act."""

@@ -77,8 +77,12 @@ class SimAuthority:
     def request_exits(self, requests: Sequence[ExitRequest]) -> list[Answer]:
         return self._call(lambda: [self._exit(request) for request in requests])
 
-    def request_entries(self, requests: object) -> list[Answer]:
+    def request_entries(self, requests: object, *, permits: int = 0) -> list[Answer]:
         raise NotImplementedError
+
+    def enter(self, order: Order, permits: int) -> list[Order]:
+        """Put an entry to the gate as a call; what is let through gets its permit at once, if one may be issued."""
+        return self._call(lambda: [self._permit(self.orders[order.id])] if self.ask(order) and permits else [])
 
     def request_cancels(self, requests: Sequence[CancelRequest]) -> int:
         def act() -> int:

@@ -78,12 +78,19 @@ class Engine:
             self.settlement.run,
             lambda: self.monitor.run(market),
             self.executor.submit_ready,
+            self._enter,
         ]
         if self.turns % RECONCILE_EVERY == 0:
             jobs.append(lambda: self.reconciler.run(market, "full"))
         self.world.rng.shuffle(jobs)
         for job in jobs:
             self._tried(job)
+
+    def _enter(self) -> None:
+        """Put what the strategy wants to the gate, which may give it its permit at once; once, however that ends."""
+        while self.world.wishes:
+            wish = self.world.wishes.pop()
+            self.executor.submit_asked(lambda permits, wish=wish: self.world.authority.enter(wish, permits))
 
     def _recover(self) -> None:
         self.settlement.run_after_restart()
@@ -112,6 +119,7 @@ class Simulation:
         self.chances = Chances(self.rng, swarm)
         self.broker = SimBroker(self.clock, self.chances, {symbol: Decimal(100) for symbol in SYMBOLS})
         self.authority = SimAuthority(self.clock, self.chances, (a_profile(symbols=SYMBOLS, params={}),))
+        self.wishes: list[Order] = []
         self.deaths = 0
         self.engine = Engine(self)
 
@@ -148,8 +156,10 @@ class Simulation:
 
     def _happen(self) -> None:
         chance = self.rng.random()
-        if chance < 0.25:
+        if chance < 0.12:
             self.authority.ask(self._entry())
+        elif chance < 0.25:
+            self.wishes.append(self._entry())
         elif chance < 0.28:
             self.authority.pause()
         elif chance < 0.36:

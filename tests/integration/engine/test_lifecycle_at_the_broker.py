@@ -106,9 +106,7 @@ class TestReplacements:
 class TestLateOrders:
     def give_up(self, stepped: SteppedEngine, *, paused_by: Any = None) -> None:
         """Claim an entry, hand its permit back, and send it all the same: a frozen sender wakes up."""
-        engine = stepped.engine
-        engine.trader.tick(stepped.now())
-        (claimed,) = engine.executor._desk.claim()
+        engine, claimed = stepped.engine, stepped.claim_one()
         engine.executor._desk.record_submissions([Submission(id=claimed.id, outcome=Outcome.NOT_SENT)])
         if paused_by is not None:
             commands.pause_trading(paused_by, reason="Looking into it", request_id=uuid4())

@@ -55,9 +55,7 @@ def test_nothing_is_found_when_the_books_agree(stepped: SteppedEngine, clean_db:
 def test_a_late_entry_is_cancelled_and_reported_when_it_was_given_up(
     stepped: SteppedEngine, clean_db: psycopg.Connection
 ) -> None:
-    engine = stepped.engine
-    engine.trader.tick(stepped.now())
-    (claimed,) = engine.executor._desk.claim()
+    engine, claimed = stepped.engine, stepped.claim_one()
     given_up = Submission(id=claimed.id, outcome=Outcome.NOT_SENT)
     engine.executor._desk.record_submissions([given_up])
     engine.executor._broker.submit(claimed)  # a frozen sender wakes up

@@ -1,7 +1,7 @@
 """Small in-memory stand-ins for the ports, for rules that need no real database or broker."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from engine.ports.authority import CancelRequest, Mark, UpdateAnswer
 from engine.service.health_tracker import HealthTracker
 from engine.service.lease import Lease
 from engine.service.local_brake import LocalBrake
-from tests.unit.engine.builders import MARKET, a_snapshot, at_broker
+from tests.unit.engine.builders import MARKET, a_snapshot, an_order, at_broker
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NEWS = UpdateAnswer("id", OrderState.WORKING, changed=True, late=False)
@@ -127,9 +127,14 @@ class FakeAuthority:
 
     def release(self) -> None: ...
 
-    def request_entries(self, requests: Sequence[EntryRequest]) -> list[Answer]:
+    def request_entries(self, requests: Sequence[EntryRequest], *, permits: int = 0) -> list[Answer]:
         self.entries += requests
-        return self._answers(requests)
+        answers = self._answers(requests)
+        for place, answer in enumerate(answers):
+            if answer.state is OrderState.READY and permits > 0:
+                answers[place] = replace(answer, state=OrderState.SUBMITTING, permit=a_permit(answer.id))
+                permits -= 1
+        return answers
 
     def request_exits(self, requests: Sequence[ExitRequest]) -> list[Answer]:
         self.exits += requests
@@ -172,7 +177,13 @@ class FakeAuthority:
         return self.saved[-1] if self.saved else None
 
     def _answers(self, requests: Sequence[EntryRequest] | Sequence[ExitRequest]) -> list[Answer]:
-        return self.answers or [Answer(request.id, OrderState.READY, None, None) for request in requests]
+        return list(self.answers) or [Answer(request.id, OrderState.READY, None, None) for request in requests]
+
+
+def a_permit(id: str) -> Order:
+    """Return an entry that may be sent for ten seconds."""
+    issued = {"submitted_at": START, "permit_deadline": START + timedelta(seconds=10)}
+    return an_order(id=id, state=OrderState.SUBMITTING, broker_order_id=None, broker_status=None, **issued)
 
 
 def a_control(mode: ControlMode = ControlMode.RUNNING, **scopes: ControlMode) -> TradingControl:

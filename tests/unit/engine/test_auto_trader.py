@@ -13,11 +13,14 @@ from engine.domain.control import ControlMode
 from engine.domain.errors import AuthorityUnavailable
 from engine.domain.requests import Answer
 from engine.domain.strategies import Bars, Params, Strategy, StrategyRegistry, Verdicts
+from engine.domain.submission import Outcome
 from engine.service.auto_trader import AutoTrader
 from engine.service.bar_history import BarHistory
 from engine.service.exit_desk import ExitDesk
 from engine.service.health_tracker import HealthTracker
 from engine.service.judgement import Judgement
+from engine.service.order_sync import OrderSync
+from engine.service.trade_executor import TradeExecutor
 from engine.service.views import Book
 from tests.unit.engine.builders import (
     MARKET,
@@ -29,7 +32,7 @@ from tests.unit.engine.builders import (
     hourly_bars,
     protected_trade,
 )
-from tests.unit.engine.fakes import FakeAuthority, FakeMarketData, ManualClock, a_control
+from tests.unit.engine.fakes import FakeAuthority, FakeBroker, FakeMarketData, ManualClock, a_control, a_lease, a_permit
 
 FALLING, RISING = (10, 9, 8), (8, 9, 10)
 
@@ -49,8 +52,11 @@ def a_trader(
 ) -> AutoTrader:
     history = BarHistory(market_data, authority)
     judgement = Judgement(history, StrategyRegistry(own))
-    exits = ExitDesk(authority, book, ManualClock())
-    return AutoTrader(market_data, authority, authority, exits, history, judgement, book, health)
+    clock, broker = ManualClock(), FakeBroker()
+    exits, lease = ExitDesk(authority, book, clock), a_lease(FakeAuthority(), health, clock)
+    sync = OrderSync(broker, authority, book)
+    executor = TradeExecutor(broker, authority, book, sync, health, lease, clock, senders=1)
+    return AutoTrader(market_data, authority, authority, exits, history, judgement, book, health, executor)
 
 
 def test_one_entry_is_asked_for_when_a_new_bar_says_so(
@@ -332,8 +338,40 @@ def test_handle_signal_puts_the_denial_on_record_and_answers_none_when_paused(
     assert len(authority.entries) == 1
 
 
-def test_handle_signal_answers_what_the_gate_said_when_trading_runs(trader: AutoTrader) -> None:
+def test_handle_signal_sends_what_the_gate_lets_pass_and_answers_what_it_said(
+    trader: AutoTrader, authority: FakeAuthority
+) -> None:
     answer = trader.handle_signal(an_entry_request())
 
     assert answer is not None
-    assert answer.state is OrderState.READY
+    assert answer.state is OrderState.SUBMITTING
+    assert [(sent.id, sent.outcome) for sent in authority.submissions] == [(answer.id, Outcome.ACCEPTED)]
+
+
+def test_permits_come_with_the_last_call_alone_and_the_rest_is_claimed(
+    trader: AutoTrader, authority: FakeAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.service.auto_trader.ENTRIES_PER_CALL", 2)
+    authority.claimable = [a_permit("0"), a_permit("1")]
+
+    answers = trader.handle_signals([an_entry_request(id=str(n)) for n in range(4)])
+
+    assert [answer.state for answer in answers if answer] == [OrderState.READY] * 2 + [OrderState.SUBMITTING] * 2
+    assert [sent.id for sent in authority.submissions] == ["2", "3", "0", "1"]
+
+
+def test_exits_of_a_tick_are_sent_before_its_entries_are_asked_for(
+    trader: AutoTrader, authority: FakeAuthority, market_data: FakeMarketData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profiles = (a_profile(symbols=("AAPL", "IBM")),)
+    authority.book = a_snapshot(profiles=profiles, trades=(protected_trade(),))
+    market_data.history = hourly_bars(*RISING) + hourly_bars(*FALLING, symbol="IBM")
+    market_data.prices = {"IBM": a_quote("8", symbol="IBM")}
+    steps = []
+    monkeypatch.setattr(authority, "claim", lambda **_: steps.append("claim") or [])
+    request = authority.request_entries
+    monkeypatch.setattr(authority, "request_entries", lambda *a, **k: steps.append("gate") or request(*a, **k))
+
+    trader.tick(MARKET)
+
+    assert steps == ["claim", "gate"]

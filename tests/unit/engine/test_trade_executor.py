@@ -125,6 +125,68 @@ def test_the_turn_ends_with_what_is_handed_back(
     assert len(authority.claimable) == CLAIM_MAX
 
 
+def test_what_the_gate_lets_pass_with_a_permit_is_sent_at_once(
+    executor: TradeExecutor, authority: FakeAuthority, broker: FakeBroker
+) -> None:
+    room: list[int] = []
+
+    assert executor.submit_asked(lambda permits: room.append(permits) or [ENTRY]) == 1
+
+    assert room == [CLAIM_MAX]
+    assert broker.sent == [ENTRY]
+    assert outcome(authority) == (Outcome.ACCEPTED, None)
+
+
+@pytest.mark.parametrize(("left", "permits"), [(1000, CLAIM_MAX), (7, 7), (0, 0), (-3, 0)])
+def test_no_more_permits_are_asked_for_than_the_rate_limit_lets_through(
+    left: int, permits: int, executor: TradeExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(executor, "_rate", SimpleNamespace(calls_left=lambda: left))
+
+    executor.submit_asked(lambda room: asked.append(room) or [])
+
+    assert asked == [permits]
+
+
+def test_no_permit_is_asked_for_while_the_brake_is_on(
+    executor: TradeExecutor, monkeypatch: pytest.MonkeyPatch, health: HealthTracker
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(type(health), "brake_is_on", True)
+
+    assert executor.submit_asked(lambda room: asked.append(room) or []) == 0
+
+    assert asked == [0]
+
+
+def test_no_permit_is_asked_for_while_other_orders_are_sent(
+    executor: TradeExecutor, authority: FakeAuthority, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority.claimable, asked, submit = [ENTRY], [], broker.submit
+
+    def ask_meanwhile(order: Order) -> Submission:
+        executor.submit_asked(lambda room: asked.append(room) or [])
+        return submit(order)
+
+    monkeypatch.setattr(broker, "submit", ask_meanwhile)
+
+    executor.submit_ready()
+
+    assert asked == [0]
+
+
+def test_the_next_orders_are_sent_after_a_gate_that_failed(executor: TradeExecutor, authority: FakeAuthority) -> None:
+    def fail(_permits: int) -> list[Order]:
+        raise AuthorityUnavailable("away")
+
+    with pytest.raises(AuthorityUnavailable):
+        executor.submit_asked(fail)
+
+    authority.claimable = [ENTRY]
+    assert executor.submit_ready() == 1
+
+
 @pytest.mark.parametrize("mode", [ControlMode.PAUSED, ControlMode.HALTED])
 def test_open_position_fails_and_never_calls_the_broker_when_paused(
     executor: TradeExecutor, broker: FakeBroker, health: HealthTracker, mode: ControlMode
