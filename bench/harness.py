@@ -12,11 +12,12 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg
-from postgrest.exceptions import APIError
 from supabase import Client
 
 from db import commands
 from db.client import engine_client
+from db.commands._call import call
+from db.errors import AuthorityError
 from local.home import Home
 from local.migrations import ROOT
 from local.ports import Ports
@@ -92,7 +93,7 @@ class Bench:
         self.db.execute("grant execute on function public.bench_noop(text, bigint, jsonb) to service_role")
         self.db.execute("notify pgrst, 'reload schema'")
         for _ in range(50):
-            with suppress(APIError):
+            with suppress(AuthorityError):
                 self.do_nothing(self.client, self.entries(self.profiles[:1]))
                 return
             time.sleep(0.1)
@@ -100,7 +101,7 @@ class Bench:
 
     def do_nothing(self, client: Client, requests: list[dict[str, Any]]) -> None:
         """Send what entries are sent as to the function that decides nothing."""
-        client.rpc("bench_noop", {"p_shard": "bench", "p_token": self.token, "p_requests": requests}).execute()
+        call(client, "bench_noop", p_shard="bench", p_token=self.token, p_requests=requests)
 
     def clear(self) -> None:
         """End what is open."""

@@ -20,6 +20,7 @@ from bench.harness import Bench, Row, percentile
 from bench.peers import nautilus
 from bench.processor import used_s
 from db.client import engine_client
+from db.commands._call import call
 from engine.adapters.alpaca_market_data import AlpacaMarketData
 from engine.adapters.rows import entry_row
 from engine.bootstrap import Engine
@@ -158,7 +159,7 @@ class BareChain:
             self._broker.cancel_order_by_id(order_id)
 
     def _do_nothing(self, sent: dict[str, Any]) -> None:
-        self._authority.rpc("bench_noop", {"p_shard": SHARD, "p_token": 0, "p_requests": [sent]}).execute()
+        call(self._authority, "bench_noop", p_shard=SHARD, p_token=0, p_requests=[sent])
 
 
 def _one(engine: Engine, entry: EntryRequest) -> float:

@@ -18,12 +18,12 @@ def _options() -> ClientOptions:
         auto_refresh_token=False,
         persist_session=False,
         postgrest_client_timeout=TIMEOUT_S,
-        httpx_client=httpx.Client(timeout=TIMEOUT_S, follow_redirects=True, trust_env=False, verify=_trusted()),
+        httpx_client=httpx.Client(timeout=TIMEOUT_S, follow_redirects=True, trust_env=False, verify=trusted()),
     )
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
+def trusted() -> ssl.SSLContext:
     """Return the authorities that are trusted: one for all clients, since it takes most of a client's memory."""
     return httpx.create_ssl_context()
 

@@ -6,14 +6,14 @@ the cost; so thousands of steps and dozens of truly parallel callers fit into a 
 
 import json
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import httpx
 import psycopg
-from postgrest.exceptions import APIError
 from psycopg.types.json import Jsonb, set_json_loads
+
+from db import posts
+from db.posts import Answer
 
 ROWS = {"claim_orders"}  # functions that answer rows instead of one document
 
@@ -25,49 +25,43 @@ class DirectClient:
         role = "authenticated" if user_id else "service_role"
         claims = {"role": role, "aud": "authenticated", "exp": 4_102_444_800}
         claims |= {"sub": str(user_id)} if user_id else {}
-        self.connection = psycopg.connect(url, autocommit=True, prepare_threshold=2)
-        set_json_loads(lambda text: json.loads(text, parse_float=Decimal), self.connection)
-        self.connection.execute("set synchronous_commit = off")  # nothing here outlives the server
-        self.connection.execute(f"set role {role}")
-        self.connection.execute("select set_config('request.jwt.claims', %s, false)", (json.dumps(claims),))
-
-    def rpc(self, function: str, arguments: Mapping[str, Any]) -> "_Call":
-        return _Call(self.connection, function, arguments)
+        self._connection = psycopg.connect(url, autocommit=True, prepare_threshold=2)
+        set_json_loads(bytes, self._connection)  # as text, just as PostgREST passes it on
+        self._connection.execute("set synchronous_commit = off")  # nothing here outlives the server
+        self._connection.execute(f"set role {role}")
+        self._connection.execute("select set_config('request.jwt.claims', %s, false)", (json.dumps(claims),))
+        posts.KNOWN[self] = _DirectPosts(self._connection)  # type: ignore[index, assignment]
 
     def close(self) -> None:
-        self.connection.close()
+        self._connection.close()
 
 
-class _Call:
-    """A call that is made by `execute`, and then holds its answer in `data`."""
+class _DirectPosts:
+    """Makes calls where they would be posted, and answers as they would be."""
 
-    data: Any
-
-    def __init__(self, connection: psycopg.Connection, function: str, arguments: Mapping[str, Any]) -> None:
+    def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
-        self._function = function
-        self._arguments = {name: _wire(value) for name, value in arguments.items()}
 
-    @property
-    def request(self) -> "_Call":
-        return self
-
-    def send(self, _headers: httpx.Headers) -> httpx.Response:
-        """Answer as text, as it comes over the web."""
+    def send(self, _client: DirectClient, function: str, body: bytes) -> Answer:
+        arguments = {name: _wire(value) for name, value in json.loads(body).items()}
         try:
-            return httpx.Response(200, content=json.dumps(self.execute().data, default=str))
-        except APIError as error:
-            return httpx.Response(400, content=json.dumps(error.json()))
-
-    def execute(self) -> "_Call":
-        try:
-            rows = self._connection.execute(_text(self._function, self._arguments), self._arguments).fetchall()
+            rows = self._connection.execute(_text(function, arguments), arguments).fetchall()
         except psycopg.Error as e:
-            raise APIError(_error_of(e)) from e
-        self.data = [row[0] for row in rows] if self._function in ROWS else rows[0][0]
-        if isinstance(self.data, dict) and "code" in self.data and "success" not in self.data:
-            raise APIError(self.data)  # refused and recorded: over the web this comes with status 4xx
-        return self
+            return _answer(400, json.dumps(_error_of(e)).encode())
+        told = b"[%b]" % b",".join(row[0] for row in rows) if function in ROWS else rows[0][0]
+        return _answer(400 if _is_refusal(told) else 200, told)
+
+
+def _answer(status: int, told: Any) -> Answer:
+    return Answer(status, b"", [], told if isinstance(told, bytes) else json.dumps(told, default=str).encode())
+
+
+def _is_refusal(told: Any) -> bool:
+    """Tell whether a call was refused and recorded: over the web such an answer comes with a status of its own."""
+    if not isinstance(told, bytes) or b'"code"' not in told:
+        return False
+    answer = json.loads(told)
+    return isinstance(answer, dict) and "code" in answer and "success" not in answer
 
 
 def _text(function: str, arguments: Mapping[str, Any]) -> str:
