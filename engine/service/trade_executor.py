@@ -33,6 +33,7 @@ BLOCKED_MESSAGE: Final = "The broker account may not trade: it is blocked or sus
 LEGS_GONE_WITHIN_S: Final = 2.0
 CLAIM_MAX: Final = 50
 LOOK_AGAIN_S: Final = 0.05
+BUSY_S: Final = 0.25  # a claim that finds nothing is over by then; else orders are being sent
 log = structlog.get_logger(__name__)
 
 
@@ -76,7 +77,7 @@ class TradeExecutor:
         `ask` is told how many permits may come with the gate's answer: none while other orders are sent, since
         a permit is not to wait. What passes without one waits to be claimed.
         """
-        if self._health.brake_is_on or not self._lock.acquire(blocking=False):
+        if self._health.brake_is_on or not self._lock.acquire(timeout=BUSY_S):
             ask(0)
             return 0
         try:
