@@ -405,10 +405,11 @@ begin
 end;
 $$;
 
--- Judge and record some requests, all at once; answers what became of each. The caller holds the controls' shared lock,
--- the owners' locks and the profiles' capital rows, and has set how plans are made. What few entries need has statements of its own, for those that do.
+-- Judge and record some requests, all at once; answers what became of each. Of the call's first p_permits requests, those
+-- that pass get their permit under p_lease. The caller holds the controls' shared lock, the owners' locks and the profiles'
+-- capital rows, and has set how plans are made. What few entries need has statements of its own, for those that do.
 create function private.decide_wave(p_requests private.entry_request[], p_owners uuid[], p_risk public.risk_configs,
-                                    p_locked boolean, p_overridden boolean)
+                                    p_locked boolean, p_overridden boolean, p_permits int, p_lease public.engine_leases)
     returns jsonb
     language plpgsql
     volatile
@@ -419,6 +420,7 @@ declare
     v_now timestamptz := clock_timestamp();
     m private.gate_limits := p_risk.limits;
     v_usd jsonb := private.owners_usd(p_owners, p_risk.config);
+    v_ttl interval := make_interval(secs => coalesce((p_risk.config #>> '{order_limits,permit_ttl_s}')::numeric, 10)::float8);
     v_answers jsonb;
     v_asking boolean;
     v_repeated boolean;
@@ -449,16 +451,21 @@ begin
     ), noted_orders as (
         insert into public.orders (id, owner_id, profile_id, shard, symbol, side, position_side, purpose, qty, order_type,
             order_class, time_in_force, limit_price, take_profit_price, stop_loss_price, reference_price, notional_usd,
-            reserved_usd, state, code, reason, signal_id, trade_id, market_at, created_at, updated_at, ended_at, ready_at)
+            reserved_usd, state, code, reason, signal_id, trade_id, market_at, created_at, updated_at, ended_at, ready_at,
+            claimed_by, permit_token, submitted_at, permit_deadline)
         select d.id, d.owner_id, d.profile_id, d.shard, d.symbol, d.side,
                case d.side when 'buy' then 'long' else 'short' end::public.position_side, 'entry',
                case when (d.snapshot).qty > 0 then (d.snapshot).qty else d.asked_qty end, 'limit',
                case num_nonnulls(d.take_profit_price, d.stop_loss_price) when 2 then 'bracket' when 1 then 'oto' else 'simple' end,
                coalesce(d.time_in_force, 'gtc'), d.limit_price, d.take_profit_price, d.stop_loss_price,
-               d.reference_price, d.notional_usd, case (d.v).outcome when 'denied' then 0 else d.notional_usd end, (d.v).outcome,
+               d.reference_price, d.notional_usd, case (d.v).outcome when 'denied' then 0 else d.notional_usd end,
+               case when p.is_out then 'submitting' else (d.v).outcome end,
                (d.v).code, (d.v).reason, d.signal_id, d.id, d.market_at, v_now, v_now,
-               case (d.v).outcome when 'denied' then v_now end, case (d.v).outcome when 'ready' then v_now end
+               case (d.v).outcome when 'denied' then v_now end, case (d.v).outcome when 'ready' then v_now end,
+               case when p.is_out then p_lease.holder end, case when p.is_out then p_lease.token end,
+               case when p.is_out then v_now end, case when p.is_out then v_now + v_ttl end
         from judged d
+        cross join lateral (select (d.v).outcome = 'ready' and d.place <= p_permits as is_out) p
     )
     select jsonb_agg(jsonb_build_object('id', d.id, 'state', (d.v).outcome, 'code', (d.v).code, 'reason', (d.v).reason) order by d.place),
            bool_or((d.v).outcome = 'awaiting_approval'), bool_or((d.v).code = 'REPEATED_EXECUTION'),
@@ -508,32 +515,22 @@ begin
 end;
 $$;
 
--- Give new entries of a call that passed their permits at once: the caller has held the controls' shared lock since before
--- they were judged. Answers what became of each, with the order where its permit was issued; p_max: how many at most.
-create function private.with_permits(p_answers jsonb, p_new uuid[], p_shard text, p_token bigint, p_config jsonb, p_max int)
+-- The answers to a call's entries, those of new ones that may be sent at once with their order.
+create function private.with_permits(p_answers jsonb, p_new uuid[])
     returns jsonb
-    language plpgsql
+    language sql
     volatile
     security definer
     set search_path = ''
 as $$
-declare
-    v_passed uuid[] := array(
-        select (a.value ->> 'id')::uuid from jsonb_array_elements(p_answers) with ordinality a
-        where a.value ->> 'state' = 'ready' and (a.value ->> 'id')::uuid = any (p_new) order by a.ordinality limit least(p_max, 500));
-begin
-    if cardinality(v_passed) = 0 or not private.engine_is_current(p_shard) then
-        return p_answers;  -- an outdated engine is told so when it claims
-    end if;
-    return (select jsonb_agg(case when o.id is null then a.value
-                                  else a.value || jsonb_build_object('state', o.state, 'permit', to_jsonb(o)) end order by a.ordinality)
-            from jsonb_array_elements(p_answers) with ordinality a
-            left join private.issue_permits(v_passed, p_shard, p_token, p_config) o on o.id = (a.value ->> 'id')::uuid);
-end;
+    select jsonb_agg(case when o.id is null then a.value
+                          else a.value || jsonb_build_object('state', o.state, 'permit', to_jsonb(o)) end order by a.ordinality)
+    from jsonb_array_elements(p_answers) with ordinality a
+    left join public.orders o on o.id = (a.value ->> 'id')::uuid and o.id = any (p_new) and o.state = 'submitting';
 $$;
 
--- The gate, for one or hundreds of entries. The same id sent again answers the same and does nothing. p_permits: how many
--- of those that pass may be sent at once, as claimed ones are; their answers carry the order. A repeated id gets none.
+-- The gate, for one or hundreds of entries. The same id sent again answers the same and does nothing. p_permits: of so many
+-- from the first on those that pass may be sent at once, as claimed ones are; their answers carry the order.
 -- Called by: the engine. Errors: LEASE_LOST; INVALID when any request is malformed, and then nothing changes.
 create function public.request_entries(p_shard text, p_token bigint, p_requests jsonb, p_permits int default 0)
     returns jsonb
@@ -554,10 +551,16 @@ declare
     v_owners uuid[];
     v_locked boolean;
     v_overridden boolean;
+    v_permits int := 0;
+    v_lease public.engine_leases;
     v_waves int := 0;
     v_answers jsonb;
 begin
     perform private.check_lease(p_shard, p_token);
+    if p_permits > 0 and private.engine_is_current(p_shard) then
+        v_permits := p_permits;
+        select l.* into v_lease from public.engine_leases l where l.shard = p_shard;
+    end if;
     v_read := private.read_entries(p_requests, p_shard);
     if v_read is null then
         perform private.fail(422, 'INVALID', private.entries_error(p_requests, p_shard));
@@ -578,13 +581,13 @@ begin
     select c.* into v_risk from public.risk_configs c where c.active;
     v_risk.config := v_risk.config || '{}';  -- unpacked once: each look into a packed one unpacks it whole
     if cardinality(v_new) = 1 and cardinality(v_read) = 1 then
-        v_answers := private.decide_wave(v_new, v_owners, v_risk, v_locked, v_overridden);
+        v_answers := private.decide_wave(v_new, v_owners, v_risk, v_locked, v_overridden, v_permits, v_lease);
     else
         v_new := array(select distinct on (r.id) r from unnest(v_new) r order by r.id, r.position);
         for v_wave in select array_agg(r order by r.position) from unnest(v_new) r
                       join private.waves_of(v_new, v_owners, v_risk.config) w on w.n = r.position group by w.wave order by w.wave loop
             v_waves := v_waves + 1;
-            v_answers := private.decide_wave(v_wave, v_owners, v_risk, v_locked, v_overridden);
+            v_answers := private.decide_wave(v_wave, v_owners, v_risk, v_locked, v_overridden, v_permits, v_lease);
         end loop;
         if v_waves <> 1 or cardinality(v_new) <> cardinality(v_read) then
             v_answers := (select coalesce(jsonb_agg(jsonb_build_object('id', o.id, 'state', o.state, 'code', o.code, 'reason', o.reason)
@@ -592,10 +595,7 @@ begin
                           from unnest(v_read) r join public.orders o on o.id = r.id);
         end if;
     end if;
-    if p_permits > 0 then
-        return private.with_permits(v_answers, array(select r.id from unnest(v_new) r), p_shard, p_token, v_risk.config, p_permits);
-    end if;
-    return v_answers;
+    return case when v_permits > 0 then private.with_permits(v_answers, array(select r.id from unnest(v_new) r)) else v_answers end;
 end;
 $$;
 revoke execute on function public.request_entries(text, bigint, jsonb, int) from public, anon, authenticated;

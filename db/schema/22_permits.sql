@@ -1,27 +1,5 @@
 -- Permits: the right to send one order until a deadline, and the broker's answers.
 
--- Issue the permits for orders that may be sent now: the caller has judged that under the controls' shared lock, and
--- holds the orders or the capital they reserve. Answers the orders in no order of their own.
-create function private.issue_permits(p_ids uuid[], p_shard text, p_token bigint, p_config jsonb)
-    returns setof public.orders
-    language plpgsql
-    volatile
-    security definer
-    set search_path = ''
-as $$
-declare
-    v_ttl interval := make_interval(secs => coalesce((p_config #>> '{order_limits,permit_ttl_s}')::numeric, 10)::float8);
-    v_holder text := (select l.holder from public.engine_leases l where l.shard = p_shard);
-    v_now timestamptz := clock_timestamp();
-begin
-    return query
-        update public.orders o
-           set state = 'submitting', claimed_by = v_holder, permit_token = p_token, submitted_at = v_now, permit_deadline = v_now + v_ttl
-         where o.id = any (p_ids) and o.state = 'ready'
-        returning o.*;
-end;
-$$;
-
 -- Issue permits: exits first, entries only while nothing in their scope is paused or halted, and to no engine
 -- that is older than the schema. Called by: the engine. Errors: LEASE_LOST, ENGINE_OUTDATED.
 create function public.claim_orders(p_shard text, p_token bigint, p_limit int default 50, p_purpose text default null)
@@ -36,32 +14,39 @@ create function public.claim_orders(p_shard text, p_token bigint, p_limit int de
     set enable_mergejoin = off
 as $$
 declare
-    v_config jsonb;
+    v_entry_ttl interval;
+    v_permit_ttl interval;
+    v_holder text;
     v_is_current boolean;
-    v_ids uuid[];
 begin
     perform private.check_lease(p_shard, p_token);
     if not exists (select 1 from public.orders o where o.shard = p_shard and o.state in ('ready', 'awaiting_approval')) then
         return;
     end if;
-    select c.config, private.engine_is_current(p_shard) into v_config, v_is_current from private.active_risk_config() c;
+    select make_interval(secs => coalesce((c.config #>> '{order_limits,entry_ttl_s}')::numeric, 60)::float8),
+           make_interval(secs => coalesce((c.config #>> '{order_limits,permit_ttl_s}')::numeric, 10)::float8),
+           (select l.holder from public.engine_leases l where l.shard = p_shard), private.engine_is_current(p_shard)
+      into v_entry_ttl, v_permit_ttl, v_holder, v_is_current
+    from private.active_risk_config() c;
     perform private.apply_due();
     perform private.lock_controls(p_exclusive => false);
-    perform private.expire_waiting(
-        p_shard, clock_timestamp() - make_interval(secs => coalesce((v_config #>> '{order_limits,entry_ttl_s}')::numeric, 60)::float8));
-    v_ids := array(
-        select r.id from public.orders r
-         where r.shard = p_shard and r.state = 'ready'
-           and (p_purpose is null or r.purpose::text = p_purpose)
-           and private.effective_mode(r.profile_id, r.symbol)
-               < case r.purpose when 'entry' then 'PAUSED' else 'HALTED' end::public.control_mode
-           and (r.purpose <> 'entry' or v_is_current)
-         order by (r.purpose = 'entry'), r.created_at, r.id
-         limit least(greatest(coalesce(p_limit, 50), 1), 500)
-         for update skip locked);
-    if cardinality(v_ids) > 0 then
-        return query select p.* from private.issue_permits(v_ids, p_shard, p_token, v_config) p;
-    elsif not v_is_current then
+    perform private.expire_waiting(p_shard, clock_timestamp() - v_entry_ttl);
+    return query
+        update public.orders o
+           set state = 'submitting', claimed_by = v_holder, permit_token = p_token, submitted_at = clock_timestamp(),
+               permit_deadline = clock_timestamp() + v_permit_ttl
+         where o.id in (
+            select r.id from public.orders r
+             where r.shard = p_shard and r.state = 'ready'
+               and (p_purpose is null or r.purpose::text = p_purpose)
+               and private.effective_mode(r.profile_id, r.symbol)
+                   < case r.purpose when 'entry' then 'PAUSED' else 'HALTED' end::public.control_mode
+               and (r.purpose <> 'entry' or v_is_current)
+             order by (r.purpose = 'entry'), r.created_at, r.id
+             limit least(greatest(coalesce(p_limit, 50), 1), 500)
+             for update skip locked)
+        returning o.*;
+    if not found and not v_is_current then
         perform private.refuse_outdated_engine(p_shard);
     end if;
 end;
@@ -389,6 +374,66 @@ as $$
      order by c.profile_id for update;
 $$;
 
+-- Whether a word of the broker's says of an order no more than that it is there, under an id that nobody knows yet.
+create function private.is_first_word(b jsonb)
+    returns boolean
+    language plpgsql
+    stable
+    set search_path = ''
+as $$
+begin
+    return (length(b ->> 'status') between 1 and 60 and private.state_of(b ->> 'status', 0) = 'working'
+            and coalesce(b ->> 'filled_qty', '0') = '0' and b ->> 'replaces' is null and b ->> 'broker_order_id' is not null
+            and not exists (select from public.orders x where x.broker_order_id = b ->> 'broker_order_id')) is true;
+end;
+$$;
+
+-- Take the short way with what nearly all words about sent orders say: the broker has them as they were sent, their legs rest
+-- beside them, and nothing has filled. False when one says anything else: then nothing was done, and apply_broker_orders
+-- comes to the same for these too. Each order is told of once. The caller holds the profiles' capital rows.
+create function private.accept_sent(p_ids uuid[], p_words jsonb[], p_shard text)
+    returns boolean
+    language plpgsql
+    volatile
+    security definer
+    set search_path = ''
+as $$
+declare
+    v_parents uuid[];
+    v_legs jsonb[];
+    v_are_plain boolean;
+begin
+    select bool_and((o.shard = p_shard and o.state = 'submitting' and o.broker_order_id is null and o.filled_qty = 0 and private.is_first_word(w.b)
+                     and coalesce(private.positive(w.b ->> 'qty'), o.qty) = o.qty
+                     and coalesce(private.price(w.b ->> 'limit_price'), o.limit_price) is not distinct from o.limit_price
+                     and coalesce(private.price(w.b ->> 'stop_price'), o.stop_price) is not distinct from o.stop_price) is true)
+      into v_are_plain
+    from unnest(p_ids, p_words) w (id, b) left join public.orders o on o.id = w.id;
+    if not v_are_plain then
+        return false;
+    end if;
+    select array_agg(w.id), array_agg(l.value),
+           bool_and((private.is_first_word(l.value) and private.positive(l.value ->> 'qty') > 0 and l.value ->> 'side' in ('buy', 'sell')
+                     and l.value ->> 'type' = any (private.order_types())) is true)
+           and count(*) = count(distinct l.value ->> 'broker_order_id')
+           and bool_and(l.value ->> 'broker_order_id' <> w.b ->> 'broker_order_id')
+      into v_parents, v_legs, v_are_plain
+    from unnest(p_ids, p_words) w (id, b), jsonb_array_elements(case jsonb_typeof(w.b -> 'legs') when 'array' then w.b -> 'legs' end) l;
+    if v_legs is not null and not v_are_plain then
+        return false;
+    end if;
+    perform private.make_legs(v_parents, v_legs);
+    update public.orders u
+       set state = 'working', broker_order_id = w.b ->> 'broker_order_id', broker_status = w.b ->> 'status',
+           broker_request_id = coalesce(w.b ->> 'request_id', u.broker_request_id),
+           broker_updated_at = (w.b ->> 'updated_at')::timestamptz, accepted_at = clock_timestamp(),
+           reason = coalesce(w.b ->> 'reason', u.reason)
+      from unnest(p_ids, p_words) w (id, b)
+     where u.id = w.id;
+    return true;
+end;
+$$;
+
 -- Record what came of sending orders; answers what each of them is now. The caller holds the profiles' capital rows.
 -- Errors: NOT_FOUND, INVALID, CONFLICT.
 create function private.apply_submissions(p_results jsonb[], p_shard text)
@@ -415,6 +460,9 @@ begin
             v_answers := v_answers || private.apply_submissions(p_results[i:i], p_shard);
         end loop;
         return v_answers;
+    elsif cardinality(v_ids) = cardinality(p_results) and private.accept_sent(v_ids, v_words, p_shard) then
+        return (select jsonb_agg(jsonb_build_object('id', i.id, 'state', 'working') order by i.place)
+                from unnest(v_ids) with ordinality i (id, place));
     end if;
     select r.p, o.id is not null into v_bad, v_is_known
     from unnest(p_results) with ordinality r (p, place)

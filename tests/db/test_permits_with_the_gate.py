@@ -26,7 +26,7 @@ def test_an_entry_that_passes_comes_back_with_its_permit(engine, db):
         engine.token,
     )
     assert answer.permit.permit_deadline - answer.permit.submitted_at == timedelta(seconds=10)
-    assert events(db, answer.id) == [(None, "ready"), ("ready", "submitting")]
+    assert events(db, answer.id) == [(None, "submitting")]
     assert engine.claim() == []
     holder = db.execute("select claimed_by from orders where id = %s", (answer.id,)).fetchone()
     assert holder == db.execute("select holder from engine_leases where shard = 'main'").fetchone()
@@ -38,7 +38,15 @@ def test_a_permit_with_the_gate_is_recorded_as_a_claimed_one_is(engine):
     assert engine.record(answer.id, "not_sent", code="TRADING_PAUSED").state == "canceled"
 
 
-def test_no_more_permits_are_issued_than_were_asked_for_and_the_rest_can_be_claimed(engine):
+def test_the_decision_on_record_is_the_gates_whether_or_not_it_was_sent_at_once(engine, db):
+    asked = engine.ask(engine.entry(), engine.entry(symbol="MSFT"), permits=1)
+
+    outcomes = db.execute("select order_id, outcome::text, code from decisions order by id").fetchall()
+
+    assert outcomes == [(answer.id, "ready", None) for answer in asked]
+
+
+def test_permits_are_issued_for_the_first_requests_of_a_call_and_the_rest_can_be_claimed(engine):
     asked = [engine.entry(symbol=symbol) for symbol in ("AAPL", "MSFT", "IBM")]
 
     answers = engine.ask(*asked, permits=2)
@@ -72,7 +80,7 @@ def test_a_request_that_is_sent_again_gets_no_second_permit(engine, db):
     (second,) = engine.ask(entry, permits=1)
 
     assert (second.id, second.state, second.permit) == (first.id, "submitting", None)
-    assert len(events(db, first.id)) == 2
+    assert len(events(db, first.id)) == 1
 
 
 def test_an_entry_that_waited_through_a_pause_gets_no_permit_by_being_asked_again(engine, sign_in):

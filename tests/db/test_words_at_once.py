@@ -26,8 +26,25 @@ TABLES = {
     "profile_capital": "profile_id, reserved_usd, used_usd, realized_usd",
     "trade_months where trades > 0": "profile_id, symbol, trades, wins, gains_usd, losses_usd",
     "reconciliation_findings": "key, kind, detail",
+    "order_events": "order_id, from_state, to_state, broker_status, reason",
 }
 PROFILES = ("Alice trend daily", "Bob trend hourly")
+NO_SHORT_WAY = (
+    "create or replace function private.accept_sent(p_ids uuid[], p_words jsonb[], p_shard text) returns boolean"
+    " language plpgsql as 'begin return false; end'"
+)
+# What may be odd about an acceptance: mostly nothing.
+ODD: tuple[dict[str, Any], ...] = ({},) * 12 + (
+    {"status": "filled", "filled_qty": "10", "filled_avg_price": "100"}, {"status": "canceled"}, {"status": ""},
+    {"filled_qty": "3", "filled_avg_price": "100"}, {"filled_qty": None}, {"filled_qty": "much"}, {"qty": "12"},
+    {"qty": "0"}, {"limit_price": "100.25"}, {"limit_price": None}, {"stop_price": "90"}, {"reason": "Because."},
+    {"replaces": "another"}, {"broker_order_id": None}, {"client_order_id": "another"}, {"updated_at": None},
+)  # fmt: skip
+ODD_LEGS: tuple[dict[str, Any], ...] = ({},) * 20 + (
+    {"status": "new"}, {"status": "canceled"}, {"status": "filled", "filled_qty": "10", "filled_avg_price": "110"},
+    {"qty": "20"}, {"qty": None}, {"side": "both"}, {"type": "dream"}, {"broker_order_id": None}, {"status": None},
+    {"replaces": "another"}, {"limit_price": None, "stop_price": None}, {"updated_at": None}, {"filled_qty": "0"},
+)  # fmt: skip
 statuses = st.sampled_from(STATUSES)
 filled = st.sampled_from(("0", "3", "5", "10"))
 prices = st.sampled_from(("99.5", "100", "100.125"))
@@ -42,9 +59,10 @@ class Desk:
         self.connection.execute("select set_config('request.jwt.claims', '{\"role\": \"service_role\"}', false)")
         self.engine = engine
 
-    def outcome(self, function: str, calls: list[list[Any]]) -> tuple[Any, ...]:
+    def outcome(self, function: str, calls: list[list[Any]], *, but_first: str = "select") -> tuple[Any, ...]:
         """Return what these calls answer and leave behind, and undo them; an error is what is left of a refusal."""
         try:
+            self.connection.execute(but_first)
             answers = [answer for call in calls for answer in self._answers(function, call)]
             return answers, *(self._rows(table, columns) for table, columns in TABLES.items())
         except psycopg.Error as error:
@@ -122,6 +140,32 @@ class TestSubmissions:
         assert at_once == one_by_one
 
 
+class TestAcceptances:
+    @LOOK
+    @given(data=st.data())
+    def test_the_short_way_changes_what_the_long_one_does(
+        self, desk: Desk, sent: list[BrokerOrder], data: st.DataObject
+    ) -> None:
+        told_of = data.draw(st.lists(st.sampled_from(sent), min_size=1, max_size=3, unique_by=id))
+        told = [acceptance(data, order) for order in told_of]
+
+        short, long = (desk.outcome("record_submission", [told], but_first=first) for first in ("select", NO_SHORT_WAY))
+
+        assert short == long
+
+    def test_a_plain_acceptance_takes_it_and_one_with_a_fill_does_not(
+        self, desk: Desk, sent: list[BrokerOrder]
+    ) -> None:
+        plain, filling = sent[0].says("new"), sent[0].says("partially_filled", filled="3", price="100")
+
+        taken = [
+            desk.connection.execute("select private.accept_sent(%s, %s, 'main')", ([sent[0].id], [Jsonb(word)])).fetchone()
+            for word in (filling, plain)
+        ]
+
+        assert taken == [(False,), (True,)]
+
+
 def in_one_call_and_in_many(desk: Desk, function: str, told: list[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     return desk.outcome(function, [told]), desk.outcome(function, [[each] for each in told])
 
@@ -143,6 +187,16 @@ def leg(data: st.DataObject, order: BrokerOrder, kind: str) -> dict[str, Any]:
     said = order.leg(kind, data.draw(statuses), filled=data.draw(filled), price=data.draw(prices))
     moved = {"stop_price": data.draw(st.sampled_from(("95", "96")))} if kind == "stop" else {}
     return said | moved | {"updated_at": data.draw(moments), "qty": data.draw(st.sampled_from(("10", "20")))}
+
+
+def acceptance(data: st.DataObject, order: BrokerOrder) -> dict[str, Any]:
+    """Return a plain acceptance, or one with something odd about it."""
+    said = order.says(data.draw(st.sampled_from(("new", "accepted", "pending_new"))))
+    said |= {"limit_price": "100.50"} | data.draw(st.sampled_from(ODD))
+    said["legs"] = [each | data.draw(st.sampled_from(ODD_LEGS)) for each in said["legs"]]
+    if data.draw(st.integers(0, 9)) == 0:
+        said["legs"] = data.draw(st.sampled_from((None, [], said["legs"][:1], said["legs"][:1] * 2)))
+    return {"id": str(order.id), "outcome": "accepted", "request_id": "request", "order": said}
 
 
 def submission(data: st.DataObject, order: BrokerOrder) -> dict[str, Any]:
