@@ -56,6 +56,11 @@ def test_permits_are_issued_for_the_first_requests_of_a_call_and_the_rest_can_be
     assert [order.id for order in engine.claim()] == [answers[2].id]
 
 
+@pytest.mark.parametrize("permits", [0, 1])
+def test_nothing_is_answered_when_nothing_was_asked(engine, permits):
+    assert engine.ask(permits=permits) == []
+
+
 @pytest.mark.parametrize("permits", [0, -1])
 def test_none_is_issued_when_none_was_asked_for(engine, permits):
     (answer,) = engine.ask(engine.entry(), permits=permits)

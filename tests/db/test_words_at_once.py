@@ -158,10 +158,8 @@ class TestAcceptances:
     ) -> None:
         plain, filling = sent[0].says("new"), sent[0].says("partially_filled", filled="3", price="100")
 
-        taken = [
-            desk.connection.execute("select private.accept_sent(%s, %s, 'main')", ([sent[0].id], [Jsonb(word)])).fetchone()
-            for word in (filling, plain)
-        ]
+        query = "select private.accept_sent(%s, %s, 'main')"
+        taken = [desk.connection.execute(query, ([sent[0].id], [Jsonb(word)])).fetchone() for word in (filling, plain)]
 
         assert taken == [(False,), (True,)]
 

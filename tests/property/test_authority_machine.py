@@ -56,7 +56,8 @@ class AuthorityMachine(TradingRules, TimeRules, PeopleRules, EngineRules):
 
 # What a run of some length has met: without these it has proved little.
 MUST_BE_SEEN = {
-    "asked: ready", "asked: awaiting_approval", "asked: TRADING_PAUSED", "asked: TRADING_HALTED", "asked again",
+    "asked: ready", "asked: submitting", "asked: awaiting_approval", "asked: TRADING_PAUSED", "asked: TRADING_HALTED",
+    "asked again",
     "asked: SYMBOL_LOCKED", "asked: DUPLICATE_ORDER", "claimed: entry", "claimed: exit", "submitted: accepted",
     "submitted: rejected", "submitted: unknown", "submitted: not_sent", "broker: partially_filled", "broker: filled",
     "late news", "leg filled: limit", "leg filled: stop", "exit while RUNNING: ready", "window: PAUSED",

@@ -109,8 +109,8 @@ create function private.with_permits(p_answers jsonb, p_new uuid[])
     security definer
     set search_path = ''
 as $$
-    select jsonb_agg(case when o.id is null then a.value
-                          else a.value || jsonb_build_object('state', o.state, 'permit', to_jsonb(o)) end order by a.ordinality)
+    select coalesce(jsonb_agg(case when o.id is null then a.value
+        else a.value || jsonb_build_object('state', o.state, 'permit', to_jsonb(o)) end order by a.ordinality), '[]')
     from jsonb_array_elements(p_answers) with ordinality a
     left join public.orders o on o.id = (a.value ->> 'id')::uuid and o.id = any (p_new) and o.state = 'submitting';
 $$;

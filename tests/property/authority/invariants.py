@@ -90,7 +90,10 @@ CHECKS = {
                 window p as (partition by e.order_id order by e.id)) w
         where w.from_state is distinct from w.before
            or w.from_state is null and w.to_state not in ('denied', 'awaiting_approval', 'ready') and not (
-               w.to_state = 'working' and exists (select 1 from orders o where o.id = w.order_id and {BORN_AT_BROKER}))
+               w.to_state = 'working' and exists (select 1 from orders o where o.id = w.order_id and {BORN_AT_BROKER})
+               -- With its permit from the start: the gate has let it through.
+               or w.to_state = 'submitting' and exists (select 1 from decisions d join orders o on o.id = d.order_id
+                   where d.order_id = w.order_id and d.outcome = 'ready' and o.permit_token is not null))
            or w.from_state <> w.to_state and not exists (select 1 from private.order_transitions t
                 where t.from_state = w.from_state and t.to_state = w.to_state)
            or w.next is null and w.to_state <> w.state
@@ -207,7 +210,8 @@ CHECKS = {
         select o.id || ' ' || coalesce(d.outcome::text, 'never') from orders o
         left join lateral (select n.* from decision_log n where n.order_id = o.id order by n.id limit 1) d on true
         join lateral (select e.* from order_events e where e.order_id = o.id order by e.id limit 1) b on true
-        where o.purpose = 'entry' and d.outcome is distinct from b.to_state
+        where o.purpose = 'entry'
+          and d.outcome is distinct from case b.to_state when 'submitting' then 'ready' else b.to_state end
           and not (d.outcome is null and {BORN_AT_BROKER})""",
     # I12: orders, trades, positions and profit are sums over the fills.
     "I12 orders, trades and positions are the sums of their fills": """

@@ -20,14 +20,16 @@ OUTCOMES = st.lists(st.sampled_from(["accepted", "accepted", "accepted", "reject
 class TradingRules(Authority):
     """What strategies and the broker do."""
 
-    @rule(entries=st.lists(ENTRY, min_size=1, max_size=5))
-    def ask(self, entries: list[tuple[str, str, str, int, str]]) -> None:
+    @rule(entries=st.lists(ENTRY, min_size=1, max_size=5), permits=st.sampled_from([0, 0, 1, 50]))
+    def ask(self, entries: list[tuple[str, str, str, int, str]], permits: int = 0) -> None:
         self.minute += 1
         for shard, engine in self.world.engines.items():
             batch = [self.entry(engine, *e) for e in entries if SHARDS[e[0]] == shard]
             self.asked += [(shard, request) for request in batch]
-            for request, answer in zip(batch, engine.ask(*batch), strict=True):
+            for place, (request, answer) in enumerate(zip(batch, engine.ask(*batch, permits=permits), strict=True)):
                 assert str(answer.id) == request["id"]
+                assert (answer.permit is not None) == (answer.state == "submitting")
+                assert answer.permit is None or place < permits
                 mode = self.effective(UUID(request["profile_id"]), request["symbol"])
                 if mode != "RUNNING":
                     assert answer.code == f"TRADING_{mode}", "a restriction is the first check that fails"
@@ -42,7 +44,8 @@ class TradingRules(Authority):
             return
         shard, request = self.asked[n % len(self.asked)]
         before = self.world.state()
-        (answer,) = self.world.engines[shard].ask(request | {"qty": "1"})
+        (answer,) = self.world.engines[shard].ask(request | {"qty": "1"}, permits=50)
+        assert answer.permit is None
         assert self.world.state() == before, "a request sent again does nothing"
         assert [(answer.state,)] == self.world.rows("select state::text from orders where id = %s", answer.id)
         self.note("asked again")
