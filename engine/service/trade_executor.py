@@ -75,19 +75,21 @@ class TradeExecutor:
         """Put entries to the gate by `ask`, and send those that pass with a permit at once; return how many went.
 
         `ask` is told how many permits may come with the gate's answer: none while other orders are sent, since
-        a permit is not to wait. What passes without one waits to be claimed.
+        a permit is not to wait. What passes without one waits to be claimed. Exits do not wait for the gate: whoever
+        has some may claim and send them meanwhile.
         """
-        if self._health.brake_is_on or not self._lock.acquire(timeout=BUSY_S):
-            ask(0)
-            return 0
-        try:
-            asked_s = self._clock.monotonic_s()
-            return self._send_all([_permit(order, asked_s) for order in ask(max(0, self._room()))])
-        finally:
+        may_send = not self._health.brake_is_on and self._is_idle()
+        asked_s = self._clock.monotonic_s()
+        return self._send_all([_permit(order, asked_s) for order in ask(max(0, self._room()) if may_send else 0)])
+
+    def _is_idle(self) -> bool:
+        is_idle = self._lock.acquire(timeout=BUSY_S)
+        if is_idle:
             self._lock.release()
+        return is_idle
 
     def _send_all(self, permits: Sequence[Permit]) -> int:
-        """Send a batch, and what else is ready; the caller holds the lock.
+        """Send a batch, and what else is ready once it was a full one.
 
         The next batch is claimed while the last few of one are sent, and each is recorded while the next one is
         sent; a batch that cannot be recorded is looked up later.

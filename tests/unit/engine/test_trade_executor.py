@@ -176,6 +176,19 @@ def test_no_permit_is_asked_for_while_other_orders_are_sent(
     assert asked == [0]
 
 
+def test_an_exit_is_claimed_and_sent_while_the_gate_is_being_asked(
+    executor: TradeExecutor, authority: FakeAuthority, broker: FakeBroker
+) -> None:
+    def ask(_permits: int) -> list[Order]:
+        authority.claimable = [EXIT]
+        executor.submit_ready()
+        return [ENTRY]
+
+    executor.submit_asked(ask)
+
+    assert broker.sent == [EXIT, ENTRY]
+
+
 def test_the_next_orders_are_sent_after_a_gate_that_failed(executor: TradeExecutor, authority: FakeAuthority) -> None:
     def fail(_permits: int) -> list[Order]:
         raise AuthorityUnavailable("away")
