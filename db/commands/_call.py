@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from supabase import Client
 
 from db.errors import translated
-from db.posts import Answer, posts_of
+from db.posts import posts_of
+from db.wire import Answer
 
 Payload = Sequence[Mapping[str, Any]]
 

@@ -13,7 +13,7 @@ import psycopg
 from psycopg.types.json import Jsonb, set_json_loads
 
 from db import posts
-from db.posts import Answer
+from db.wire import Answer
 
 ROWS = {"claim_orders"}  # functions that answer rows instead of one document
 

@@ -6,27 +6,23 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from supabase import Client
 
 import db.client
-from db import posts
+from db import posts, wire
 from db.client import engine_client, renew_token, sign_in_client
 from db.commands._call import call
 from db.errors import AuthorityError, Unreachable
 from local.ports import LOOPBACK
+from tests.support.certificate import certificate_for_loopback
 from tests.support.scripted_server import Reply, ScriptedServer, body_of, ok
 
 
@@ -162,7 +158,7 @@ class TestConnections:
     def test_one_that_was_idle_for_long_is_not_used(
         self, client: Client, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(posts, "IDLE_MAX_S", 0.01)
+        monkeypatch.setattr(wire, "IDLE_MAX_S", 0.01)
         call(client, "f")
         time.sleep(0.02)
 
@@ -247,27 +243,7 @@ class TestConnections:
 class TestTls:
     @pytest.fixture
     def certificate(self, tmp_path: Path) -> Path:
-        """A certificate for LOOPBACK that is its own authority, with its key."""
-        key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
-        made = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(LOOPBACK))]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        secret = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        path = tmp_path / "authority.pem"
-        path.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
-        return path
+        return certificate_for_loopback(tmp_path)
 
     @pytest.fixture
     def guarded(self, certificate: Path) -> Iterator[ScriptedServer]:

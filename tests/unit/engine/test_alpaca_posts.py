@@ -1,16 +1,22 @@
 """Posts go out as a session's would, once each, and fail as they would."""
 
+import gzip
 import json
+import ssl
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 import requests
 
+from engine.adapters import alpaca_posts
 from engine.adapters.alpaca_posts import Posts
+from tests.support.certificate import certificate_for_loopback
+from tests.support.scripted_server import Reply, ScriptedServer, ok
 
 HEADERS = {"APCA-API-KEY-ID": "key", "User-Agent": "test"}
 BODY = {"symbol": "AAPL", "qty": "1", "take_profit": {"limit_price": "12.50"}}
@@ -129,3 +135,61 @@ def test_a_proxy_is_gone_through(broker: Any, session: requests.Session) -> None
 
     ((path, headers, _),) = broker.asked
     assert (path, headers["Host"]) == ("http://broker.test/v2/orders", "broker.test")
+
+
+def test_an_answer_that_is_cut_anywhere_is_no_answer(session: requests.Session) -> None:
+    server, whole = ScriptedServer(), ok(b'{"id": "b1"}').told
+
+    for length in range(len(whole)):
+        server.reply = lambda _request, length=length: Reply(whole[:length], "hang up")
+        with pytest.raises(requests.ConnectionError):
+            send(session, server.url)
+
+    assert len(server.asked) == len(whole)
+    server.close()
+
+
+def test_a_compressed_answer_is_read(session: requests.Session) -> None:
+    server = ScriptedServer()
+    server.reply = lambda _request: ok(gzip.compress(b'{"id": "b1"}'), "Content-Encoding: gzip")
+
+    assert send(session, server.url).json() == {"id": "b1"}
+    server.close()
+
+
+class TestTls:
+    @pytest.fixture
+    def certificate(self, tmp_path: Path) -> Path:
+        return certificate_for_loopback(tmp_path)
+
+    @pytest.fixture
+    def guarded(self, certificate: Path) -> Iterator[ScriptedServer]:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server = ScriptedServer(context)
+        yield server
+        server.close()
+
+    def test_a_broker_that_is_trusted_is_asked(
+        self, guarded: ScriptedServer, certificate: Path, session: requests.Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trusted = ssl.create_default_context(cafile=str(certificate))
+        monkeypatch.setattr(alpaca_posts, "_trusted", lambda: trusted)
+
+        assert send(session, guarded.url + "/v2/orders").json() == {}
+        assert guarded.asked[0][1].startswith(b"POST /v2/orders HTTP/1.1")
+
+    def test_nothing_is_sent_to_a_broker_that_nobody_vouches_for(
+        self, guarded: ScriptedServer, session: requests.Session
+    ) -> None:
+        with pytest.raises(requests.ConnectionError):
+            send(session, guarded.url)
+
+        assert guarded.asked == []
+
+    def test_the_session_itself_asks_where_certificates_are_ones_own(
+        self, guarded: ScriptedServer, certificate: Path, session: requests.Session
+    ) -> None:
+        session.verify = str(certificate)
+
+        assert send(session, guarded.url).json() == {}
