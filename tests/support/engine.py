@@ -17,7 +17,7 @@ from engine.domain.book import Order
 from engine.domain.broker_types import MarketTime
 from local.migrations import ROOT
 from local.processes import Child
-from tests.support.exchange import RunningExchange, free_port
+from tests.support.exchange import RunningExchange
 
 # An RSI is below 98 or above 2 on almost every bar: one enters at once, the other leaves at once.
 EAGER_TO_ENTER = {"period": 14, "low": 98, "high": 99}
@@ -95,8 +95,8 @@ def start_engine_process(
     """Start `python -m engine`; its log is engine.log in its home; `settings` are more environment variables."""
     own = {
         "LOCAL_HOME": str(home),
-        "ENGINE_API_PORT": str(free_port()),
-        "METRICS_PORT": str(free_port()),
+        "ENGINE_API_PORT": "0",
+        "METRICS_PORT": "0",
         "ENGINE_CRASH_AT": crash_at,
         "PYTHONPATH": str(ROOT),
     }
