@@ -12,7 +12,7 @@ import pytest
 from tests.support.chaos_stage import scope
 from tests.support.simulation import FAULTS, Simulation, silence
 
-COUNTS = {"sample": 50, "full": 1000, "long": 10_000}
+COUNTS = {"sample": 150, "full": 1000, "long": 10_000}
 
 
 def wanted() -> range:
