@@ -1,7 +1,7 @@
 """One trade tick of many profiles: real daily bars, the real strategies, layers and gate; nothing is sent."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -97,8 +97,20 @@ def _trader(bench: Bench, market: "_Sessions") -> Iterator[tuple[AutoTrader, Boo
     book, history = Book(store, clock, age_max_s=600), BarHistory(market, store)
     judgement = Judgement(history, StrategyRegistry())
     log, exits = SupabaseSignalLog(session), ExitDesk(desk, book, clock)
-    yield AutoTrader(market, desk, log, exits, history, judgement, book, health), book
+    unsent: Any = _Unsent()
+    yield AutoTrader(market, desk, log, exits, history, judgement, book, health, unsent), book
     SupabaseLeases(session).release()
+
+
+class _Unsent:
+    """Stands for the executor: entries are put to the gate, and what passes stays where it is."""
+
+    def submit_asked(self, ask: Callable[[int], object]) -> int:
+        ask(0)
+        return 0
+
+    def submit_ready(self) -> int:
+        return 0
 
 
 class _Sessions:
