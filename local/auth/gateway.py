@@ -10,7 +10,6 @@ from psycopg_pool import PoolTimeout
 from local.auth import admin, sign_in
 from local.auth.errors import AuthError
 from local.auth.proxy import PREFIX, RestProxy
-from local.auth.roles import Roles
 from local.auth.services import SERVICES, Services, api_key_role
 from local.auth.settings import Settings
 from local.auth.store import Pool, make_pool
@@ -23,19 +22,18 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 routes = web.RouteTableDef()
 
 
-def build(settings: Settings) -> tuple[web.Application, Roles]:
-    """Return the application, wired, and the roles that plain calls are carried under, past it."""
+def build(settings: Settings) -> web.Application:
+    """Return the application, wired."""
     pool = make_pool(settings.database_url)
     services = Services.wired(settings, pool)
-    roles = Roles(settings, services.access)
-    rest = RestProxy(settings, roles)
-    app = web.Application(middlewares=[_once, _guard], client_max_size=BODY_MAX)
+    rest = RestProxy(settings, services.access)
+    app = web.Application(middlewares=[_guard], client_max_size=BODY_MAX)
     app[SERVICES] = services
     app.cleanup_ctx.append(_pool_lifetime(pool))
     app.cleanup_ctx.append(rest.lifetime)
     app.add_routes([*routes, *sign_in.routes, *admin.routes])
     app.router.add_route("*", PREFIX + "/{path:.*}", rest.handle)
-    return app, roles
+    return app
 
 
 @routes.get("/auth/v1/health")
@@ -69,14 +67,6 @@ def _pool_lifetime(pool: Pool) -> Callable[[web.Application], AsyncIterator[None
         await pool.close()
 
     return lifetime
-
-
-@web.middleware
-async def _once(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """End the connection with its answer, so that the caller's next call comes in by the door again."""
-    response = await handler(request)
-    response.force_close()
-    return response
 
 
 @web.middleware

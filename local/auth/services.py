@@ -55,13 +55,8 @@ def api_key_role(settings: Settings, key: str | None) -> str | None:
 
 
 def bearer(request: web.Request) -> str | None:
-    """Return the request's bearer token, if there is one."""
-    return bearer_token(request.headers.get("Authorization", ""))
-
-
-def bearer_token(authorization: str) -> str | None:
-    """Return the bearer token in a header's value, if there is one."""
-    kind, _, token = authorization.partition(" ")
+    """Return the bearer token, if there is one."""
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() or None if kind.lower() == "bearer" else None
 
 

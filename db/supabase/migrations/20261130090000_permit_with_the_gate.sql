@@ -112,7 +112,7 @@ as $$
     select coalesce(jsonb_agg(case when o.id is null then a.value
         else a.value || jsonb_build_object('state', o.state, 'permit', to_jsonb(o)) end order by a.ordinality), '[]')
     from jsonb_array_elements(p_answers) with ordinality a
-    left join public.orders o on o.id = (a.value ->> 'id')::uuid and o.id = any (p_new) and o.state = 'submitting';
+    left join public.orders o on o.id = (a.value ->> 'id')::uuid and o.state = 'submitting' and array_position(p_new, o.id) is not null;
 $$;
 
 drop function public.request_entries(text, bigint, jsonb);

@@ -1,10 +1,7 @@
 """`/rest/v1`: passed to PostgREST under the role that key and token give."""
 
-import json
-import signal
 import time
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
@@ -12,12 +9,10 @@ import jwt
 import psycopg
 import pytest
 
-from local import postgrest, postgrest_install
 from local.postgrest import ROWS_MAX
 from local.stack import Stack
 from tests.integration.stack.conftest import Http
 from tests.support.clients import SignIn
-from tests.support.rest_stand_in import Caller
 
 LONG_AGO = 60  # PostgREST allows clocks to differ by 30 s
 
@@ -133,53 +128,7 @@ class TestPassingOn:
 
         assert http("GET", path, key=stack.keys.secret_key).json() == [{"n": 9}, {"n": 8}, {"n": 7}]
 
-    def test_a_count_comes_without_rows_and_a_page_says_which_rows_it_holds(self, http: Http, stack: Stack) -> None:
-        for method, page, status in (("HEAD", "", 206), ("GET", "&offset=19990&limit=5", 206), ("GET", "&n=eq.3", 200)):
-            path = f"/rest/v1/test_numbers?select=n{page}"
-            answer = http(method, path, key=stack.keys.secret_key, headers={"Prefer": "count=exact"})
-
-            assert answer.status_code == status
-            assert answer.headers["Content-Range"].endswith("/1" if status == 200 else "/20000")
-            assert (answer.content == b"") == (method == "HEAD")
-
-    def test_a_caller_that_asks_whether_to_go_on_is_told_so(self, stack: Stack) -> None:
-        port = urlsplit(stack.env["SUPABASE_URL"]).port
-        assert port is not None
-        with Caller(port, stack.keys.secret_key) as caller:
-            head = caller.head("POST /rest/v1/rpc/test_whoami", "Expect: 100-continue", "Content-Length: 14")
-            caller.socket.sendall(head)
-            said = caller.socket.recv(100)
-            caller.socket.sendall(b'{"p_text":"x"}')
-
-            assert said == b"HTTP/1.1 100 Continue\r\n\r\n"
-            assert json.loads(caller.answer().read())["text"] == "x"
-
     def test_postgrests_own_errors_arrive_as_they_are(self, http: Http, stack: Stack) -> None:
         answer = http("GET", "/rest/v1/no_such_table", key=stack.keys.secret_key)
 
         assert (answer.status_code, answer.json()["code"]) == (404, "42P01")
-
-
-@pytest.mark.usefixtures("whoami")
-class TestRestart:
-    @pytest.fixture
-    def session(self, stack: Stack) -> Iterator[httpx.Client]:
-        """A caller that keeps its connection."""
-        url, headers = stack.env["SUPABASE_URL"], {"apikey": stack.keys.secret_key}
-        with httpx.Client(base_url=url, headers=headers, timeout=5, trust_env=False) as session:
-            yield session
-
-    def test_a_caller_goes_on_when_postgrest_is_back(self, stack: Stack, session: httpx.Client) -> None:
-        def write() -> int:
-            return session.post("/rest/v1/rpc/test_whoami", json={}).status_code
-
-        assert write() == 200
-        stack.postgrest.signal(signal.SIGKILL)
-        stack.postgrest.wait(5)
-        while_away = {write() for _ in range(5)}
-        program = postgrest_install.find_or_install(stack.home, lambda _: None)
-        stack.postgrest = postgrest.start(stack.home, program, stack.keys.jwt_secret)
-        stack.cleanup.callback(stack.postgrest.stop, 1.0)
-
-        assert while_away == {503}
-        assert [write() for _ in range(5)] == [200] * 5
