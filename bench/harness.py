@@ -17,6 +17,7 @@ from supabase import Client
 
 from db import commands
 from db.client import engine_client
+from db.models import Answer
 from local.home import Home
 from local.migrations import ROOT
 from local.ports import Ports
@@ -104,8 +105,8 @@ class Bench:
 
     def ask_plainly(self, client: Client, requests: list[dict[str, Any]]) -> None:
         """Put entries to the gate over the very path of the function that decides nothing: supabase-py's own."""
-        answers: Any = self._rpc(client, "request_entries", requests)
-        assert all(answer["state"] == "ready" for answer in answers), answers[:3]
+        answers = [Answer.model_validate(row) for row in self._rpc(client, "request_entries", requests)]
+        assert all(answer.state == "ready" for answer in answers), answers[:3]
 
     def _rpc(self, client: Client, function: str, requests: list[dict[str, Any]]) -> Any:
         told = {"p_shard": "bench", "p_token": self.token, "p_requests": requests}
