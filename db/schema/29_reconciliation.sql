@@ -108,12 +108,14 @@ create function public.reconcile_books(p_shard text, p_token bigint)
     security definer
     set search_path = ''
 as $$
+declare
+    v_account text := private.account_of(p_shard);  -- once: as a condition it would be asked for each profile
 begin
     perform private.require_lease(p_shard, p_token);
     return (select coalesce(jsonb_object_agg(h.symbol, h.qty::text), '{}')
             from (select n.symbol, sum(case n.side when 'long' then n.qty else -n.qty end) as qty
                   from public.positions n join public.profiles f on f.id = n.profile_id
-                  where f.broker_account = private.account_of(p_shard) group by n.symbol) h);
+                  where f.broker_account = v_account group by n.symbol) h);
 end;
 $$;
 
@@ -312,6 +314,7 @@ create function private.note_findings(p_shard text, p_run uuid, p_findings jsonb
     set search_path = ''
 as $$
 declare
+    v_account text := private.account_of(p_shard);
     v_found public.reconciliation_findings[] := array(
         select distinct on (n.key) row(0, p_run, p_shard, n.key, n.kind, n.symbol, coalesce(n.detail, '{}'),
                    case when g.ignored then 'repaired' else coalesce(n.status, 'open') end, p_now, p_now, coalesce(n.severity, 'warning'),
@@ -319,7 +322,7 @@ declare
                    coalesce(n.advice, ''), g.ignored)::public.reconciliation_findings
         from jsonb_to_recordset(p_findings) as n (key text, kind text, symbol text, detail jsonb, status text, severity text, action text, advice text)
         cross join lateral (select n.kind in ('ORDER_NOT_OURS', 'POSITION_MISMATCH')
-            and (private.external_policy_of(private.account_of(p_shard), n.symbol)).policy = 'ignore' as ignored) g);
+            and (private.external_policy_of(v_account, n.symbol)).policy = 'ignore' as ignored) g);
 begin
     update public.reconciliation_findings f
        set status = 'repaired', ignored = false, last_seen_at = p_now
