@@ -80,9 +80,8 @@ create unique index orders_one_open_exit on public.orders (trade_id)
 create index orders_waiting on public.orders (shard, created_at) where state in ('ready', 'awaiting_approval');
 create index orders_in_flight on public.orders (profile_id, symbol)
     where purpose = 'entry' and state in ('submitting', 'unknown');
--- What an owner's profiles are entering, for the limits on exposure.
-create index orders_open_entries_of_owner on public.orders (owner_id, symbol)
-    where purpose = 'entry' and state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled');
+-- What an owner's entries keep reserved, for the limits on exposure: what has ended keeps nothing.
+create index orders_reserved on public.orders (owner_id, symbol) where reserved_usd > 0;
 -- What could trade with an order of ours on the other side.
 create index orders_crossable on public.orders (symbol, side, limit_price)
     where order_type in ('limit', 'market') and state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled');

@@ -48,8 +48,7 @@ begin
                     union all
                     select o.owner_id, private.sector_of(p_config, o.symbol), o.reserved_usd
                     from public.orders o
-                    where o.owner_id = any (p_owners) and o.purpose = 'entry'
-                      and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')) e
+                    where o.owner_id = any (p_owners) and o.reserved_usd > 0) e
               group by grouping sets ((e.owner_id), (e.owner_id, e.sector))) x);
 end;
 $$;
