@@ -245,10 +245,11 @@ as $$
                count(distinct y.symbol) filter (where y.symbol <> r.symbol) as other_symbols,
                coalesce(sum(y.usd) filter (where y.symbol = r.symbol), 0) as symbol_usd,
                c.capital_usd + c.realized_usd + coalesce(sum(y.unrealized_usd), 0) as equity_usd
-        from (select true as is_entry, o.symbol, o.position_side = 'long' as is_long, o.reserved_usd as usd, null::numeric as unrealized_usd
+        from ((select true as is_entry, o.symbol, o.position_side = 'long' as is_long, o.reserved_usd as usd, null::numeric as unrealized_usd
               from public.orders o
               where o.profile_id = r.profile_id and o.purpose = 'entry' and o.id <> r.id
                 and o.state in ('awaiting_approval', 'ready', 'submitting', 'unknown', 'working', 'partially_filled')
+              order by o.symbol)
               union all
               select false, n.symbol, null, n.cost_usd, n.unrealized_pnl_usd
               from public.positions n where n.profile_id = r.profile_id) y) h
@@ -271,6 +272,7 @@ create function private.gate_snapshots(p_requests private.entry_request[], p_con
     set search_path = ''
     set plan_cache_mode = force_generic_plan
     set enable_seqscan = off
+    set enable_sort = off
 as $$
 #variable_conflict use_column
 declare
@@ -414,6 +416,7 @@ create function private.decide_wave(p_requests private.entry_request[], p_owners
     volatile
     security definer
     set search_path = ''
+    set enable_sort = off  -- what is asked for in the order of an index is looked up there, however few orders seem to be open
 as $$
 declare
     v_now timestamptz := clock_timestamp();
