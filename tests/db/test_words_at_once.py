@@ -119,6 +119,24 @@ class TestWords:
 
         assert at_once == one_by_one
 
+    @pytest.mark.parametrize("first", ["with its entry", "alone"])
+    @pytest.mark.parametrize("older", ["with its entry", "alone"])
+    def test_a_leg_that_is_told_with_its_entry_and_alone_is_taken_word_by_word(
+        self, desk: Desk, known: list[BrokerOrder], first: str, older: str
+    ) -> None:
+        resting = known[0]
+        at = {"with its entry": "16:20", "alone": "16:20", older: "16:10"}
+        alone = resting.leg("stop", "canceled") | {"updated_at": f"2007-01-03T{at['alone']}:00+00:00", "legs": []}
+        within = resting.leg("stop", "new") | {"updated_at": f"2007-01-03T{at['with its entry']}:00+00:00"}
+        told = [resting.says("new", at=at["with its entry"]) | {"legs": [within]}, alone]
+
+        at_once, one_by_one = in_one_call_and_in_many(
+            desk, "record_order_updates", told if first == "with its entry" else told[::-1]
+        )
+
+        assert at_once == one_by_one
+        assert len(at_once) > 1, "it is not refused"
+
     def test_a_word_that_cannot_be_read_is_refused_however_old_it_is(self, engine: Engine) -> None:
         order = engine.working()
         engine.update(order.says("new", at="15:30"))
