@@ -109,6 +109,10 @@ def at_exchange(stage: Stage) -> set[str]:
     return {order["client_order_id"] for order in stage.ledger()["orders"] if order["parent_id"] is None}
 
 
+def statuses(stage: Stage, ids: set[str]) -> set[str]:
+    return {order["status"] for order in stage.ledger()["orders"] if order["client_order_id"] in ids}
+
+
 def quiet(stage: Stage) -> datetime:
     """Wait until the authority says that nothing is under way; return since when."""
     deadline = time.monotonic() + QUIET_WITHIN_S
@@ -194,8 +198,8 @@ def test_what_a_frozen_sender_sends_too_late_is_cancelled_and_raised(storm: Any,
     late = at_exchange(stage) - known
     stage.wait(lambda: late <= raised(stage), "raised as ENTRY_AFTER_PAUSE")
 
-    orders = stage.ledger()["orders"]
-    assert {o["status"] for o in orders if o["client_order_id"] in late} == {"canceled"}
+    # Raised as the books are told of them, and cancelled by who has told.
+    stage.wait(lambda: statuses(stage, late) == {"canceled"}, "cancelled, every one of them")
     stage.resume()  # what a pause left unsent would wait for its horizon of a minute
     stage.settle()
 
