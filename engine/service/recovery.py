@@ -76,22 +76,28 @@ class Recovery:
         LeaseLost when another engine may have taken over meanwhile; NeedsHuman when the broker refuses the keys,
         or the database's schema does not fit
         """
+        has_begun = False
         while not should_stop():
             self._turned_s = self._clock.monotonic_s()
             try:
                 self._check_schema()
                 if self._lease.try_acquire():
+                    has_begun = True
                     self._recover()
                     return True
+                if has_begun:  # and was away, asleep or without an answer, until its lease had run out
+                    raise LeaseLost("another engine has taken the lease in the midst of this one's recovery")
                 log.info("another engine holds the lease, waiting for its end")
             except AuthorityUnavailable as error:
                 self._go_on_without(error)
             except BrokerUnavailable as error:
                 log.warning("broker cannot be reached, retrying", error=str(error))
                 self._give_back_lease()
+                has_begun = False
             except Refused as error:  # such as a gateway that does not know the functions after an upgrade
                 log.error("the database refuses what a start needs, retrying", code=error.code, error=error.message)
                 self._give_back_lease()
+                has_begun = False
             self._clock.sleep(ACQUIRE_EVERY_S)
         return False
 

@@ -41,6 +41,34 @@ def test_the_engine_recovers_again_when_its_lease_ran_out_while_it_recovered_and
     assert recoveries.turns == []
 
 
+def failing(trouble: Exception, *, lease: list[bool], release: Any = lambda: None) -> Recovery:
+    """Return a recovery that fails each time it has the lease; `lease` says at which turns it can be had."""
+    turns, nothing = iter(lease), None
+
+    def fail() -> None:
+        raise trouble
+
+    return Recovery(
+        SimpleNamespace(try_acquire=lambda: next(turns), release=release),  # type: ignore[arg-type]
+        SimpleNamespace(last=object()), SimpleNamespace(read=fail),  # type: ignore[arg-type]
+        nothing, nothing, nothing, nothing, nothing, ManualClock(),  # type: ignore[arg-type]
+        check_schema=lambda: None, care=lambda _: None,
+    )  # fmt: skip
+
+
+def test_a_recovery_that_had_no_answer_until_another_engine_took_its_lease_ends_instead_of_waiting_for_it() -> None:
+    with pytest.raises(LeaseLost):
+        failing(AuthorityUnavailable("no answer"), lease=[True, False]).run(lambda: False)
+
+
+def test_a_recovery_that_waits_for_its_first_lease_or_gave_it_back_goes_on_waiting() -> None:
+    turns = iter((False, False, False, False, True))
+
+    recovery = failing(BrokerUnavailable("no answer"), lease=[False, True, False, False])
+
+    assert recovery.run(lambda: next(turns)) is False
+
+
 @pytest.mark.parametrize("trouble", [BrokerUnavailable("no answer"), Refused("PGRST202", "no such function")])
 @pytest.mark.parametrize("error", [AuthorityUnavailable("away too"), LeaseLost("token 1 is stale")])
 def test_recovery_is_tried_again_when_something_fails_and_the_lease_cannot_be_given_back_either(
@@ -52,14 +80,6 @@ def test_recovery_is_tried_again_when_something_fails_and_the_lease_cannot_be_gi
         given_back.append(error)
         raise error
 
-    def fail() -> None:
-        raise trouble
-
-    nothing: Any = None
-    recovery = Recovery(
-        SimpleNamespace(try_acquire=lambda: True, release=give_back),  # type: ignore[arg-type]
-        nothing, SimpleNamespace(read=fail), nothing, nothing, nothing, nothing, nothing, ManualClock(),  # type: ignore[arg-type]
-        check_schema=lambda: None, care=lambda _: None,
-    )  # fmt: skip
+    recovery = failing(trouble, lease=[True] * 3, release=give_back)
 
     assert recovery.run(lambda: len(given_back) == 3) is False
