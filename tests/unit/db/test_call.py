@@ -95,6 +95,7 @@ REFUSALS = {
     "a call that took too long": (refusal("500 Internal Server Error", code="57014"), Unreachable),
     "no connection left": (refusal("503 Service Unavailable", code="PGRST003"), Unreachable),
     "a gateway that reaches nothing": (refusal("503 Service Unavailable", code="503"), Unreachable),
+    "a gateway that turns the key away": (refusal("401 Unauthorized", code="401"), Unreachable),
     "a gateway's page": (ok(HTML, status="502 Bad Gateway"), Unreachable),
     "a gateway's silence": (ok(b"", status="504 Gateway Time-out"), Unreachable),
     "a gateway without a reason": (ok(b"", status="503 "), Unreachable),
