@@ -46,11 +46,17 @@ def serve(engine: Engine) -> Iterator[None]:
 
 
 def listen(port: int, variable: str) -> socket.socket:
-    """Take a port of this machine; 0 takes any free one. Raise ConfigError when it is taken."""
+    """Take a port of this machine; 0 takes any free one. Who connects from now on waits until somebody serves.
+
+    Raises
+    ------
+    ConfigError when it is taken
+    """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
+        listener.listen()
     except OSError as error:
         listener.close()
         raise _port_is_taken(port, variable) from error
