@@ -86,8 +86,8 @@ _BY_CODE: dict[str, type[AuthorityError]] = {
 
 NO_CODE = "ERROR"  # PostgREST always gives one: something before it has answered instead
 # PostgREST has no database; it is a standby that takes no writes; Postgres is full, restarting, or has ended the call:
-# it took too long, or stood in another's way. 40 is also how a gateway's own 401 to 408 begin: it turns the installation
-# away, by its key or its address, and not the person, who could do nothing about it by signing in again.
+# it took too long, or stood in another's way. 40 is also how a gateway's own 401 to 408 begin: it turns this
+# installation away, by its key or its address, and not the person, who could not mend it by signing in again.
 _AWAY = ("PGRST00", "25006", "08", "40", "53", "55P03", "57", "58")
 
 
