@@ -39,7 +39,8 @@ class OrderSync:
         self._sent: list[Order] = []
         self._sent_after: Snapshot | None = None
         self._noted: dict[str, BrokerOrder] = {}
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # of a pass, calls to the broker and all
+        self._notes = threading.Lock()  # of what senders note: never held over a call, since exits wait for it
         self.finds = 0  # how many looks have found something new
 
     def run(self, market: MarketTime) -> int:
@@ -48,8 +49,8 @@ class OrderSync:
             ours = self._ours()
             theirs = self._broker.open_orders()
             plan = plan_sync(ours, theirs)
-            self._forget_ended_foreign(theirs)
-            noted, self._noted = self._noted, {}
+            self._forget_foreign_that_ended_or_is(ours, theirs)
+            noted = self._take_noted()
             found = self._look_up([broker_id for broker_id in plan.lookups if broker_id not in noted], ours)
             # A leg is told with its entry, which was seen after the list.
             with_entry = {leg.broker_order_id for order in found for leg in order.legs}
@@ -63,13 +64,13 @@ class OrderSync:
 
     def note_sent(self, orders: Sequence[Order]) -> None:
         """Keep what has just been accepted, so that the next pass need not read our books again for it."""
-        with self._lock:
-            self._sent += orders
+        with self._notes:
+            self._sent = [*self._sent, *orders]
             self._sent_after = self._book.last
 
     def note(self, orders: Sequence[BrokerOrder]) -> None:
         """Keep what somebody has just seen at the broker; the next pass reports it without asking."""
-        with self._lock:
+        with self._notes:
             self._noted |= {order.broker_order_id: order for order in orders}
 
     def record(self, orders: Sequence[BrokerOrder]) -> int:
@@ -116,9 +117,15 @@ class OrderSync:
             for broker_order_id in broker_order_ids:
                 self._foreign.pop(broker_order_id, None)
 
-    def _forget_ended_foreign(self, theirs: Sequence[BrokerOrder]) -> None:
-        listed = {order.broker_order_id for order in theirs}
-        self._foreign = {key: order for key, order in self._foreign.items() if key in listed}
+    def _forget_foreign_that_ended_or_is(self, ours: Sequence[Order], theirs: Sequence[BrokerOrder]) -> None:
+        """A leg may be seen before its entry is recorded, and be known with it a moment later."""
+        alive = {order.broker_order_id for order in theirs} - {order.broker_order_id for order in ours}
+        self._foreign = {key: order for key, order in self._foreign.items() if key in alive}
+
+    def _take_noted(self) -> dict[str, BrokerOrder]:
+        with self._notes:
+            noted, self._noted = self._noted, {}
+            return noted
 
     def _look_up(self, broker_order_ids: Sequence[str], ours: Sequence[Order]) -> list[BrokerOrder]:
         """Find many in a list and the others one by one, those first that were not missed before; the rest waits."""
@@ -158,9 +165,10 @@ class OrderSync:
     def _ours(self) -> list[Order]:
         """Return our open orders: as our books were read last, and what was sent since."""
         snapshot = self._book.read_aged()
-        if snapshot is not self._sent_after:
-            self._sent = []
-        return [*snapshot.orders, *self._sent]
+        with self._notes:
+            if snapshot is not self._sent_after:
+                self._sent = []
+            return [*snapshot.orders, *self._sent]
 
     def _cancel_due(self, ours: Sequence[Order], market: MarketTime) -> None:
         due = due_cancels(ours, market=market, partial_max=PARTIAL_MAX)

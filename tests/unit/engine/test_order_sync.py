@@ -1,3 +1,7 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+
 import pytest
 
 from engine.domain.book import OrderState, Purpose
@@ -38,6 +42,47 @@ def test_a_foreign_order_is_asked_about_once_when_it_stays_open(
 
     assert authority.updates == [STRANGER]
     assert sync.foreign == [STRANGER]
+
+
+def test_a_leg_that_was_seen_before_its_entry_was_recorded_is_ours_once_the_books_have_it(
+    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority, clock: ManualClock
+) -> None:
+    leg = an_order(id="leg", broker_order_id="broker-leg", purpose=Purpose.TAKE_PROFIT)
+    broker.open = [at_broker(leg)]
+    authority.update_answer = UpdateAnswer(None, None, changed=False, late=False)
+    sync.run(MARKET)
+    assert sync.foreign == broker.open
+
+    clock.sleep(1)
+    authority.book = a_snapshot(orders=(leg,))
+    authority.update_answer = UpdateAnswer("leg", OrderState.WORKING, changed=True, late=False)
+    broker.open = [at_broker(leg, filled_qty=Decimal(3))]
+    sync.run(MARKET)
+
+    assert sync.foreign == []
+    assert authority.updates[-1].filled_qty == 3
+
+
+def test_a_sender_does_not_wait_for_a_pass_that_waits_for_the_broker(
+    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = an_order(cancel_requested_at=MARKET.now)
+    authority.book = a_snapshot(orders=(ours,))
+    broker.open = [at_broker(ours)]
+    is_cancelling, has_noted = threading.Event(), threading.Event()
+
+    def slow_cancel(broker_order_id: str) -> None:
+        is_cancelling.set()
+        assert has_noted.wait(timeout=30)
+
+    monkeypatch.setattr(broker, "cancel", slow_cancel)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(sync.run, MARKET)
+        assert is_cancelling.wait(timeout=30)
+        sync.note([STRANGER])
+        sync.note_sent([an_order(id="sent")])
+        has_noted.set()
+        running.result(timeout=30)
 
 
 def test_a_late_order_is_cancelled_and_kept_for_the_report_when_it_lives_at_the_broker(
