@@ -84,10 +84,10 @@ class AlpacaBroker:
         """
         return self._one(f"/orders/{broker_order_id}", {"nested": "true"}, is_urgent=urgent)
 
-    def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
+    def order_by_client_id(self, client_order_id: str, *, urgent: bool = True) -> BrokerOrder | None:
         """Return the order that was sent under one of our ids; None when there is none."""
         query = {"client_order_id": client_order_id, "nested": "true"}
-        return self._one("/orders:by_client_order_id", query, is_urgent=True)
+        return self._one("/orders:by_client_order_id", query, is_urgent=urgent)
 
     def open_orders(self) -> Sequence[BrokerOrder]:
         """Return every open order of the account, legs as orders of their own."""

@@ -29,8 +29,11 @@ class Broker(Protocol):
         """
         ...
 
-    def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
-        """Return the order that was sent under one of our ids; None when there is none."""
+    def order_by_client_id(self, client_order_id: str, *, urgent: bool = True) -> BrokerOrder | None:
+        """Return the order that was sent under one of our ids; None when there is none.
+
+        `urgent` as with `order`: what is unsettled is urgent.
+        """
         ...
 
     def open_orders(self) -> Sequence[BrokerOrder]:

@@ -6,7 +6,7 @@ lost. Their ids are derived from their trades, so any engine can tell whose they
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -14,6 +14,7 @@ import structlog
 
 from engine.domain.book import OpenTrade, Purpose
 from engine.domain.broker_types import BrokerOrder
+from engine.domain.errors import BrokerUnavailable
 from engine.domain.journal import OfflineExit
 from engine.domain.offline import gaps
 from engine.domain.requests import exit_id
@@ -28,13 +29,17 @@ log = structlog.get_logger(__name__)
 
 
 class Recognition:
-    """Looks at what differs from the books alone, so that it costs two calls of the broker when nothing does."""
+    """Looks at what the broker holds less of than the books, so that it costs two calls of the broker when all agree.
+
+    A trade is looked into once for each such difference, and never with the calls that are kept for exits: what the
+    broker's limit does not let through waits for the next run.
+    """
 
     def __init__(self, broker: Broker, ledger: OfflineLedger, book: Book) -> None:
         self._broker = broker
         self._ledger = ledger
         self._book = book
-        self._gaps: dict[str, Decimal] = {}  # looked into already
+        self._looked_into: dict[str, Decimal] = {}  # by trade: the difference for which it was
 
     def run(self) -> int:
         """Tell the authority of exits that it does not know; return how many orders it was told of."""
@@ -47,26 +52,37 @@ class Recognition:
             for order in self._broker.open_orders()
             if not {order.client_order_id, order.broker_order_id} & known
         }
-        open_gaps = gaps(snapshot, self._broker.positions())
-        new = {symbol for symbol, gap in open_gaps.items() if self._gaps.get(symbol) != gap}
         told = [*_recognised(snapshot.trades, strange)] if strange else []
-        told += self._looked_up([trade for trade in snapshot.trades if trade.symbol in new], known)
+        short = _short_of(snapshot.trades, gaps(snapshot, self._broker.positions()))
+        looked_into = {id: gap for id, gap in self._looked_into.items() if short.get(id) == gap}
+        for trade in [snapshot.trades_by_id[id] for id in short if id not in looked_into]:
+            try:
+                told += self._looked_up(trade, known)
+            except BrokerUnavailable as error:
+                log.warning("exits could not be looked up, the rest waits", trade_id=trade.trade_id, error=str(error))
+                break
+            looked_into[trade.trade_id] = short[trade.trade_id]
         if told:
             self._ledger.record_offline_exits(told)
             self._book.outdate()
             log.warning("exits recognised that the books did not know", orders=[exit_.id for exit_, _ in told])
-        self._gaps = open_gaps
+        self._looked_into = looked_into  # only now: what could not be told is looked for again
         return len(told)
 
-    def _looked_up(self, trades: Iterable[OpenTrade], known: set[str | None]) -> list[tuple[OfflineExit, Submission]]:
-        """Ask for the first attempts by id: what has filled or ended is in no list."""
+    def _looked_up(self, trade: OpenTrade, known: set[str | None]) -> list[tuple[OfflineExit, Submission]]:
+        """Ask for a trade's first attempts by id: what has filled or ended is in no list."""
         told: list[tuple[OfflineExit, Submission]] = []
-        for trade in trades:
-            for id, purpose in _ids(trade, LOOK_UP):
-                order = None if id in known else self._broker.order_by_client_id(id)
-                if order is not None:
-                    told.append(_told(trade, purpose, order))
+        for id, purpose in _ids(trade, LOOK_UP):
+            order = None if id in known else self._broker.order_by_client_id(id, urgent=False)
+            if order is not None:
+                told.append(_told(trade, purpose, order))
         return told
+
+
+def _short_of(trades: Iterable[OpenTrade], gaps: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """Return by trade how much less the broker holds of its symbol than the books; an exit explains no surplus."""
+    found = {trade.trade_id: (1 if trade.is_long else -1) * gaps.get(trade.symbol, Decimal(0)) for trade in trades}
+    return {id: gap for id, gap in found.items() if gap > 0}
 
 
 def _recognised(

@@ -99,7 +99,7 @@ class PaperBroker:
         self._answer()
         return next((order for order in self.orders.values() if order.broker_order_id == broker_order_id), None)
 
-    def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
+    def order_by_client_id(self, client_order_id: str, *, urgent: bool = True) -> BrokerOrder | None:
         self._answer()
         return self.orders.get(client_order_id)
 

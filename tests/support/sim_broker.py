@@ -94,7 +94,7 @@ class SimBroker:
         self._read()
         return self._whole(broker_order_id) if broker_order_id in self.orders else None
 
-    def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
+    def order_by_client_id(self, client_order_id: str, *, urgent: bool = True) -> BrokerOrder | None:
         self._read()
         if self.clock.passed_s < self.hidden_until_s.get(client_order_id, 0):
             return None

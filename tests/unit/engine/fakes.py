@@ -61,7 +61,7 @@ class FakeBroker:
     def order(self, broker_order_id: str, *, urgent: bool = False) -> BrokerOrder | None:
         return self.known.get(broker_order_id)
 
-    def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
+    def order_by_client_id(self, client_order_id: str, *, urgent: bool = True) -> BrokerOrder | None:
         return next((o for o in self.known.values() if o.client_order_id == client_order_id), None)
 
     def open_orders(self) -> list[BrokerOrder]:

@@ -3,10 +3,10 @@ from decimal import Decimal
 import pytest
 
 from engine.domain.book import OrderState, Purpose
-from engine.domain.errors import AuthorityUnavailable
+from engine.domain.errors import AuthorityUnavailable, BrokerUnavailable
 from engine.domain.requests import exit_id
 from engine.domain.submission import Outcome
-from engine.service.recognition import Recognition
+from engine.service.recognition import LOOK_UP, Recognition
 from engine.service.views import Book
 from tests.support.paper_broker import PaperBroker
 from tests.unit.engine.builders import a_snapshot, a_trade, an_order
@@ -87,10 +87,43 @@ def test_what_the_books_know_and_what_is_not_ours_is_left_alone(recognition, pap
 def test_a_difference_is_looked_into_once(recognition, paper, monkeypatch):
     paper.held["AAPL"] = Decimal(3)  # somebody sold by hand
     asked: list[str] = []
-    monkeypatch.setattr(paper, "order_by_client_id", lambda id: asked.append(id))
+    monkeypatch.setattr(paper, "order_by_client_id", lambda id, **_: asked.append(id))
 
     recognition.run()
     first = len(asked)
     recognition.run()
 
     assert first == len(asked) > 0
+
+
+def test_shares_bought_by_hand_are_no_exit_of_ours(recognition, paper, monkeypatch):
+    paper.held["AAPL"] = Decimal(11)
+    monkeypatch.setattr(paper, "order_by_client_id", lambda *_, **__: pytest.fail("nobody has to ask for that"))
+
+    assert recognition.run() == 0
+
+
+def test_many_trades_are_looked_into_bit_by_bit_with_no_call_that_is_kept_for_exits(
+    recognition, paper, authority, monkeypatch
+):
+    authority.book = a_snapshot(trades=tuple(a_trade(trade_id=f"trade-{n}") for n in range(30)))
+    paper.held["AAPL"] = TEN * 30 - 1
+    asked: list[str] = []
+    urgencies: set[bool] = set()
+
+    def limited(id: str, urgent: bool) -> None:
+        urgencies.add(urgent)
+        if asked.count("refused") * 50 + 50 <= len(asked) - asked.count("refused"):
+            asked.append("refused")
+            raise BrokerUnavailable("the rate limit leaves no call for this now")
+        asked.append(id)
+
+    monkeypatch.setattr(paper, "order_by_client_id", limited)
+
+    for _ in range(20):
+        assert recognition.run() == 0
+
+    ids = [id for id in asked if id != "refused"]
+    assert len(set(ids)) == 30 * 2 * LOOK_UP
+    assert len(ids) < 2 * len(set(ids))
+    assert urgencies == {False}
