@@ -77,6 +77,7 @@ def _trade(engine: Engine, stop: threading.Event) -> int:
 
 def _runs_to_the_end(engine: Engine, stop: threading.Event) -> bool:
     """Recover and run the jobs until told to stop; False when the lease was lost meanwhile."""
+    engine.health.expect_no_jobs()  # those of before have ended; a recovery is judged by its own turns
     try:
         if not engine.recovery.run(stop.is_set):
             return True

@@ -82,6 +82,11 @@ class HealthTracker:
         with self._lock:
             self._jobs[name] = JobHealth(limit_s=limit_s, done_s=now)
 
+    def expect_no_jobs(self) -> None:
+        """Forget the jobs: none is due until they are expected again."""
+        with self._lock:
+            self._jobs = {}
+
     def job_began(self, name: str, every_s: float) -> float:
         """Note that a job begins; return how many seconds later than it was due."""
         now = self._clock.monotonic_s()

@@ -14,7 +14,8 @@ HANGS_AFTER_S: Final = 60.0
 
 class Progress:
     """A job makes progress when a run of it ends, well or not: what cannot be reached is no reason to be
-    restarted, a run that hangs is. Before the first job, recovery's turns count.
+    restarted, a run that hangs is. While there are no jobs, before the first ones and again after the lease was
+    lost, recovery's turns count.
     """
 
     def __init__(self, health: HealthTracker, recovery_is_turning: Callable[[], bool], clock: Clock) -> None:
@@ -28,6 +29,7 @@ class Progress:
         now_s = self._clock.monotonic_s()
         jobs = self._health.job_states()
         if not jobs:
+            self._seen.clear()
             return [] if self._recovery_is_turning() else ["recovery"]
         hanging = []
         for name, job in jobs.items():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import structlog
@@ -78,7 +79,7 @@ class Recovery:
         """
         has_begun = False
         while not should_stop():
-            self._turned_s = self._clock.monotonic_s()
+            self._turn()
             try:
                 self._check_schema()
                 if self._lease.try_acquire():
@@ -109,10 +110,11 @@ class Recovery:
         self._is_without = False
         market = self._market.read()
         self._lease.beat(market)
-        self._compare_states()
-        told = self._offline.replay() + self._recognition.run()
-        unsettled = self._settlement.run_after_restart()
-        findings = self._reconciler.run(market, "full", on_page=lambda: self._keep_up(market))
+        with self._keeping_lease(market):
+            self._compare_states()
+            told = self._offline.replay() + self._recognition.run()
+            unsettled = self._settlement.run_after_restart()
+            findings = self._reconciler.run(market, "full", on_page=self._turn)
         self._lease.beat(market)
         snapshot = self._book.read()
         self._snapshots.save_file(snapshot, market)
@@ -125,12 +127,27 @@ class Recovery:
             findings=len(findings),
         )
 
-    def _keep_up(self, market: MarketTime) -> None:
-        """Renew the lease while a long history is read; that is no standstill."""
-        now_s = self._clock.monotonic_s()
-        if now_s - self._turned_s >= BEAT_EVERY_S:
-            self._turned_s = now_s
-            self._lease.beat(market)
+    def _turn(self) -> None:
+        """Note that it comes round: a long history that is read is no standstill."""
+        self._turned_s = self._clock.monotonic_s()
+
+    @contextmanager
+    def _keeping_lease(self, market: MarketTime) -> Iterator[None]:
+        """Renew the lease while the body runs: a slow broker, or many orders to look up, may take longer than it."""
+        done = threading.Event()
+        keeper = threading.Thread(target=self._keep_lease, args=(market, done), name="lease", daemon=True)
+        keeper.start()
+        try:
+            yield
+        finally:
+            done.set()
+            keeper.join()
+
+    def _keep_lease(self, market: MarketTime, done: threading.Event) -> None:
+        with suppress(LeaseLost, Refused):  # the body's next write is told so too
+            while not done.wait(BEAT_EVERY_S) and self.is_turning:
+                with suppress(AuthorityUnavailable):
+                    self._lease.beat(market)
 
     def _compare_states(self) -> None:
         """Prefer the database's state; a file from a later lease than ours means that the database went back."""

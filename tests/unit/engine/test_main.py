@@ -8,6 +8,8 @@ import pytest
 
 from engine import main
 from engine.domain.errors import AuthorityUnavailable, BrokerUnavailable, LeaseLost, Refused
+from engine.service import recovery
+from engine.service.health_tracker import HealthTracker
 from engine.service.recovery import Recovery
 from tests.unit.engine.fakes import ManualClock
 
@@ -25,20 +27,74 @@ class Recoveries:
         return turn
 
 
-def trade(recovery: Recoveries, *, free: bool) -> int:
-    engine: Any = SimpleNamespace(recovery=recovery, lease=SimpleNamespace(try_acquire=lambda: free))
+def trade(recovery: Recoveries, health: HealthTracker, *, free: bool) -> int:
+    lease = SimpleNamespace(try_acquire=lambda: free)
+    engine: Any = SimpleNamespace(recovery=recovery, lease=lease, health=health)
     return main._trade(engine, threading.Event())
 
 
-def test_the_engine_ends_as_taken_over_when_another_takes_its_lease_while_it_recovers() -> None:
-    assert trade(Recoveries(LeaseLost("token 1 is stale")), free=False) == main.EXIT_TAKEN_OVER
+def test_the_engine_ends_as_taken_over_when_another_takes_its_lease_while_it_recovers(health: HealthTracker) -> None:
+    assert trade(Recoveries(LeaseLost("token 1 is stale")), health, free=False) == main.EXIT_TAKEN_OVER
 
 
-def test_the_engine_recovers_again_when_its_lease_ran_out_while_it_recovered_and_nobody_took_it() -> None:
+def test_the_engine_recovers_again_when_its_lease_ran_out_while_it_recovered_and_nobody_took_it(
+    health: HealthTracker,
+) -> None:
     recoveries = Recoveries(LeaseLost("token 1 is stale"), False)
 
-    assert trade(recoveries, free=True) == main.EXIT_STOPPED
+    assert trade(recoveries, health, free=True) == main.EXIT_STOPPED
     assert recoveries.turns == []
+
+
+def test_a_second_recovery_is_not_judged_by_the_jobs_that_ended_before_it(health: HealthTracker) -> None:
+    health.expect_job("heartbeat", 10)
+
+    trade(Recoveries(False), health, free=True)
+
+    assert health.job_states() == {}
+
+
+def test_the_lease_is_renewed_while_one_call_of_the_recovery_takes_longer_than_it_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recovery, "BEAT_EVERY_S", 0.01)
+    beats = threading.Semaphore(0)
+
+    def slow() -> int:
+        assert all(beats.acquire(timeout=30) for _ in range(3))
+        return 0
+
+    assert recovering(lookups=slow, beat=lambda _: beats.release()).run(lambda: False) is True
+
+
+def test_a_recovery_that_hangs_gives_its_lease_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "BEAT_EVERY_S", 0.01)
+    clock, beats = ManualClock(), []
+
+    def hanging() -> int:
+        clock.sleep(recovery.TURN_MAX_S + 1)
+        keeper = next(thread for thread in threading.enumerate() if thread.name == "lease")
+        keeper.join(timeout=30)
+        assert not keeper.is_alive()
+        return 0
+
+    recovering(lookups=hanging, beat=beats.append, clock=clock).run(lambda: False)
+
+
+def recovering(*, lookups: Any, beat: Any, clock: ManualClock | None = None) -> Recovery:
+    """Return a recovery that finds nothing wrong; `lookups` is its looking up of what is unsettled."""
+    nothing: Any = SimpleNamespace(orders=(), trades=())
+    book: Any = SimpleNamespace(last=nothing, read=lambda: nothing)
+    lease: Any = SimpleNamespace(try_acquire=lambda: True, beat=beat)
+    settlement: Any = SimpleNamespace(run_after_restart=lookups)
+    reconciler: Any = SimpleNamespace(run=lambda *_, **__: [])
+    snapshots: Any = SimpleNamespace(load_database=dict, load_file=lambda: None, save_file=lambda *_: None)
+    nothing_to_tell: Any = SimpleNamespace(replay=lambda: 0, run=lambda: 0)
+    return Recovery(
+        lease, book, SimpleNamespace(read=lambda: None),  # type: ignore[arg-type]
+        settlement, reconciler, snapshots, nothing_to_tell, nothing_to_tell, clock or ManualClock(),
+        check_schema=lambda: None, care=lambda _: None,
+    )  # fmt: skip
 
 
 def failing(trouble: Exception, *, lease: list[bool], release: Any = lambda: None) -> Recovery:

@@ -71,6 +71,18 @@ class TestProgress:
         health.job_done("hangs")
         assert progress.stuck() == []
 
+    def test_jobs_of_before_do_not_hang_while_a_second_recovery_turns(self, health: HealthTracker, clock: ManualClock):
+        progress = Progress(health, lambda: True, clock)
+        health.expect_job("heartbeat", 10)
+        assert progress.stuck() == []
+
+        health.expect_no_jobs()
+        clock.sleep(200)
+        assert progress.stuck() == []
+
+        health.expect_job("heartbeat", 10)
+        assert progress.stuck() == []
+
     @pytest.mark.parametrize(("turns", "stuck"), [(True, []), (False, ["recovery"])])
     def test_recovery_counts_before_the_first_job(self, health: HealthTracker, clock: ManualClock, turns, stuck):
         assert Progress(health, lambda: turns, clock).stuck() == stuck
