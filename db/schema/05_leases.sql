@@ -41,7 +41,7 @@ create function public.schema_version()
     immutable
     set search_path = ''
 as $$
-    select jsonb_build_object('schema', '20261130230000', 'oldest_engine', '0.2.0');
+    select jsonb_build_object('schema', '20261201050000', 'oldest_engine', '0.2.0');
 $$;
 revoke execute on function public.schema_version() from public, anon, authenticated;
 grant execute on function public.schema_version() to service_role;

@@ -18,10 +18,24 @@ as $$
     end;
 $$;
 
+-- Whether one such exit may be at work, or has filled what nobody has booked: then nothing else may close its trade now.
+create function private.offline_exit_counts(p jsonb)
+    returns boolean
+    language sql
+    stable
+    set search_path = ''
+as $$
+    select coalesce(private.positive(p #>> '{order,filled_qty}'), 0) > coalesce(k.filled_qty, 0)
+        or (not coalesce(private.is_terminal(k.state), false)
+            and (p ->> 'outcome' = 'unknown'
+                 or p ->> 'outcome' = 'accepted' and not private.is_terminal(private.state_of(p #>> '{order,status}', 0))))
+    from (values ((p ->> 'id')::uuid)) e (id) left join public.orders k on k.id = e.id;
+$$;
+
 -- Have the order of one such exit: as it was asked for already, or new. It was sent, so it is under way. Where
--- another exit of the trade has been sent meanwhile, or nothing is held any more, it counts as over: still alive at
--- the broker, it is cancelled there as a late one, and what it filled is booked all the same. One of which nobody
--- knows whether it was sent may be sent again, so it is for no more than is held.
+-- another exit of the trade has been sent meanwhile, or waits while this one came to nothing, or nothing is held any
+-- more, it counts as over: still alive at the broker, it is cancelled there as a late one, and what it filled is booked
+-- all the same. One of which nobody knows whether it was sent may be sent again, so it is for no more than is held.
 create function private.have_offline_exit(p jsonb, p_shard text, p_token bigint)
     returns void
     language plpgsql
@@ -34,7 +48,7 @@ declare
     v_purpose public.order_purpose := coalesce(p ->> 'purpose', 'exit');
     v_now timestamptz := clock_timestamp();
 begin
-    if v_purpose = 'exit' then  -- what nobody has sent yet gives way to what was sent
+    if v_purpose = 'exit' and private.offline_exit_counts(p) then  -- what nobody has sent yet gives way to it
         update public.orders o
            set state = 'canceled', code = 'SUPERSEDED', reason = 'Another exit of the trade was sent without the database.'
          where o.trade_id = (p ->> 'trade_id')::uuid and o.purpose = 'exit' and o.state = 'ready' and o.id <> v_id;
@@ -61,7 +75,7 @@ begin
     cross join lateral (select case
         when v_purpose = 'exit' and exists (
             select 1 from public.orders o where o.trade_id = t.id and o.purpose = 'exit' and o.id <> v_id
-               and o.state in ('submitting', 'unknown', 'working', 'partially_filled')) then 'DUPLICATE_ORDER'
+               and o.state in ('ready', 'submitting', 'unknown', 'working', 'partially_filled')) then 'DUPLICATE_ORDER'
         when n.trade_id is null then 'NO_POSITION' end as code) d
     where t.id = (p ->> 'trade_id')::uuid
     on conflict (id) do nothing;

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 # The version of the newest migration that this engine was written against.
-SCHEMA: Final = "20261130230000"
+SCHEMA: Final = "20261201050000"
 
 
 def misfit(*, version: str, schema: str | None, oldest_engine: str | None) -> str | None:

@@ -95,6 +95,47 @@ class TestRecordOfflineExits:
 
         assert books(db) == before
 
+    @pytest.mark.parametrize(
+        "came_to", [("rejected", None), ("accepted", "canceled"), ("accepted", "expired"), ("accepted", "rejected")]
+    )
+    def test_an_exit_that_waits_is_not_undone_by_one_that_came_to_nothing(self, engine, db, came_to):
+        outcome, status = came_to
+        held = engine.held()
+        waiting = engine.exit(held.id)
+        told = an_exit(held, outcome=outcome, order=None)
+        told["order"] = status and the_broker_says(told["id"], status)
+
+        for _ in range(2):
+            tell(engine, told)
+
+        assert [permit.id for permit in engine.claim()] == [waiting.id]
+        state = db.execute("select private.is_terminal(state) from orders where id = %s", [told["id"]]).fetchone()
+        assert state == (True,)
+
+    @pytest.mark.parametrize("outcome", ["unknown", "accepted"])
+    def test_an_exit_that_ended_undoes_nothing_when_it_is_told_as_it_was_before(self, engine, outcome):
+        held = engine.held()
+        told = an_exit(held)
+        tell(engine, told)
+        engine.update(the_broker_says(told["id"], "canceled"))
+        waiting = engine.exit(held.id)
+
+        tell(engine, told if outcome == "accepted" else {**told, "outcome": "unknown", "order": None})
+
+        assert [permit.id for permit in engine.claim()] == [waiting.id]
+
+    def test_an_exit_that_filled_a_part_and_ended_takes_the_place_of_one_that_waits_for_the_whole(self, engine, db):
+        held = engine.held()
+        waiting = engine.exit(held.id)
+        told = an_exit(held)
+        told["order"] = the_broker_says(told["id"], "canceled", "4", "94")
+
+        tell(engine, told)
+
+        assert engine.claim() == []
+        assert db.execute("select code from orders where id = %s", [waiting.id]).fetchone() == ("SUPERSEDED",)
+        assert db.execute("select qty from positions").fetchone() == (6,)
+
     def test_its_fate_is_looked_up_when_no_answer_came(self, engine):
         answers = tell(engine, an_exit(engine.held(), outcome="unknown", order=None))
 
