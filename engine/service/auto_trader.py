@@ -62,6 +62,7 @@ class AutoTrader:
         self._health = health
         self._executor = executor
         self._without_authority = without_authority or (lambda: book.last)
+        self._leaving: dict[str, Exit] = {}  # by trade, until it is closed: what an exit comes to is seen later
 
     def refresh(self, market: MarketTime) -> None:
         """Fetch the bars that were completed since the last call, those that the layers look at too."""
@@ -91,7 +92,7 @@ class AutoTrader:
             return 0
         wishes = self._judgement.wishes(_active(snapshot), snapshot)
         to_leave, to_enter = _sorted(wishes)
-        closings = [exit for wish in to_leave for exit in _closings(wish, snapshot)]
+        closings = self._closings(to_leave, snapshot)
         self._exits.request(closings, market.now)
         self._judgement.remember(to_leave)
         if closings and not is_away:
@@ -133,6 +134,13 @@ class AutoTrader:
         self._book.outdate()
         crash_point(MID_TICK)
         return answers
+
+    def _closings(self, to_leave: Sequence[Wish], snapshot: Snapshot) -> list[Exit]:
+        """Return the exits to ask for: those that are wished for now, and earlier ones that came to nothing."""
+        wished = self._leaving | {exit.trade_id: exit for wish in to_leave for exit in _exits(wish, snapshot)}
+        trades = snapshot.trades_by_id
+        self._leaving = {id: exit for id, exit in wished.items() if id in trades}
+        return [exit for id, exit in self._leaving.items() if not trades[id].exit_working]
 
     def _read_book(self) -> tuple[Snapshot | None, bool]:
         """Return our books, and whether the authority is away."""
@@ -215,11 +223,11 @@ def _looked_at_by_layers(snapshot: Snapshot) -> set[str]:
     return daily_symbols(config, _traded(snapshot))
 
 
-def _closings(wish: Wish, snapshot: Snapshot) -> list[Exit]:
+def _exits(wish: Wish, snapshot: Snapshot) -> list[Exit]:
     return [
         Exit(trade_id=trade.trade_id, exit_reason="signal", reason=wish.verdict.reason)
         for trade in snapshot.held[wish.profile.id, wish.symbol]
-        if trade.side == wish.position_side and not trade.exit_working
+        if trade.side == wish.position_side
     ]
 
 

@@ -121,6 +121,28 @@ def test_an_exit_is_asked_for_when_the_signal_turns_and_a_trade_is_open(
     assert (request.trade_id, request.exit_reason) == ("entry", "signal")
 
 
+def test_an_exit_that_came_to_nothing_is_asked_for_again_until_its_trade_is_closed(
+    trader: AutoTrader, authority: FakeAuthority, market_data: FakeMarketData, clock: ManualClock
+) -> None:
+    open_trade = a_snapshot(profiles=(a_profile(),), trades=(protected_trade(),))
+    authority.book = open_trade
+    market_data.history = hourly_bars(*RISING)
+    trader.tick(MARKET)
+    assert len(authority.exits) == 1
+
+    for exit_works, asked in ((True, 1), (False, 2), (False, 3)):  # it works; the broker ended it; and once more
+        clock.sleep(1)
+        authority.book = replace(open_trade, trades=(protected_trade(exit_working=exit_works),))
+        trader.tick(MARKET)
+        assert len(authority.exits) == asked
+
+    clock.sleep(1)
+    authority.book = replace(open_trade, trades=())
+    trader.tick(MARKET)
+    assert len(authority.exits) == 3
+    assert not authority.entries  # the bar that said so says nothing else
+
+
 def test_no_second_position_is_opened_when_the_profile_holds_the_symbol(
     trader: AutoTrader, authority: FakeAuthority, market_data: FakeMarketData
 ) -> None:
@@ -275,6 +297,7 @@ def test_exits_go_on_and_entries_wait_while_the_authority_is_away(
     assert not authority.entries
 
     authority.is_away = False
+    authority.book = a_snapshot(profiles=authority.book.profiles, trades=(protected_trade(exit_working=True),))
     trader.tick(later)
     assert [request.symbol for request in authority.entries] == ["IBM"]
     assert len(authority.exits) == 1
