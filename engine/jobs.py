@@ -130,7 +130,6 @@ class Jobs:
 def _beat(engine: Engine) -> None:
     # The lease must be renewed whether or not the market can be read.
     engine.lease.beat(engine.market.last, engine.market.age_s)
-    metrics.ENTRIES_PAUSED.set(engine.health.is_paused())
     if engine.book.last is not None:
         metrics.OPEN_TRADES.set(len(engine.book.last.trades))
 

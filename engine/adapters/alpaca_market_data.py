@@ -15,7 +15,7 @@ from alpaca.trading.client import TradingClient
 from engine.adapters.alpaca_http import decimal, moment, read_errors, tame
 from engine.adapters.alpaca_rate import AlpacaRateLimit
 from engine.domain.broker_types import Bar, MarketTime, Quote
-from engine.domain.errors import BrokerUnavailable
+from engine.domain.errors import BrokerRefused, BrokerUnavailable
 from engine.domain.news import Headline
 
 PAGES_MAX: Final = 200  # a server that never ends its pages must not hold us for ever
@@ -105,6 +105,11 @@ class AlpacaMarketData:
                 body: Any = client.get(path, dict(query))
                 page: Mapping[str, Any] = body
                 return page
+        except BrokerRefused as error:
+            raise BrokerRefused(
+                f"Alpaca refuses {path}: check the keys, and whether the account may read what ALPACA_FEED names"
+                " (iex is the free feed)."
+            ) from error
         except APIError as error:
             raise BrokerUnavailable(f"Alpaca does not know {path}") from error
 

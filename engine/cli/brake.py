@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from engine.adapters.system_clock import SystemClock
-from engine.cli.output import AsJson, show
+from engine.cli.output import AsJson, plain_errors, show
 from engine.config import local_home
+from engine.domain.errors import ConfigError
 from engine.service.local_brake import LocalBrake
 
 
@@ -27,17 +28,29 @@ def brake(
 ) -> None:
     """Stop this machine's engine from sending anything. Whoever may write its folder; the file says who it was."""
     held = LocalBrake(local_home() / "BRAKE")
-    if switch is Switch.ON:
-        held.turn_on(f"{_who()}: {reason}", SystemClock().now())
-    elif switch is Switch.OFF:
-        held.turn_off()
-    said = held.path.read_text(encoding="utf-8").strip() if held.is_on else None
+    with plain_errors(as_json):
+        _switch(held, switch, reason)
+    said = held.describe()
     if as_json:
         show({"on": said is not None, "since_and_why": said, "path": str(held.path)})
     elif said is None:
         typer.echo("The brake is off.")
     else:
         typer.echo(f"The brake is on ({held.path}): {said}\nProtective orders stay at the broker.")
+
+
+def _switch(held: LocalBrake, switch: Switch, reason: str) -> None:
+    try:
+        if switch is Switch.ON:
+            held.turn_on(f"{_who()}: {reason}", SystemClock().now())
+        elif switch is Switch.OFF:
+            held.turn_off()
+    except OSError as error:
+        stays = "on" if held.is_on else "off"
+        raise ConfigError(
+            f"The brake stays {stays}: {held.path}: {error.strerror}. Do it as a user who may write there:"
+            " whatever lies at that path, be it a folder, is the brake."
+        ) from error
 
 
 def _who() -> str:

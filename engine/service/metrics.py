@@ -47,7 +47,6 @@ PAUSE_DURATION: Final = Histogram(
     ["scope"],
     buckets=_PAUSE_BUCKETS,
 )
-ENTRIES_PAUSED: Final = Gauge("interlock_entries_paused", "1 while no entry may be sent, for whatever reason.")
 OPEN_TRADES: Final = Gauge("interlock_open_trades", "Trades that are open.")
 PROFILES: Final = Gauge("interlock_profiles", "Profiles of the shard, by whether they are active.", ["active"])
 FINDINGS: Final = Gauge("interlock_reconciliation_findings", "Differences the last reconciliation left.")
@@ -79,7 +78,7 @@ def set_all(gauge: Gauge, values: Mapping[str, float]) -> None:
 
 
 class _Health(Collector):
-    """Ages and readiness, computed when they are asked for: a dead job cannot report on itself."""
+    """Ages, readiness and pauses, computed when they are asked for: a dead job cannot report on itself."""
 
     tracker: HealthTracker | None = None
 
@@ -104,6 +103,7 @@ class _Health(Collector):
             labels=["kind"],
         )
         ready = GaugeMetricFamily("interlock_ready", "1 while the engine trades as it should.")
+        paused = GaugeMetricFamily("interlock_entries_paused", "1 while no entry may be sent, for whatever reason.")
         heard = GaugeMetricFamily("interlock_authority_age_seconds", "Since the authority was last heard.")
         for name, job in jobs.items():
             age.add_metric([name], job.age_s)
@@ -112,8 +112,9 @@ class _Health(Collector):
                 compared.add_metric(["full" if name == "reconcile_full" else "incremental"], job.age_s)
         if tracker is not None:
             ready.add_metric([], float(tracker.is_ready))
+            paused.add_metric([], float(tracker.is_paused()))
             heard.add_metric([], tracker.control_age_s)
-        return [age, limit, compared, ready, heard]
+        return [age, limit, compared, ready, paused, heard]
 
 
 _health: Final = _Health()

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from engine.domain.book import OpenTrade, Order, Profile, Purpose, Snapshot
 from engine.domain.broker_types import MarketTime, Quote
-from engine.domain.errors import AuthorityUnavailable, BrokerUnavailable, ConfigError
+from engine.domain.errors import AuthorityUnavailable, BrokerRefused, BrokerUnavailable, ConfigError
 from engine.domain.exit_rules import ExitRules
 from engine.domain.exits import Care, Look, Watch, fresh, is_fully_at_broker, watch_trade
 from engine.domain.risk_config import PortfolioRiskConfig
@@ -115,7 +115,7 @@ class PositionMonitor:
         """Return the latest quotes; none when there is no market data: protection is repaired all the same."""
         try:
             return self._market_data.quotes(symbols)
-        except BrokerUnavailable as error:
+        except (BrokerUnavailable, BrokerRefused) as error:
             log.warning("no quotes, positions are judged without prices", error=str(error))
             return {}
 

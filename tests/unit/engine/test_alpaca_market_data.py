@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from engine.adapters.alpaca_market_data import SYMBOLS_MAX, AlpacaMarketData
+from engine.domain.errors import BrokerRefused
+from tests.unit.engine.test_alpaca_broker import api_error
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 QUOTE = {"bp": 99.5, "ap": 100.5, "t": "2026-01-05T15:00:00Z"}
@@ -47,6 +49,16 @@ def test_any_number_of_symbols_is_asked_for_in_lists_of_bounded_length(alpaca, d
     assert set(data.quotes(symbols)) == symbols
     assert {bar.symbol for bar in data.bars(symbols, "1Day", START)} == symbols
     assert max(map(len, alpaca.asked), default=0) <= SYMBOLS_MAX
+
+
+def test_a_refusal_names_the_feed_and_not_the_keys_alone(data, monkeypatch):
+    def refuse(*_: Any) -> None:
+        raise api_error(403, '{"message": "subscription does not permit querying recent SIP data"}')
+
+    monkeypatch.setattr(data._data, "get", refuse, raising=False)
+
+    with pytest.raises(BrokerRefused, match="ALPACA_FEED"):
+        data.quotes(["AAPL"])
 
 
 def test_a_pair_of_currencies_does_not_hide_the_shares(alpaca, data):

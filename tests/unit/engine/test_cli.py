@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from engine.cli import app
+from engine.cli.output import Exit
 from engine.config import load_settings
 from engine.domain.errors import ConfigError
 
@@ -52,6 +53,31 @@ def test_the_brake_says_who_pulled_it_and_why(empty_home: Path) -> None:
     assert (told["success"], told["on"], told["path"]) == (True, True, str(empty_home / "BRAKE"))
     assert told["since_and_why"].endswith(f"{getpass.getuser()}: smoke")
     assert json.loads(runner.invoke(app, ["brake", "off", "--json"]).stdout)["on"] is False
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_the_brake_is_on_whatever_lies_there_and_says_what_it_cannot_take_away(
+    empty_home: Path, words: list[str]
+) -> None:
+    runner = CliRunner()
+    (empty_home / "BRAKE").mkdir()
+
+    on, status, off = (runner.invoke(app, ["brake", switch, *words]) for switch in ("on", "status", "off"))
+
+    assert (on.exit_code, status.exit_code, off.exit_code) == (0, 0, Exit.USAGE)
+    assert "no reason given" in on.stdout and "no reason given" in status.stdout
+    assert "The brake stays on" in off.output
+    assert (empty_home / "BRAKE").exists()
+
+
+def test_a_brake_that_cannot_be_pulled_says_so(empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (empty_home / "file").touch()
+    monkeypatch.setenv("LOCAL_HOME", str(empty_home / "file"))
+
+    pulled = CliRunner().invoke(app, ["brake", "on"])
+
+    assert pulled.exit_code == Exit.USAGE
+    assert "The brake stays off" in pulled.output
 
 
 @pytest.mark.parametrize("command", ["status", "why AAPL", "pause -r x", "resume -r x", "halt -r x", "drill --yes"])

@@ -5,7 +5,7 @@ import pytest
 
 from engine.domain.book import OrderState, Purpose
 from engine.domain.broker_types import MarketTime
-from engine.domain.errors import AuthorityUnavailable, BrokerUnavailable
+from engine.domain.errors import AuthorityUnavailable, BrokerRefused, BrokerUnavailable
 from engine.service.exit_desk import ExitDesk
 from engine.service.position_monitor import PositionMonitor
 from engine.service.views import Book
@@ -133,11 +133,16 @@ def test_rules_that_do_not_fit_leave_the_trades_own_stop_in_force(
     assert [request.stop_price for request in authority.exits] == [90]
 
 
+@pytest.mark.parametrize("refusal", [BrokerUnavailable("no data"), BrokerRefused("the feed is not paid for")])
 def test_a_naked_position_is_protected_when_there_is_no_market_data(
-    monitor: PositionMonitor, authority: FakeAuthority, market_data: FakeMarketData, monkeypatch: pytest.MonkeyPatch
+    monitor: PositionMonitor,
+    authority: FakeAuthority,
+    market_data: FakeMarketData,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: Exception,
 ) -> None:
     def unavailable(symbols: object) -> None:
-        raise BrokerUnavailable("no data")
+        raise refusal
 
     monkeypatch.setattr(market_data, "quotes", unavailable)
     authority.book = a_snapshot(trades=(a_trade(),))
