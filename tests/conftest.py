@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 import structlog
@@ -20,6 +21,9 @@ from tests.support.clients import SignIn, plain_client
 from tests.support.database import Baseline
 from tests.support.exchange import RunningExchange, start_exchange
 
+# A machine that is busy for a moment is no fault of an example's.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 TOOLS = ROOT / ".local" / "tools"
 
 

@@ -9,10 +9,11 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 from supabase import Client
 
-from local.ports import LOOPBACK, Ports
+from local.ports import LOOPBACK
 from tests.browser.pages_process import PagesProcess
 from tests.browser.visitor import PATIENCE_MS, Visitor
 from tests.support.clients import SignIn
+from tests.support.exchange import free_port
 from tests.support.story import Story
 
 CHROMIUM_FLAGS = [
@@ -37,7 +38,7 @@ def browser(chromium_path: Path) -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def pages(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[PagesProcess]:
     """The pages, shared by all tests that do not restart them."""
-    running = PagesProcess(env, tmp_path_factory.mktemp("pages"), Ports.free().settled().app)
+    running = PagesProcess(env, tmp_path_factory.mktemp("pages"), free_port())
     yield running
     running.stop()
 
@@ -49,7 +50,7 @@ def start_pages(env: dict[str, str], tmp_path: Path) -> Iterator[StartPages]:
 
     def start() -> PagesProcess:
         home = tmp_path / f"home-{len(started)}"
-        started.append(PagesProcess(env, home, Ports.free().settled().app))
+        started.append(PagesProcess(env, home, free_port()))
         return started[-1]
 
     yield start

@@ -48,6 +48,7 @@ def test_entries_flow_again_when_an_admin_resumes(story: Story, visit: Visit, si
     admin = visit().signed_in("admin", "/control", title="Control")
 
     admin.tab.get_by_label("Reason (required)").fill("Back from lunch")
+    story.beat()
     admin.button("Resume auto-trading").click()
 
     expect(admin.badge).to_contain_text("RUNNING", timeout=PATIENCE_MS)

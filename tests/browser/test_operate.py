@@ -91,8 +91,9 @@ def test_lockout_is_created_and_removed(story: Story, visit: Visit, db: psycopg.
 
 def test_resume_is_refused_by_the_preflight_list_and_then_overridden(story: Story, visit: Visit, admin: Client) -> None:
     pause_trading(admin, reason="Check")
+    visitor = visit().signed_in("admin")
     story.report(broker_blocked=True, data_age_s=1)
-    visitor = visit().signed_in("admin", "/control", title="Control")
+    visitor.goes_to("Control")
     visitor.sees("Pre-flight: 1 thing in the way of a resume")
     visitor.tab.get_by_label("Reason (required)").fill("Checked")
     visitor.button("Resume auto-trading").click()

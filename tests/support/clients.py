@@ -24,6 +24,7 @@ class SignIn:
             return self._signed_in(name)
         if name not in self._clients:
             self._clients[name] = self._signed_in(name)
+        self._clients[name].auth.get_session()  # a token near its end is exchanged for a new one
         return self._clients[name]
 
     def password(self, name: str) -> str:

@@ -37,6 +37,12 @@ def away(stack: Stack) -> Iterator[Callable]:
     return absence
 
 
+@pytest.fixture(autouse=True)
+def _slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lease outlasts what a test does by hand between two signs of life."""
+    monkeypatch.setattr("engine.service.lease.TTL_S", 300)
+
+
 @pytest.fixture
 def holding(stepped: SteppedEngine, clean_db: psycopg.Connection) -> SteppedEngine:
     """An engine that holds AAPL and has bought all it wants; nothing at the broker protects it any more."""
@@ -218,7 +224,6 @@ def test_a_trailing_stop_goes_on_trailing_while_the_database_is_away_and_the_boo
             for _ in range(2):
                 stepped.engine.monitor.run(stepped.now())
             seen += resting_stops(stepped)
-    clean_db.execute("update engine_leases set expires_at = clock_timestamp() + interval '60 s'")  # as if it was quick
     come_back(stepped)
     for _ in range(3):
         stepped.act()

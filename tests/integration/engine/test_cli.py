@@ -252,6 +252,7 @@ class TestDrillFails:
     ) -> None:
         for name, value in exchange.env.items():
             monkeypatch.setenv(name, value)
+        healthy_engine.show_alive()
 
         result = run("admin", "drill", "--yes", "--hold", "0")
 

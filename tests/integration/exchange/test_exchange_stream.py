@@ -97,7 +97,7 @@ class TestFaults:
             ({"kind": "stream_drop"}, ["fill AAPL"]),
             ({"kind": "stream_duplicate"}, ["new AAPL", "new AAPL", "fill AAPL"]),
             ({"kind": "stream_reorder"}, ["fill AAPL", "new AAPL"]),
-            ({"kind": "stream_delay", "delay_ms": 150}, ["fill AAPL", "new AAPL"]),
+            ({"kind": "stream_delay", "delay_ms": 3000}, ["fill AAPL", "new AAPL"]),
             ({"kind": "stream_unknown_status"}, ["fill AAPL"]),  # the client itself loses what it cannot read
             ({"kind": "stream_drop", "symbol": "MSFT", "count": None}, ["new AAPL", "fill AAPL"]),
         ],

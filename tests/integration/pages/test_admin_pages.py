@@ -139,6 +139,7 @@ class TestAudit:
         assert "Other" in shown(app)
 
     def test_pages_follow_on_each_other_and_every_filter_narrows(self, admin: Client, sign_in: SignIn) -> None:
+        today = datetime.now(UTC).date()
         for n in range(5):
             commands.create_lockout(admin, ticker="IBM", reason=f"Reason {n}")
         with pytest.raises(Forbidden):
@@ -150,8 +151,8 @@ class TestAudit:
         assert [*first.found["id"], *second.found["id"]] == everything["id"].tolist()
 
         refused = audit_page(admin, AuditFilters(outcomes=("refused",))).found
-        today = datetime.now(UTC).date()
-        of_today = audit_page(admin, AuditFilters(actions=("create_lockout",), since=today, until=today)).found
+        until = datetime.now(UTC).date()
+        of_today = audit_page(admin, AuditFilters(actions=("create_lockout",), since=today, until=until)).found
         own = audit_page(sign_in("alice"), AuditFilters()).found
 
         assert refused["actor_email"].tolist() == own["actor_email"].tolist() == ["alice@interlock.local"]

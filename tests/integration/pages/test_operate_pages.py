@@ -131,6 +131,7 @@ class TestResume:
         app.text_area(key="control_reason").set_value("Carefully")
         app.number_input(key="control_stage_entries").set_value(3)
         app.selectbox(key="control_stage_how").set_value("At 25 % of their size")
+        story.beat()
 
         app.button(key="control_resume").click().run()
 

@@ -101,11 +101,11 @@ def _running_for(home: Path) -> list[str]:
     found = []
     for process in psutil.process_iter():
         try:
-            known_by = [*process.cmdline(), *process.environ().values()]
+            name, known_by = process.name(), [*process.cmdline(), *process.environ().values()]
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
         if any(str(home) in text for text in known_by):
-            found.append(process.name())
+            found.append(name)
     return found
 
 
