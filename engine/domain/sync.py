@@ -54,6 +54,24 @@ def plan_sync(ours: Sequence[Order], theirs: Sequence[BrokerOrder]) -> SyncPlan:
     )
 
 
+def without_legs(ours: Sequence[Order], theirs: Iterable[BrokerOrder]) -> set[str]:
+    """Return the broker ids of open entries with protection of which our books know no order.
+
+    An entry whose answer was lost is found in the list of open orders, which leaves `held` legs out.
+    """
+    listed = {order.broker_order_id for order in theirs}
+    parents = {order.parent_id for order in ours}
+    return {
+        order.broker_order_id
+        for order in ours
+        if order.purpose is Purpose.ENTRY
+        and order.order_class != "simple"
+        and order.state.is_at_broker
+        and order.broker_order_id in listed
+        and order.id not in parents
+    }
+
+
 def due_cancels(ours: Iterable[Order], *, market: MarketTime, partial_max: timedelta) -> list[Order]:
     """Return the orders to cancel at the broker by id.
 

@@ -13,7 +13,7 @@ import structlog
 from engine.domain.book import Order, Snapshot
 from engine.domain.broker_types import BrokerOrder, MarketTime
 from engine.domain.reconcile import LateOrder
-from engine.domain.sync import due_cancels, plan_sync
+from engine.domain.sync import due_cancels, plan_sync, without_legs
 from engine.ports.authority import OrderDesk
 from engine.ports.broker import Broker
 from engine.service.views import Book
@@ -36,6 +36,7 @@ class OrderSync:
         self._foreign: dict[str, BrokerOrder] = {}
         self._late: dict[str, LateOrder] = {}
         self._missing: set[str] = set()
+        self._legless: set[str] = set()
         self._sent: list[Order] = []
         self._sent_after: Snapshot | None = None
         self._noted: dict[str, BrokerOrder] = {}
@@ -51,7 +52,8 @@ class OrderSync:
             plan = plan_sync(ours, theirs)
             self._forget_foreign_that_ended_or_is(ours, theirs)
             noted = self._take_noted()
-            found = self._look_up([broker_id for broker_id in plan.lookups if broker_id not in noted], ours)
+            wanted = [broker_id for broker_id in plan.lookups if broker_id not in noted]
+            found = self._look_up([*wanted, *self._without_legs(ours, theirs)], ours)
             # A leg is told with its entry, which was seen after the list.
             with_entry = {leg.broker_order_id for order in found for leg in order.legs}
             found = [order for order in found if order.broker_order_id not in with_entry]
@@ -121,6 +123,13 @@ class OrderSync:
         """A leg may be seen before its entry is recorded, and be known with it a moment later."""
         alive = {order.broker_order_id for order in theirs} - {order.broker_order_id for order in ours}
         self._foreign = {key: order for key, order in self._foreign.items() if key in alive}
+
+    def _without_legs(self, ours: Sequence[Order], theirs: Sequence[BrokerOrder]) -> set[str]:
+        """Return entries whose legs are to be asked for: once each, and not of what was sent a moment ago."""
+        sent = {order.broker_order_id for order in self._sent}
+        legless = without_legs(ours, theirs) - sent
+        new, self._legless = legless - self._legless, legless
+        return new
 
     def _take_noted(self) -> dict[str, BrokerOrder]:
         with self._notes:
@@ -195,3 +204,6 @@ class OrderSync:
         self._late[order.broker_order_id] = LateOrder(order, after_pause)
         if order.is_open:
             self._broker.cancel(order.broker_order_id)
+        if order.order_class != "simple" and not order.legs:
+            whole = self._broker.order(order.broker_order_id)
+            self.note([whole] if whole is not None and whole.legs else [])

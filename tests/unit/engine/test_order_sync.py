@@ -1,10 +1,12 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from engine.domain.book import OrderState, Purpose
+from engine.domain.broker_types import BrokerOrder
 from engine.domain.reconcile import LateOrder
 from engine.ports.authority import UpdateAnswer
 from engine.service.order_sync import CHAIN_MAX, LISTED_FROM, LOOKUPS_MAX, OrderSync
@@ -61,6 +63,56 @@ def test_a_leg_that_was_seen_before_its_entry_was_recorded_is_ours_once_the_book
 
     assert sync.foreign == []
     assert authority.updates[-1].filled_qty == 3
+
+
+def with_legs(entry: BrokerOrder) -> BrokerOrder:
+    legs = tuple(
+        at_broker(an_order(id=purpose, broker_order_id=f"broker-{purpose}", purpose=purpose), status="held")
+        for purpose in (Purpose.STOP_LOSS, Purpose.TAKE_PROFIT)
+    )
+    return replace(entry, legs=legs)
+
+
+def test_the_legs_of_an_entry_that_was_found_in_the_list_are_asked_for_once(
+    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority
+) -> None:
+    ours = an_order()
+    authority.book = a_snapshot(orders=(ours,))
+    broker.open = [at_broker(ours)]
+    broker.known["broker-entry"] = with_legs(at_broker(ours))
+
+    for _ in range(3):
+        sync.run(MARKET)
+
+    assert [len(order.legs) for order in authority.updates] == [2]
+
+
+def test_nobody_asks_for_the_legs_of_what_was_sent_a_moment_ago(
+    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority
+) -> None:
+    sync.run(MARKET)
+    sync.note_sent([an_order()])
+    broker.open = [at_broker(an_order())]
+    broker.known["broker-entry"] = with_legs(at_broker(an_order()))
+
+    sync.run(MARKET)
+
+    assert authority.updates == []
+
+
+def test_a_late_orders_legs_are_told_with_the_next_pass(
+    sync: OrderSync, broker: FakeBroker, authority: FakeAuthority
+) -> None:
+    broker.open = [STRANGER]
+    broker.known[STRANGER.broker_order_id] = with_legs(replace(STRANGER, status="canceled"))
+    authority.update_answer = UpdateAnswer("id", OrderState.CANCELED, changed=False, late=True)
+    sync.run(MARKET)
+
+    broker.open = []
+    authority.update_answer = UpdateAnswer("id", OrderState.CANCELED, changed=True, late=False)
+    sync.run(MARKET)
+
+    assert [len(order.legs) for order in authority.updates] == [0, 2]
 
 
 def test_a_sender_does_not_wait_for_a_pass_that_waits_for_the_broker(
