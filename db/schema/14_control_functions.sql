@@ -335,8 +335,9 @@ begin
         end if;
     end if;
 
-    -- What a schedule has paused, and a person pauses too, is the person's from then on.
-    v_changes := v_now.mode <> p_to or p_to <> 'RUNNING' and v_now.schedule_id is not null;
+    -- What a schedule or a drill has stopped, and a person stops too, is the person's from then on.
+    v_changes := v_now.mode <> p_to or p_to <> 'RUNNING' and (v_now.schedule_id is not null
+                 or v_now.reason_code = 'drill' and p_reason_code is distinct from 'drill');
     if v_changes then
         v_canceled := private.change_mode(p_to, p_scope::public.control_scope, v_key, private.trimmed(p_reason), p_reason_code,
             p_resume_at, p_cancel_entries, p_stage_entries => p_stage_entries, p_stage_fraction => p_stage_fraction,

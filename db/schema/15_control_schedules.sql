@@ -344,6 +344,7 @@ create function private.schedule_begins(s public.control_schedules)
 as $$
 declare
     c public.trading_controls;
+    v_in_a_drill boolean;
 begin
     select n.* into c from public.trading_controls n where n.scope = s.scope and n.scope_key = s.scope_key;
     if s.mode = 'RUNNING' and c.mode = 'HALTED' and c.schedule_id is null then
@@ -355,9 +356,10 @@ begin
         return coalesce(c.mode, 'RUNNING') = 'RUNNING'
             or private.resume_automatically(c, format('Resumed as planned by %s: %s', s.created_by_email, s.reason), s.reason_code);
     end if;
-    if coalesce(c.mode, 'RUNNING') < s.mode then
+    v_in_a_drill := c.reason_code = 'drill' and c.mode <> 'RUNNING';  -- which only starts while trading runs, and ends
+    if coalesce(c.mode, 'RUNNING') < s.mode or v_in_a_drill then
         update public.control_schedules n
-           set resumes_to = case when c.schedule_id is null then coalesce(c.mode, 'RUNNING')
+           set resumes_to = case when v_in_a_drill then 'RUNNING' when c.schedule_id is null then coalesce(c.mode, 'RUNNING')
                                  else coalesce((select o.resumes_to from public.control_schedules o where o.id = c.schedule_id), 'RUNNING') end
          where n.id = s.id;
         perform private.change_mode(s.mode, s.scope, s.scope_key, format('As planned by %s: %s', s.created_by_email, s.reason),

@@ -234,7 +234,11 @@ as $$
                          where d.profile_id = f.id
                            and d.session_date < (coalesce(h.market_at, p_now) at time zone 'America/New_York')::date
                          order by d.session_date desc limit 1), c.capital_usd) - private.equity_of(c) as loss_usd) l
-    where f.active and l.limit_usd > 0 and l.loss_usd >= b.daily_loss_fraction * l.limit_usd;
+    -- Prices move the loss from second to second: what was told is over only when it is clearly less.
+    where f.active and l.limit_usd > 0
+      and l.loss_usd >= l.limit_usd * b.daily_loss_fraction * case when exists (
+              select 1 from public.alerts a where a.rule = 'DAILY_LOSS_NEAR' and a.subject = f.id::text and a.resolved_at is null)
+          then 0.9 else 1 end;
 $$;
 
 -- AUDIT_CHAIN_BROKEN, LIVE_WITHOUT_NOTIFIER, NOTICE_UNDELIVERED. Notices about undelivered notices do not count.

@@ -32,10 +32,11 @@ class Authority(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A signed-in person and the client that acts as them."""
+    """A signed-in person and the client that acts as them. `signed_in_until`: epoch seconds."""
 
     email: str
     client: Any
+    signed_in_until: int
 
 
 def signed_in(email: str | None, password: str | None) -> Person:
@@ -50,7 +51,7 @@ def signed_in(email: str | None, password: str | None) -> Person:
     door = auth_client(where.supabase_url, where.supabase_publishable_key)
     login = sign_in(door, email=email, password=password)
     client = sign_in_client(where.supabase_url, where.supabase_publishable_key, login.access_token)
-    return Person(login.email, client)
+    return Person(login.email, client, login.expires_at)
 
 
 def _authority() -> Authority:

@@ -29,6 +29,7 @@ from engine.service.drill_report import Report
 
 LIVE_HOST: Final = "api.alpaca.markets"
 INTERRUPTS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+AROUND_THE_HOLD_S: Final = 300.0  # what the rest of a drill takes at most, and putting back what was before
 WARNING: Final = (
     "This stops paper trading for real: entries that wait or rest are cancelled, and the smallest open position is"
     " closed to see an exit pass. What was before is put back at the end."
@@ -50,8 +51,9 @@ def drill(
         settings = load_settings()
         if urlsplit(settings.alpaca_base_url).hostname == LIVE_HOST:
             raise Refused("LIVE", "The broker's account is a live one.", "Drills are for paper trading only.")
-        person = signed_in(email, password)
         _confirm(yes)
+        person = signed_in(email, password)
+        _require_time(person, hold)
         report = _run(settings, person, halts=not pause, hold_s=hold, tell=_teller(as_json))
         files = _written(report, out or settings.local_home / "drills")
     _end(report, files, as_json)
@@ -86,6 +88,18 @@ def _ignore_interrupts() -> None:
     """Let an impatient second Ctrl-C spoil neither the report nor the exit code: the process ends at once anyway."""
     for number in INTERRUPTS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def _require_time(person: Person, hold_s: float) -> None:
+    """Refuse a drill that would outlast its sign-in: nothing could be put back after that."""
+    left_s = person.signed_in_until - SystemClock().now().timestamp()
+    if left_s < hold_s + AROUND_THE_HOLD_S:
+        longest_s = max(0, int(left_s - AROUND_THE_HOLD_S))
+        raise Refused(
+            "TOO_LONG",
+            f"A sign-in lasts {left_s / 60:.0f} minutes here, too short to drill and to put everything back.",
+            f"Choose a --hold of at most {longest_s} seconds.",
+        )
 
 
 def _confirm(yes: bool) -> None:

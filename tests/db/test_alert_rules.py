@@ -300,6 +300,19 @@ class TestPositions:
 
         assert look() == ({("DAILY_LOSS_NEAR", str(engine.profiles[ALICE]))} if told else set())
 
+    def test_a_loss_that_hovers_around_the_bound_is_told_once(self, engine, db, look):
+        db.execute("update profile_capital set capital_usd = 25000, realized_usd = 0, used_usd = 0")
+        seen = []
+        for loss in ("999", "1000", "999", "1000", "901", "899", "999"):
+            db.execute(
+                "update profile_capital set realized_usd = %s where profile_id = %s",
+                (f"-{loss}", engine.profiles[ALICE]),
+            )
+            seen.append(bool(look()))
+
+        assert seen == [False, True, True, True, True, False, False]
+        assert db.execute("select count(*) from alerts").fetchone() == (1,)
+
     def test_the_loss_of_days_before_does_not_count(self, engine, db, look):
         profile = engine.profiles[ALICE]
         db.execute(

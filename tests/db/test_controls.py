@@ -90,6 +90,18 @@ class TestPause:
         assert "already PAUSED" in again.message
         assert mode_row(db) == before
 
+    @pytest.mark.parametrize("stop", [commands.halt_trading, commands.pause_trading])
+    def test_a_stop_during_a_drill_is_the_persons_from_then_on(self, engine, sign_in, db, stop):
+        admin = sign_in("admin")
+        drill = stop(admin, reason="Drill 1", reason_code="drill")
+        assert stop(admin, reason="Drill 1", reason_code="drill").changed is False
+
+        real = stop(admin, reason="Real trouble")
+
+        assert real.changed is True
+        assert real.status.version == drill.status.version + 1
+        assert real.status.reason == "Real trouble"
+
     def test_a_request_sent_twice_acts_once_and_answers_the_same(self, engine, sign_in, db):
         admin, request_id = sign_in("admin"), uuid4()
         first = commands.pause_trading(admin, reason="Once", request_id=request_id)

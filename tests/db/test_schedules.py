@@ -67,6 +67,18 @@ class TestWindows:
 
         assert engine.show_alive().mode == "RUNNING"
 
+    @pytest.mark.parametrize("stop", [commands.halt_trading, commands.pause_trading])
+    def test_a_window_that_begins_during_a_drill_outlasts_it_and_ends_as_planned(self, engine, admin, db, stop):
+        drill = stop(admin, reason="Drill 1", reason_code="drill")
+        schedule = plan(admin)
+
+        assert engine.show_alive().mode == "PAUSED"
+        with pytest.raises(Conflict):  # what the drill puts back at its end
+            commands.resume_trading(admin, reason="Drill 1 is over", expected_version=drill.status.version)
+
+        end_window(db, schedule)
+        assert engine.show_alive().mode == "RUNNING"
+
     def test_the_end_of_a_window_does_not_end_a_persons_own_pause(self, engine, admin, db):
         commands.pause_trading(admin, reason="By hand")
         schedule = plan(admin)

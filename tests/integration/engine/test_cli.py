@@ -288,6 +288,15 @@ class TestDrillIsRefused:
     def test_to_anyone_but_an_admin(self, run: Run, healthy_engine: Engine, who: str) -> None:
         assert "Only an admin" in self.refused(run, who)
 
+    def test_when_it_would_outlast_the_sign_in(self, run: Run, healthy_engine: Engine, sign_in: SignIn) -> None:
+        before = commands.trading_status(sign_in("admin")).version
+
+        result = run("admin", "drill", "--yes", "--hold", "3600")
+
+        assert result.exit_code == 3, result.output
+        assert "Choose a --hold of at most" in result.stderr
+        assert commands.trading_status(sign_in("admin")).version == before
+
     def test_while_a_live_profile_is_active(
         self, run: Run, healthy_engine: Engine, clean_db: psycopg.Connection, sign_in: SignIn
     ) -> None:
