@@ -88,11 +88,12 @@ NO_CODE = "ERROR"  # PostgREST always gives one: something before it has answere
 # PostgREST has no database; it is a standby that takes no writes; Postgres is full, restarting, or has ended the call:
 # it took too long, or stood in another's way. 40 is also how a gateway's own 401 to 408 begin: it turns this
 # installation away, by its key or its address, and not the person, who could not mend it by signing in again.
+# A page of something on the way has its status for a code: that one has too much to do, or reaches nothing.
 _AWAY = ("PGRST00", "25006", "08", "40", "53", "55P03", "57", "58")
 
 
 def _by_class(code: str) -> type[AuthorityError]:
-    if code in {NO_CODE, "502", "503", "504"} or code.startswith(_AWAY):
+    if code in {NO_CODE, "429"} or code.startswith(_AWAY) or (len(code) == 3 and code.startswith("5")):
         return Unreachable
     return Invalid if len(code) == 5 and code.startswith("22") else AuthorityError  # 22: data that makes no sense
 

@@ -19,7 +19,7 @@ from engine.adapters.supabase_alerts import SupabaseAlertDesk
 from engine.adapters.supabase_authority import ShardSession
 from engine.adapters.system_clock import SystemClock
 from engine.config import Settings
-from engine.domain.errors import ConfigError, Retryable
+from engine.domain.errors import ConfigError, Refused, Retryable
 from engine.service.alerting import Alerting
 
 LOOK_EVERY_S: Final = 1.0
@@ -53,9 +53,9 @@ def watching(settings: Settings) -> Alerting:
 
 
 def look(alerting: Alerting) -> None:
-    """Look once and deliver what is due; an authority that is away is waited for."""
+    """Look once and deliver what is due; an authority that is away, or refuses, is waited for."""
     try:
         alerting.evaluate()
         alerting.deliver()
-    except Retryable as error:
-        log.warning("the authority cannot be reached, trying again", error=str(error))
+    except (Retryable, Refused) as error:
+        log.warning("the authority does not answer as it should, trying again", error=str(error))

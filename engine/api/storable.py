@@ -3,6 +3,7 @@
 Asked once, at the door, for whatever a caller sends: path, query and body.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -53,7 +54,7 @@ def storable(value: Any) -> Any:
 
     Raises
     ------
-    ValueError when it holds text that cannot be stored, or is nested too deeply
+    ValueError when it holds text or a number that cannot be stored, or is nested too deeply
     """
     level: Iterable[Any] = [value]
     for _ in range(DEPTH_MAX):
@@ -72,6 +73,8 @@ def _inner(values: Iterable[Any]) -> Iterable[Any]:
     for value in values:
         if isinstance(value, str) and not is_storable_text(value):
             raise ValueError("text with a NUL character or half a surrogate pair cannot be stored")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("a number that is not finite cannot be stored")
         if isinstance(value, dict):
             yield from value.keys()
             yield from value.values()

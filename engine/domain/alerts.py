@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
+BODY_CHARS_MAX: Final = 1_900  # Discord takes 2,000, and refuses what is longer
 TOGETHER_FROM: Final = 4  # so many notices at once become one message: a storm does not hold itself up
 
 
@@ -78,6 +79,26 @@ def deliveries_of(message: Message, refused: dict[str, str], targets: Sequence[s
 def _messages(notices: tuple[Notice, ...]) -> list[Message]:
     if len(notices) < TOGETHER_FROM:
         return [_message((notice,), notice.title, notice.body) for notice in notices]
+    return [message for some in _within_bounds(notices) for message in _one_of(some)]
+
+
+def _within_bounds(notices: tuple[Notice, ...]) -> Iterator[tuple[Notice, ...]]:
+    """Divide notices so that no target finds what they say too long; a longer one goes alone."""
+    some: list[Notice] = []
+    chars = 0
+    for notice in notices:
+        more = len(notice.title) + len(notice.body) + len(notice.id) + len("\n\n\n, ")
+        if some and chars + more > BODY_CHARS_MAX:
+            yield tuple(some)
+            some, chars = [], 0
+        some.append(notice)
+        chars += more
+    yield tuple(some)
+
+
+def _one_of(notices: tuple[Notice, ...]) -> list[Message]:
+    if len(notices) == 1:
+        return [_message(notices, notices[0].title, notices[0].body)]
     critical = sum(notice.severity == "critical" and notice.event == "opened" for notice in notices)
     title = f"{len(notices)} alerts" + (f", {critical} critical" if critical else "")
     body = "\n\n".join(f"{notice.title}\n{notice.body}" for notice in notices)

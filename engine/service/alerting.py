@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -19,6 +20,7 @@ CLAIM_TTL_S: Final = 60
 # A claim is left alone this long before its end: what is sent then would be sent by the next holder as well.
 CLAIM_RESERVE_S: Final = 20.0
 AWAY_TOLD_AFTER_S: Final = 30.0
+AWAY_WAIT_MAX_S: Final = 60.0  # between two tries of telling it
 log = structlog.get_logger(__name__)
 
 
@@ -31,7 +33,9 @@ class Alerting:
         self._clock = clock
         self._holder = holder
         self._away_since_s: float | None = None
-        self._away_told = False
+        self._away_told: set[str] = set()  # the targets that know it
+        self._away_tries = 0
+        self._try_again_s: int | float = 0
         self._pool = ThreadPoolExecutor(max(1, len(notifier.targets)), thread_name_prefix="notifier")
 
     def evaluate(self) -> int:
@@ -68,16 +72,20 @@ class Alerting:
     def _note_away(self) -> None:
         now_s = self._clock.monotonic_s()
         self._away_since_s = now_s if self._away_since_s is None else self._away_since_s
-        if not self._away_told and now_s - self._away_since_s >= AWAY_TOLD_AFTER_S:
-            self._away_told = True
-            self._tell_directly("opened", "The authority cannot be reached: entries are stopped, exits go on.")
+        missing = [target for target in self._notifier.targets if target not in self._away_told]
+        if missing and now_s >= max(self._away_since_s + AWAY_TOLD_AFTER_S, self._try_again_s):
+            said = "The authority cannot be reached: entries are stopped, exits go on."
+            self._away_told |= self._tell_directly(missing, "opened", said)
+            self._try_again_s = self._clock.monotonic_s() + min(2**self._away_tries, AWAY_WAIT_MAX_S)
+            self._away_tries += 1
 
     def _note_back(self) -> None:
         if self._away_told:
-            self._tell_directly("resolved", "The authority can be reached again.")
-        self._away_since_s, self._away_told = None, False
+            self._tell_directly(sorted(self._away_told), "resolved", "The authority can be reached again.")
+        self._away_since_s, self._away_told, self._away_tries, self._try_again_s = None, set(), 0, 0
 
-    def _tell_directly(self, event: str, body: str) -> None:
+    def _tell_directly(self, targets: Sequence[str], event: str, body: str) -> set[str]:
+        """Send without the outbox; return the targets that have it now."""
         notice = Notice(
             id=f"authority-away {self._holder}",
             token=0,
@@ -86,10 +94,12 @@ class Alerting:
             title="Critical: authority away" if event == "opened" else "Resolved: authority away",
             body=f"{body} Told by {self._holder}.",
         )
-        for message in messages_of([notice]):
-            for target in self._notifier.targets:
-                if why := self._notifier.send(target, message):
-                    log.error("notice refused", target=target, why=why, notices=[notice.id])
+        (message,) = messages_of([notice])
+        answers = self._pool.map(lambda target: self._notifier.send(target, message), targets)
+        refused = {target: why for target, why in zip(targets, answers, strict=True) if why is not None}
+        for target, why in refused.items():
+            log.error("notice refused", target=target, why=why, notices=[notice.id])
+        return set(targets) - refused.keys()
 
     def _deliver(self, message: Message) -> int:
         """Send one message to the targets that do not have it, all at once, and report what came of it."""

@@ -35,6 +35,8 @@ from engine.service.views import Book
 LEGS_GONE_WITHIN_S: Final = 2.0
 LOOK_AGAIN_S: Final = 0.05
 VIEW_AGE_MAX_S: Final = 1.0
+# PostgREST does not know the function, as after an upgrade, or this engine may not call it.
+NO_JUDGEMENT: Final = ("PGRST", "42", "FORBIDDEN")
 log = structlog.get_logger(__name__)
 
 
@@ -156,7 +158,12 @@ class OfflineDesk:
         return Told((), ()) if self._journal.is_empty else fold(self._journal.acts())
 
     def _tell(self, told: Told) -> None:
-        """Tell all at once; what the authority refuses is told one by one, so that it hides nothing else."""
+        """Tell all at once; what the authority refuses is told one by one, so that it hides nothing else.
+
+        Raises
+        ------
+        Refused when it is no judgement of what was told: it is told again later
+        """
         try:
             self._tell_moves([exit_ for exit_, _ in told.exits if exit_.replaces_broker_id is not None])
             exits = [told_exit for told_exit in told.exits if told_exit[0].replaces_broker_id is None]
@@ -165,6 +172,8 @@ class OfflineDesk:
             if told.submissions:
                 self._desk.record_submissions(told.submissions)
         except Refused as refused:
+            if refused.code.startswith(NO_JUDGEMENT):
+                raise
             if len(told.exits) + len(told.submissions) == 1:
                 log.error("the authority refuses a line of the journal", told=str(told), reason=refused.message)
                 return

@@ -67,6 +67,22 @@ def test_a_body_is_refused_when_it_cannot_be_understood_or_stored(
     assert api.get("/internal/trading/status", headers=admin).json()["mode"] == "RUNNING"
 
 
+@pytest.mark.parametrize("number", [b"NaN", b"1e400", b"-Infinity"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/admin/trading/config", b'{"expected_version": 1, "config": {"a": %s}, "reason": "x"}'),
+        ("/api/admin/trading/approval-config", b'{"notional_above_usd": %s}'),
+    ],
+)
+def test_a_number_that_is_none_is_refused(
+    api: httpx.Client, admin: dict[str, str], path: str, body: bytes, number: bytes
+) -> None:
+    answer = api.put(path, content=body % number, headers=admin | JSON)
+
+    assert is_refusal(answer, 422), answer.text
+
+
 def test_a_config_with_text_that_cannot_be_stored_is_refused(api: httpx.Client, admin: dict[str, str]) -> None:
     body = rb'{"expected_version": 1, "config": {"a": [{"b": "\u0000"}]}}'
 

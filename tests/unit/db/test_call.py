@@ -97,6 +97,9 @@ REFUSALS = {
     "a gateway that reaches nothing": (refusal("503 Service Unavailable", code="503"), Unreachable),
     "a gateway that turns the key away": (refusal("401 Unauthorized", code="401"), Unreachable),
     "a gateway's page": (ok(HTML, status="502 Bad Gateway"), Unreachable),
+    "a gateway that has had enough": (ok(HTML, status="429 Too Many Requests"), Unreachable),
+    "a gateway's own fault": (ok(HTML, status="500 Internal Server Error"), Unreachable),
+    "a gateway that reaches no origin": (ok(b"error code: 523", status="523 No Reason"), Unreachable),
     "a gateway's silence": (ok(b"", status="504 Gateway Time-out"), Unreachable),
     "a gateway without a reason": (ok(b"", status="503 "), Unreachable),
     "a page for a forbidden call": (ok(HTML, status="403 Forbidden"), Unreachable),
@@ -107,8 +110,8 @@ REFUSALS = {
     ),
     "no words at all": (ok(b"{}", status="400 Bad Request"), Unreachable),
     "a number as code": (refusal("418 I'm a teapot", code=42), AuthorityError),
-    "rows": (ok(b"[]", status="500 Internal Server Error"), AuthorityError),
-    "bytes": (ok(b"\xff\xfe", status="500 Internal Server Error"), AuthorityError),
+    "rows": (ok(b"[]", status="500 Internal Server Error"), Unreachable),
+    "bytes": (ok(b"\xff\xfe", status="500 Internal Server Error"), Unreachable),
 }
 
 NO_ANSWERS = {

@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.domain.alerts import TOGETHER_FROM, Delivery, Message, Notice, deliveries_of, messages_of
-from engine.domain.errors import AuthorityUnavailable
+from engine.domain.errors import AuthorityUnavailable, Refused
 from engine.ports.alert_desk import Looked
 from engine.service.alerting import AWAY_TOLD_AFTER_S, CLAIM_RESERVE_S, CLAIM_TTL_S, Alerting
+from engine.watch import look
 from tests.unit.engine.fakes import ManualClock
 
 IDS = count()
@@ -49,6 +51,11 @@ class TestMessages:
     def test_what_other_targets_have_already_is_never_mixed(self, given_notices: list[Notice]) -> None:
         for message in messages_of(given_notices):
             assert {notice.delivered_to for notice in message.notices} == {message.delivered_to}
+
+    @given(st.lists(st.builds(a_notice, body=st.integers(0, 3000).map("B".__mul__)), min_size=1, max_size=60))
+    def test_several_notices_in_one_message_are_never_too_long_for_a_target(self, given_notices: list[Notice]) -> None:
+        for message in messages_of(given_notices):
+            assert len(message.notices) == 1 or len(message.title) + len(message.body) <= 2000
 
     def test_a_few_notices_go_one_by_one_and_a_storm_in_one_message(self) -> None:
         few = [a_notice() for _ in range(TOGETHER_FROM - 1)]
@@ -209,6 +216,27 @@ class TestAuthorityAway:
         assert self.titles(notifier)[1:] == ["Interlock: Resolved: authority away"]
         assert {target for target, _ in notifier.sent} == {"a", "b"}
 
+    def test_whoever_refuses_it_is_told_again_and_only_who_has_it_hears_of_the_end(
+        self, alerting: Alerting, desk: FakeDesk, notifier: FakeNotifier, clock: ManualClock
+    ) -> None:
+        desk.away, notifier.refuses = True, {"a": "no route", "b": "no route"}
+        self.look(alerting)
+        for wait_s in (AWAY_TOLD_AFTER_S, 0, 1, 2):
+            clock.sleep(wait_s)
+            self.look(alerting)
+        assert len(notifier.sent) == 3 * 2  # not at each look: the wait grows
+
+        notifier.refuses = {"b": "no route"}
+        clock.sleep(60)
+        self.look(alerting)
+        desk.away = False
+        self.look(alerting)
+
+        assert [title.rpartition(": ")[0] for title in self.titles(notifier)[-2:]] == [
+            "Interlock: Critical", "Interlock: Resolved"
+        ]  # fmt: skip
+        assert "Resolved" not in "".join(message.title for target, message in notifier.sent if target == "b")
+
     def test_a_short_absence_is_not_told_and_the_next_one_counts_afresh(
         self, alerting: Alerting, desk: FakeDesk, notifier: FakeNotifier, clock: ManualClock
     ) -> None:
@@ -221,3 +249,10 @@ class TestAuthorityAway:
             self.look(alerting)
 
         assert notifier.sent == []
+
+
+def test_the_watcher_outlives_a_database_that_refuses() -> None:
+    def refuse() -> int:
+        raise Refused("PGRST202", "no such function, as in the midst of an upgrade")
+
+    look(SimpleNamespace(evaluate=refuse, deliver=refuse))  # type: ignore[arg-type]

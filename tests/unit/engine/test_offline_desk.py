@@ -42,11 +42,14 @@ class Ledger:
 
     told: list[tuple[OfflineExit, Submission]] = field(default_factory=list)
     is_away: bool = False
+    is_unknown: bool = False
     refuses: str = ""
 
     def record_offline_exits(self, exits: Sequence[tuple[OfflineExit, Submission]]) -> None:
         if self.is_away:
             raise AuthorityUnavailable("away")
+        if self.is_unknown:
+            raise Refused("PGRST202", "no such function")
         if any(exit_.id == self.refuses for exit_, _ in exits):
             raise Refused("INVALID", "no such trade")
         self.told += exits
@@ -382,6 +385,17 @@ class TestTelling:
 
         assert [exit_.trade_id for exit_, _ in ledger.told] == ["other"]
         assert desk.replay() == 0
+
+    def test_it_is_kept_when_what_was_refused_was_the_call_and_not_the_line(self, desk, hold, ledger):
+        hold(a_trade())
+        desk.request_exits([close()])
+        ledger.is_unknown = True
+        with pytest.raises(Refused):
+            desk.replay()
+        ledger.is_unknown = False
+
+        assert desk.replay() == 1
+        assert len(ledger.told) == 1
 
     def test_the_authority_hears_of_it_before_it_is_asked_for_anything_else(self, desk, hold, ledger, authority):
         hold(a_trade())
