@@ -121,26 +121,44 @@ def test_an_exit_is_asked_for_when_the_signal_turns_and_a_trade_is_open(
     assert (request.trade_id, request.exit_reason) == ("entry", "signal")
 
 
+OPEN_TRADE = a_snapshot(profiles=(a_profile(),), trades=(protected_trade(),))
+
+
+def seconds_on(seconds: float) -> MarketTime:
+    return MarketTime(MARKET.now + timedelta(seconds=seconds), is_open=True)
+
+
 def test_an_exit_that_came_to_nothing_is_asked_for_again_until_its_trade_is_closed(
     trader: AutoTrader, authority: FakeAuthority, market_data: FakeMarketData, clock: ManualClock
 ) -> None:
-    open_trade = a_snapshot(profiles=(a_profile(),), trades=(protected_trade(),))
-    authority.book = open_trade
+    market_data.history = hourly_bars(*RISING)
+    works, ended = (replace(OPEN_TRADE, trades=(protected_trade(exit_working=works),)) for works in (True, False))
+    closed = replace(OPEN_TRADE, trades=())
+
+    for at_s, book, asked in (
+        (0, ended, 1), (5, works, 1), (10, ended, 1), (15, ended, 2), (30, ended, 2), (45, ended, 3), (900, closed, 3),
+    ):  # fmt: skip
+        clock.sleep(1)
+        authority.book = book
+        trader.tick(seconds_on(at_s))
+        assert len(authority.exits) == asked, at_s
+
+    assert not authority.entries  # the bar that said so says nothing else
+
+
+def test_an_exit_that_came_to_nothing_is_given_up_once_a_newer_bar_says_nothing_of_it(
+    trader: AutoTrader, authority: FakeAuthority, market_data: FakeMarketData, clock: ManualClock
+) -> None:
+    authority.book = OPEN_TRADE
     market_data.history = hourly_bars(*RISING)
     trader.tick(MARKET)
     assert len(authority.exits) == 1
 
-    for exit_works, asked in ((True, 1), (False, 2), (False, 3)):  # it works; the broker ended it; and once more
-        clock.sleep(1)
-        authority.book = replace(open_trade, trades=(protected_trade(exit_working=exit_works),))
-        trader.tick(MARKET)
-        assert len(authority.exits) == asked
-
     clock.sleep(1)
-    authority.book = replace(open_trade, trades=())
-    trader.tick(MARKET)
-    assert len(authority.exits) == 3
-    assert not authority.entries  # the bar that said so says nothing else
+    market_data.history = [replace(bar, at=bar.at + timedelta(hours=1)) for bar in hourly_bars(8, 9, 8)]
+    trader.tick(seconds_on(3600))
+
+    assert len(authority.exits) == 1
 
 
 def test_no_second_position_is_opened_when_the_profile_holds_the_symbol(
