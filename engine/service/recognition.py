@@ -6,7 +6,7 @@ lost. Their ids are derived from their trades, so any engine can tell whose they
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
@@ -29,22 +29,25 @@ log = structlog.get_logger(__name__)
 
 
 class Recognition:
-    """Looks at what the broker holds less of than the books, so that it costs two calls of the broker when all agree.
+    """Looks at what differs from the books alone, so that it costs two calls of the broker when nothing does.
 
-    A trade is looked into once for each such difference, and never with the calls that are kept for exits: what the
-    broker's limit does not let through waits for the next run.
+    A trade is looked into once for each difference in its symbol, and never with the calls that are kept for exits:
+    what the broker's limit does not let through waits for the next run. Others may hold the symbol too, another
+    shard or a person, so no difference tells by its sign that it is no exit of ours.
     """
 
     def __init__(self, broker: Broker, ledger: OfflineLedger, book: Book) -> None:
         self._broker = broker
         self._ledger = ledger
         self._book = book
+        self.is_complete = True  # nothing was left for the next run
         self._looked_into: dict[str, Decimal] = {}  # by trade: the difference for which it was
 
     def run(self) -> int:
         """Tell the authority of exits that it does not know; return how many orders it was told of."""
         snapshot = self._book.read()
         if not snapshot.trades:
+            self.is_complete = True
             return 0
         known = {order.id for order in snapshot.orders} | {order.broker_order_id for order in snapshot.orders}
         strange = {
@@ -53,19 +56,21 @@ class Recognition:
             if not {order.client_order_id, order.broker_order_id} & known
         }
         told = [*_recognised(snapshot.trades, strange)] if strange else []
-        short = _short_of(snapshot.trades, gaps(snapshot, self._broker.positions()))
-        looked_into = {id: gap for id, gap in self._looked_into.items() if short.get(id) == gap}
-        for trade in [snapshot.trades_by_id[id] for id in short if id not in looked_into]:
+        open_gaps = gaps(snapshot, self._broker.positions())
+        differ = {trade.trade_id: open_gaps[trade.symbol] for trade in snapshot.trades if trade.symbol in open_gaps}
+        looked_into = {id: gap for id, gap in self._looked_into.items() if differ.get(id) == gap}
+        for trade in [snapshot.trades_by_id[id] for id in differ if id not in looked_into]:
             try:
                 told += self._looked_up(trade, known)
             except BrokerUnavailable as error:
                 log.warning("exits could not be looked up, the rest waits", trade_id=trade.trade_id, error=str(error))
                 break
-            looked_into[trade.trade_id] = short[trade.trade_id]
+            looked_into[trade.trade_id] = differ[trade.trade_id]
         if told:
             self._ledger.record_offline_exits(told)
             self._book.outdate()
             log.warning("exits recognised that the books did not know", orders=[exit_.id for exit_, _ in told])
+        self.is_complete = len(looked_into) == len(differ)
         self._looked_into = looked_into  # only now: what could not be told is looked for again
         return len(told)
 
@@ -77,12 +82,6 @@ class Recognition:
             if order is not None:
                 told.append(_told(trade, purpose, order))
         return told
-
-
-def _short_of(trades: Iterable[OpenTrade], gaps: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    """Return by trade how much less the broker holds of its symbol than the books; an exit explains no surplus."""
-    found = {trade.trade_id: (1 if trade.is_long else -1) * gaps.get(trade.symbol, Decimal(0)) for trade in trades}
-    return {id: gap for id, gap in found.items() if gap > 0}
 
 
 def _recognised(

@@ -112,7 +112,7 @@ class Recovery:
         self._lease.beat(market)
         with self._keeping_lease(market):
             self._compare_states()
-            told = self._offline.replay() + self._recognition.run()
+            told = self._offline.replay() + self._recognised()
             unsettled = self._settlement.run_after_restart()
             findings = self._reconciler.run(market, "full", on_page=self._turn)
         self._lease.beat(market)
@@ -126,6 +126,13 @@ class Recovery:
             unsettled=unsettled,
             findings=len(findings),
         )
+
+    def _recognised(self) -> int:
+        """Have exits looked for; what the broker's limit stops goes on at the next turn, where it was stopped."""
+        told = self._recognition.run()
+        if not self._recognition.is_complete:
+            raise BrokerUnavailable("not all exits that the books do not know could be looked for yet")
+        return told
 
     def _turn(self) -> None:
         """Note that it comes round: a long history that is read is no standstill."""
@@ -170,7 +177,7 @@ class Recovery:
             self._is_without = True
             state = None if self._book.last is not None else self._snapshots.load_file()
             if state is not None:
-                self._offline.start_from(state.snapshot)
+                self._offline.start_from(state.snapshot, state.halted)
             log.warning(
                 "authority cannot be reached: no entries, exits go on; protective orders rest at the broker",
                 error=str(error),

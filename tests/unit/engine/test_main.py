@@ -81,18 +81,37 @@ def test_a_recovery_that_hangs_gives_its_lease_up(monkeypatch: pytest.MonkeyPatc
     recovering(lookups=hanging, beat=beats.append, clock=clock).run(lambda: False)
 
 
-def recovering(*, lookups: Any, beat: Any, clock: ManualClock | None = None) -> Recovery:
+def test_nothing_is_traded_before_all_exits_of_ours_have_been_looked_for() -> None:
+    class Slow:
+        runs = 0
+
+        def run(self) -> int:
+            self.runs += 1
+            return 0
+
+        @property
+        def is_complete(self) -> bool:
+            return self.runs == 3
+
+    slow = Slow()
+
+    assert recovering(lookups=lambda: 0, beat=lambda _: None, recognised=slow).run(lambda: False) is True
+    assert slow.runs == 3
+
+
+def recovering(*, lookups: Any, beat: Any, clock: ManualClock | None = None, recognised: Any = None) -> Recovery:
     """Return a recovery that finds nothing wrong; `lookups` is its looking up of what is unsettled."""
     nothing: Any = SimpleNamespace(orders=(), trades=())
     book: Any = SimpleNamespace(last=nothing, read=lambda: nothing)
-    lease: Any = SimpleNamespace(try_acquire=lambda: True, beat=beat)
+    lease: Any = SimpleNamespace(try_acquire=lambda: True, beat=beat, release=lambda: None)
     settlement: Any = SimpleNamespace(run_after_restart=lookups)
     reconciler: Any = SimpleNamespace(run=lambda *_, **__: [])
     snapshots: Any = SimpleNamespace(load_database=dict, load_file=lambda: None, save_file=lambda *_: None)
-    nothing_to_tell: Any = SimpleNamespace(replay=lambda: 0, run=lambda: 0)
+    offline: Any = SimpleNamespace(replay=lambda: 0)
+    recognition: Any = SimpleNamespace(run=lambda: 0, is_complete=True) if recognised is None else recognised
     return Recovery(
         lease, book, SimpleNamespace(read=lambda: None),  # type: ignore[arg-type]
-        settlement, reconciler, snapshots, nothing_to_tell, nothing_to_tell, clock or ManualClock(),
+        settlement, reconciler, snapshots, offline, recognition, clock or ManualClock(),
         check_schema=lambda: None, care=lambda _: None,
     )  # fmt: skip
 

@@ -96,11 +96,14 @@ def test_a_difference_is_looked_into_once(recognition, paper, monkeypatch):
     assert first == len(asked) > 0
 
 
-def test_shares_bought_by_hand_are_no_exit_of_ours(recognition, paper, monkeypatch):
-    paper.held["AAPL"] = Decimal(11)
-    monkeypatch.setattr(paper, "order_by_client_id", lambda *_, **__: pytest.fail("nobody has to ask for that"))
+@pytest.mark.parametrize("others", [15, 30])
+def test_an_exit_is_found_though_others_hold_more_of_its_symbol_in_the_account(recognition, paper, ledger, others):
+    paper.rest(an_exit())
+    paper.fill(EXIT)
+    paper.held["AAPL"] = Decimal(others)  # another shard's, or bought by hand
 
-    assert recognition.run() == 0
+    assert recognition.run() == 1
+    assert ledger.told == [(EXIT, Outcome.ACCEPTED)]
 
 
 def test_many_trades_are_looked_into_bit_by_bit_with_no_call_that_is_kept_for_exits(
@@ -120,9 +123,12 @@ def test_many_trades_are_looked_into_bit_by_bit_with_no_call_that_is_kept_for_ex
 
     monkeypatch.setattr(paper, "order_by_client_id", limited)
 
+    done = []
     for _ in range(20):
         assert recognition.run() == 0
+        done.append(recognition.is_complete)
 
+    assert done[0] is False and done[-1] is True
     ids = [id for id in asked if id != "refused"]
     assert len(set(ids)) == 30 * 2 * LOOK_UP
     assert len(ids) < 2 * len(set(ids))
