@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
 from typing import Final
@@ -12,6 +13,7 @@ import structlog
 
 from engine.domain.book import Order, Snapshot
 from engine.domain.broker_types import BrokerOrder, MarketTime
+from engine.domain.errors import BrokerUnavailable
 from engine.domain.reconcile import LateOrder
 from engine.domain.sync import due_cancels, plan_sync, without_legs
 from engine.ports.authority import OrderDesk
@@ -52,8 +54,10 @@ class OrderSync:
             plan = plan_sync(ours, theirs)
             self._forget_foreign_that_ended_or_is(ours, theirs)
             noted = self._take_noted()
+            legless = self._without_legs(ours, theirs)
             wanted = [broker_id for broker_id in plan.lookups if broker_id not in noted]
-            found = self._look_up([*wanted, *self._without_legs(ours, theirs)], ours)
+            found = self._look_up([*wanted, *(legless - self._legless)], ours)
+            self._legless = legless
             # A leg is told with its entry, which was seen after the list.
             with_entry = {leg.broker_order_id for order in found for leg in order.legs}
             found = [order for order in found if order.broker_order_id not in with_entry]
@@ -125,11 +129,8 @@ class OrderSync:
         self._foreign = {key: order for key, order in self._foreign.items() if key in alive}
 
     def _without_legs(self, ours: Sequence[Order], theirs: Sequence[BrokerOrder]) -> set[str]:
-        """Return entries whose legs are to be asked for: once each, and not of what was sent a moment ago."""
-        sent = {order.broker_order_id for order in self._sent}
-        legless = without_legs(ours, theirs) - sent
-        new, self._legless = legless - self._legless, legless
-        return new
+        """Return entries whose legs our books do not have, but for what was sent a moment ago."""
+        return without_legs(ours, theirs) - {order.broker_order_id for order in self._sent}
 
     def _take_noted(self) -> dict[str, BrokerOrder]:
         with self._notes:
@@ -205,5 +206,6 @@ class OrderSync:
         if order.is_open:
             self._broker.cancel(order.broker_order_id)
         if order.order_class != "simple" and not order.legs:
-            whole = self._broker.order(order.broker_order_id)
-            self.note([whole] if whole is not None and whole.legs else [])
+            with suppress(BrokerUnavailable):  # the others are to be cancelled, and a reconciliation asks for it too
+                whole = self._broker.order(order.broker_order_id)
+                self.note([whole] if whole is not None and whole.legs else [])
