@@ -131,6 +131,7 @@ def bootstrap(settings: Settings, *, view_age_max_s: float = 0.4) -> Engine:
         settings.state_path,
         shard=session.shard,
         token=lambda: session.token,
+        halted=lambda: frozenset() if health.control is None else health.control.halted,
         report=health.note_disk,
     )
     monitor = PositionMonitor(data, store, exits, book, clock, without_authority=offline.view)

@@ -22,7 +22,7 @@ AGE_MAX: Final = timedelta(days=7)
 class BotState:
     """What was open at `saved_at` (this machine's time), as lease number `token` of the shard knew it.
 
-    Profiles and the risk configuration are there for the exit rules alone.
+    Profiles and the risk configuration are there for the exit rules alone. `halted`: as of TradingControl.
     """
 
     shard: str
@@ -33,6 +33,7 @@ class BotState:
     orders: tuple[Order, ...]
     profiles: tuple[Profile, ...] = ()
     risk_config: Mapping[str, Any] = field(default_factory=dict)
+    halted: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def snapshot(self) -> Snapshot:

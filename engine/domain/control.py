@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
+from typing import Final
+
+GLOBALLY: Final = ("global", "*")
 
 
 class ControlMode(IntEnum):
@@ -30,6 +33,12 @@ class TradingControl:
     version: int
     checked_at: datetime
     scopes: Mapping[tuple[str, str], ControlMode] = field(default_factory=dict)
+
+    @property
+    def halted(self) -> frozenset[tuple[str, str]]:
+        """Where nothing but cancels may be sent, as scope and key; GLOBALLY when that is everywhere."""
+        everywhere = {GLOBALLY} if self.mode is ControlMode.HALTED else set()
+        return frozenset(everywhere | {at for at, mode in self.scopes.items() if mode is ControlMode.HALTED})
 
     def mode_of(self, profile_id: str | None = None, symbol: str | None = None) -> ControlMode:
         """Return the most restrictive mode over global, profile and symbol."""

@@ -15,7 +15,7 @@ import structlog
 
 from engine.domain.book import OpenTrade, OrderState, Purpose, Snapshot
 from engine.domain.broker_types import MarketTime
-from engine.domain.control import ControlMode
+from engine.domain.control import GLOBALLY
 from engine.domain.errors import BrokerUnavailable, Refused
 from engine.domain.exits import blocking_legs
 from engine.domain.journal import Answered, Cancelled, Intended, OfflineExit, Told, fold
@@ -64,6 +64,7 @@ class OfflineDesk:
         self._is_away = is_away
         self._lock = threading.RLock()
         self._restored: Snapshot | None = None
+        self._restored_halts: frozenset[tuple[str, str]] = frozenset()
         self._view: Snapshot | None = None
         self._seen = Seen((), (), ())
         self._viewed_s = float("-inf")
@@ -72,9 +73,9 @@ class OfflineDesk:
         """Do what is due: carry exits on while the authority is away, tell it of them once it is back."""
         return self.carry_on(read_market()) if self._is_away() else self.replay()
 
-    def start_from(self, snapshot: Snapshot) -> None:
-        """Take over what a state file tells, for as long as our books could not be read yet."""
-        self._restored = snapshot
+    def start_from(self, snapshot: Snapshot, halted: frozenset[tuple[str, str]] = frozenset()) -> None:
+        """Take over what a state file tells, for as long as our books and the controls could not be read yet."""
+        self._restored, self._restored_halts = snapshot, halted
 
     def view(self) -> Snapshot | None:
         """Return the books as they must be by now; None when nothing was ever known.
@@ -224,7 +225,8 @@ class OfflineDesk:
 
     def _is_halted(self, trade: OpenTrade) -> bool:
         control = self._health.control
-        return control is not None and control.mode_of(trade.profile_id, trade.symbol) is ControlMode.HALTED
+        halted = self._restored_halts if control is None else control.halted
+        return not halted.isdisjoint({GLOBALLY, ("profile", trade.profile_id), ("symbol", trade.symbol)})
 
     def _id_under_way(self, trade: OpenTrade, request: ExitRequest) -> str:
         """Return the id of the exit that the authority has accepted already, or else the request's own."""

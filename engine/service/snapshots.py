@@ -37,6 +37,7 @@ class Snapshots:
         *,
         shard: str = "main",
         token: Callable[[], int] = int,
+        halted: Callable[[], frozenset[tuple[str, str]]] = frozenset,
         report: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         self._store = store
@@ -45,6 +46,7 @@ class Snapshots:
         self._path = path
         self._shard = shard
         self._token_now = token
+        self._halted = halted
         self._report = report
         self._was_open = False
 
@@ -82,6 +84,7 @@ class Snapshots:
             orders=snapshot.orders,
             profiles=snapshot.profiles,
             risk_config=snapshot.risk_config,
+            halted=self._halted(),
         )
         try:
             write_durably(self._path, encode_state(state))

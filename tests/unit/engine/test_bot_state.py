@@ -1,20 +1,32 @@
+import json
 from datetime import timedelta
 
 import pytest
 
 from engine.domain.bot_state import AGE_MAX, BotState, StateRefused, decode_state, encode_state
+from engine.domain.journal import checksum
 from tests.unit.engine.builders import NOON, a_profile, a_trade, an_order, protected_trade
 
 STATE = BotState(
     shard="main", token=7, saved_at=NOON, market_at=NOON,
     trades=(protected_trade(), a_trade(trade_id="naked", stop_price=None)), orders=(an_order(),),
     profiles=(a_profile(),), risk_config={"order_limits": {"quote_age_max_s": 20}},
+    halted=frozenset({("global", "*"), ("symbol", "AAPL")}),
 )  # fmt: skip
 TEXT = encode_state(STATE)
 
 
 def test_what_was_saved_is_loaded():
     assert decode_state(TEXT, shard="main", now=NOON + AGE_MAX) == STATE
+
+
+def test_a_file_from_before_halts_were_kept_has_none():
+    old = {key: value for key, value in json.loads(TEXT)["state"].items() if key != "halted"}
+    packed = json.dumps(old, separators=(",", ":"))
+
+    text = json.dumps({"format": 2, "checksum": checksum(packed.encode()), "state": old})
+
+    assert decode_state(text, shard="main", now=NOON).halted == frozenset()
 
 
 def test_nothing_is_cut_off_when_a_thousand_trades_are_open():

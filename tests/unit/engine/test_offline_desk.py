@@ -346,6 +346,20 @@ class TestCarryingOn:
 
         assert desk.request_exits([close()])[0].state is OrderState.WORKING
 
+    @pytest.mark.parametrize(
+        ("halted", "code"),
+        [
+            (("global", "*"), "TRADING_HALTED"), (("symbol", "AAPL"), "TRADING_HALTED"),
+            (("profile", "profile"), "TRADING_HALTED"), (("symbol", "IBM"), None),
+        ],
+    )  # fmt: skip
+    def test_a_halt_outlasts_a_restart(self, desk, paper, health, halted, code):
+        health._control = None  # the database has not been heard since
+        paper.held["AAPL"] = TEN
+        desk.start_from(a_snapshot(trades=(a_trade(),)), frozenset({halted}))
+
+        assert desk.request_exits([close()])[0].code == code
+
     def test_orders_are_cancelled_without_the_authority(self, desk, hold, paper, ledger):
         hold(protected_trade())
         desk.view()
