@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -26,38 +24,16 @@ from engine.ports.signals import SignalLog
 from engine.service import metrics
 from engine.service.bar_history import BarHistory
 from engine.service.crash_points import MID_TICK, crash_point
-from engine.service.exit_desk import Exit, ExitDesk
+from engine.service.exit_desk import ExitDesk
 from engine.service.health_tracker import HealthTracker
 from engine.service.judgement import Judgement, Wish
+from engine.service.signal_exits import SignalExits
 from engine.service.trade_executor import TradeExecutor
 from engine.service.views import Book
 
 LAYERS_TIMEFRAME: Final = "1Day"
 ENTRIES_PER_CALL: Final = 500
-EXIT_AGAIN_AFTER: Final = timedelta(seconds=15)  # twice as long after each try
-EXIT_AGAIN_AFTER_MAX: Final = timedelta(minutes=15)
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Leaving:
-    """A strategy's wish to leave a trade, and when it is asked for again (market time)."""
-
-    trade_id: str
-    wish: Wish
-    wait: timedelta | None = None
-    next_at: datetime | None = None
-
-    @property
-    def exit(self) -> Exit:
-        return Exit(trade_id=self.trade_id, exit_reason="signal", reason=self.wish.verdict.reason)
-
-    def is_due(self, now: datetime) -> bool:
-        return self.next_at is None or now >= self.next_at
-
-    def asked(self, now: datetime) -> _Leaving:
-        wait = EXIT_AGAIN_AFTER if self.wait is None else min(2 * self.wait, EXIT_AGAIN_AFTER_MAX)
-        return replace(self, wait=wait, next_at=now + wait)
 
 
 class AutoTrader:
@@ -87,7 +63,7 @@ class AutoTrader:
         self._health = health
         self._executor = executor
         self._without_authority = without_authority or (lambda: book.last)
-        self._leaving: dict[str, _Leaving] = {}  # by trade: what an exit comes to is seen later
+        self._signal_exits = SignalExits(history)
 
     def refresh(self, market: MarketTime) -> None:
         """Fetch the bars that were completed since the last call, those that the layers look at too."""
@@ -117,7 +93,7 @@ class AutoTrader:
             return 0
         wishes = self._judgement.wishes(_active(snapshot), snapshot)
         to_leave, to_enter = _sorted(wishes)
-        closings = self._closings(to_leave, snapshot, market)
+        closings = self._signal_exits.due(to_leave, snapshot, market)
         self._exits.request(closings, market.now)
         self._judgement.remember(to_leave)
         if closings and not is_away:
@@ -159,25 +135,6 @@ class AutoTrader:
         self._book.outdate()
         crash_point(MID_TICK)
         return answers
-
-    def _closings(self, to_leave: Sequence[Wish], snapshot: Snapshot, market: MarketTime) -> list[Exit]:
-        """Return the exits to ask for: those that are wished for now, and those that came to nothing.
-
-        A wish lasts until its trade is closed or its strategy has judged a newer bar. It is asked for less and
-        less often, since each try takes the position's resting stop away for a moment.
-        """
-        wished = self._leaving | {
-            leaving.trade_id: leaving for wish in to_leave for leaving in _leaving(wish, snapshot)
-        }
-        trades = snapshot.trades_by_id
-        self._leaving = {id: leaving for id, leaving in wished.items() if id in trades and self._is_newest(leaving)}
-        due = [x for x in self._leaving.values() if x.is_due(market.now) and not trades[x.trade_id].exit_working]
-        self._leaving |= {leaving.trade_id: leaving.asked(market.now) for leaving in due}
-        return [leaving.exit for leaving in due]
-
-    def _is_newest(self, leaving: _Leaving) -> bool:
-        bar = self._history.last_bar(leaving.wish.symbol, leaving.wish.profile.timeframe)
-        return bar is None or bar.at == leaving.wish.bar.at
 
     def _read_book(self) -> tuple[Snapshot | None, bool]:
         """Return our books, and whether the authority is away."""
@@ -258,14 +215,6 @@ def _looked_at_by_layers(snapshot: Snapshot) -> set[str]:
         log.error("risk configuration cannot be read, no entry will pass", error=str(error))
         return set()
     return daily_symbols(config, _traded(snapshot))
-
-
-def _leaving(wish: Wish, snapshot: Snapshot) -> list[_Leaving]:
-    return [
-        _Leaving(trade.trade_id, wish)
-        for trade in snapshot.held[wish.profile.id, wish.symbol]
-        if trade.side == wish.position_side
-    ]
 
 
 def _blocked(wish: Wish, rulings: Sequence[Ruling], against: Ruling, market: MarketTime) -> BlockedEntry:
