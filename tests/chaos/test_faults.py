@@ -256,7 +256,8 @@ def stands_still(stage: Stage, machine: Machine) -> Hits:
     assert machine.engine is not None
     machine.engine.signal(signal.SIGSTOP)
     stage.expire_lease()
-    stage.start("heir")
+    heir = stage.start("heir")
+    stage.wait(lambda: "recovered" in heir.log, "the heir has recovered")
     stage.step(20)
     time.sleep(stage.rng.choice((1, 30)))
     machine.engine.signal(signal.SIGCONT)
